@@ -1,0 +1,3 @@
+//! tests
+#[test]
+fn t() { assert_eq!(1, 1); }
