@@ -1,1 +1,3 @@
-//! Hearth.
+//! Hearth: a self-hosted realtime coordination server with team chat on top. ARCHITECTURE.md has the map.
+
+pub mod domain;
