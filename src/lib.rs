@@ -1,4 +1,5 @@
 //! Hearth: a self-hosted realtime coordination server with team chat on top. ARCHITECTURE.md has the map.
 
+pub mod config;
 pub mod domain;
 pub mod protocol;
