@@ -91,6 +91,8 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("socket.per_instance", socket.per_instance),
         ("socket.invalid_frames", usize::try_from(socket.invalid_frames).unwrap_or(usize::MAX)),
         ("rooms.queue", rooms.queue),
+        ("rooms.loading", rooms.loading),
+        ("rooms.hub_backlog", rooms.hub_backlog),
         ("polling.waiting", polling.waiting),
     ];
     let spans = [

@@ -53,6 +53,9 @@ pub struct Socket {
     pub per_instance: usize,
     /// Frames not understood (count); at it: closed with `invalid_payload`.
     pub invalid_frames: u32,
+    /// How long a closed socket may take to take its leave; over it: cut off.
+    #[serde(rename = "linger_ms", with = "millis")]
+    pub linger: Duration,
 }
 
 impl Default for Socket {
@@ -66,6 +69,7 @@ impl Default for Socket {
             per_user: 20,
             per_instance: 100_000,
             invalid_frames: 20,
+            linger: Duration::from_secs(2),
         }
     }
 }
@@ -101,6 +105,10 @@ impl Default for Heartbeat {
 pub struct Rooms {
     /// Commands waiting for one room (count); over it: `overloaded`.
     pub queue: usize,
+    /// Rooms being loaded at the same time (count); over it: `overloaded`.
+    pub loading: usize,
+    /// Messages from rooms waiting for one worker (count); over it: its subscribers get `room.resync`.
+    pub hub_backlog: usize,
     /// A room that nobody uses is forgotten after this long.
     #[serde(rename = "idle_ms", with = "millis")]
     pub idle: Duration,
@@ -117,6 +125,8 @@ impl Default for Rooms {
     fn default() -> Self {
         Self {
             queue: 1024,
+            loading: 256,
+            hub_backlog: 65_536,
             idle: Duration::from_secs(60),
             replay_events: 1000,
             replay_age: Duration::from_secs(24 * 60 * 60),
