@@ -24,9 +24,11 @@ const reducers = {
   'connection/changed': (state, { connection }) => subscribing.onConnection(state, connection),
   'rooms/asked': (state, { room_ids }) => subscribing.onAsked(state, room_ids),
   'rooms/subscribed': (state, { entries, now }) => entries.reduce((next, entry) => subscribing.onSubscribed(next, { entry, now }), state),
+  'room/parked': (state, { room_id }) => withRoom(state, room_id, { link: 'parked' }),
   'rooms/unanswered': (state, { room_ids }) => room_ids.reduce((next, id) => withRoom(next, id, (room) => (room.link === 'asked' || room.link === 'refused' ? { ...room, link: 'none' } : room)), state),
   'rooms/listed': (state, { rooms }) => subscribing.onRoomsListed(state, rooms),
   'rooms/refreshing': (state) => ({ ...state, stale: { ...state.stale, rooms: false } }),
+  'lists/outdated': (state, { lists }) => ({ ...state, stale: { ...state.stale, ...lists } }),
   'room/learned': (state, { room }) => upsertRoom(state, room),
   'room/left': (state, { room_id }) => dropRoom(state, room_id),
   'room/opened': (state, { room_id }) => onOpened(state, room_id),
@@ -90,7 +92,7 @@ function withTimeline(state, roomId, change) {
 
 function onOpened(state, roomId) {
   const left = state.open !== null && state.open !== roomId ? withTimeline(state, state.open, (line) => trim(line)) : state;
-  return { ...left, open: roomId };
+  return withRoom({ ...left, open: roomId }, roomId, (room) => (room.link === 'parked' ? { ...room, link: 'none' } : room));
 }
 
 function onPage(state, roomId, { want, of = 'live', generation, page }) {

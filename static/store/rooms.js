@@ -5,7 +5,7 @@ import { emptyTimeline, knownFrom } from './timeline.js';
 export const TALK = new Set(['open', 'closed', 'direct']);
 
 /**
- * `link`: none | asked | live | torn – where the subscription of this socket stands. `countedTo`: events up to here are
+ * `link`: none | asked | live | torn | refused | parked – where the subscription of this socket stands. `countedTo`: events up to here are
  * in `unread` already. `doubt`: the unread count has to be asked from the server. `lastBy`: seq of each person's last message.
  */
 export function makeRoom({ id, kind, name = null, members, created_by, read = 0, unread = 0, head }) {
