@@ -2,6 +2,7 @@
 
 pub mod client_frame;
 pub mod close;
+pub mod cursor;
 pub mod encode;
 pub mod error;
 pub mod json;
