@@ -2,7 +2,7 @@
 
 use super::hub::{ConnId, Joining};
 use super::outbox::Outbox;
-use super::settings::Settings;
+use crate::config::Config;
 use crate::auth::identity::Identity;
 use crate::domain::{RoomId, UserId};
 use crate::protocol::{RequestId, Resume, TraceId};
@@ -55,10 +55,10 @@ impl Peer {
         id: ConnId,
         identity: Identity,
         outbox: Rc<Outbox>,
-        settings: &Settings,
+        config: &Config,
         now: Instant,
     ) -> Rc<Self> {
-        let first = settings.heartbeat.mul_f64(rand::random::<f64>());
+        let first = config.heartbeat.interval.mul_f64(rand::random::<f64>());
         Rc::new(Self {
             id,
             identity,
@@ -85,8 +85,8 @@ impl Peer {
     }
 
     /// What is due at `now`; a ping is due once per silence.
-    pub fn pulse(&self, now: Instant, settings: &Settings) -> Pulse {
-        if now.saturating_duration_since(self.heard.get()) >= settings.dead_after {
+    pub fn pulse(&self, now: Instant, config: &Config) -> Pulse {
+        if now.saturating_duration_since(self.heard.get()) >= config.heartbeat.dead_after {
             return Pulse::Dead;
         }
         if !self.pinged.get() && now >= self.ping_at.get() {

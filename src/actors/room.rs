@@ -61,7 +61,7 @@ impl Room {
         rooms: Arc<Rooms>,
         ended: impl FnOnce(Ending) + 'static,
     ) -> RoomHandle {
-        let settings = Arc::clone(rooms.settings());
+        let config = Arc::clone(rooms.config());
         let room = Self {
             id,
             generation,
@@ -70,11 +70,11 @@ impl Room {
             phase: Phase::Loading(Vec::new()),
             listeners: HashMap::new(),
             hubs: HashMap::new(),
-            typing: Typing::new(settings.typing_throttle, settings.typing_expiry),
+            typing: Typing::new(config.typing.throttle, config.typing.expiry),
             typing_timer: None,
-            recent: Recent::new(settings.replay_events, settings.replay_bytes),
+            recent: Recent::new(config.rooms.replay_events, config.rooms.replay_bytes),
         };
-        let handle = RoomHandle::new(watch::start(room, ended), generation, settings.room_queue);
+        let handle = RoomHandle::new(watch::start(room, ended), generation, config.rooms.queue);
         handle.tell(RoomMsg::Named(handle.clone()));
         handle
     }
@@ -264,7 +264,7 @@ impl Actor for Room {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.load(ctx);
-        ctx.run_interval(self.rooms.settings().room_idle, |room, _| {
+        ctx.run_interval(self.rooms.config().rooms.idle, |room, _| {
             if matches!(room.phase, Phase::Ready(_)) && room.listeners.is_empty() {
                 room.rooms.let_go(room.id, room.generation);
             }

@@ -112,10 +112,10 @@ pub fn connection_refused(outcome: &'static str) {
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-/// A socket that was accepted is gone.
-pub fn connection_closed(code: CloseCode) {
+/// A socket that was accepted is gone; without a code the peer went without a word.
+pub fn connection_closed(code: Option<CloseCode>) {
     with(|handles| handles.connections.decrement(1.0));
-    counter!(catalog::CONNECTIONS_CLOSED, "code" => code.name()).increment(1);
+    counter!(catalog::CONNECTIONS_CLOSED, "code" => code.map_or("gone", CloseCode::name)).increment(1);
 }
 
 /// A frame of a client; `kind` is a type of the protocol, or `invalid`.
