@@ -12,7 +12,7 @@ pub mod room;
 pub mod signal;
 pub mod time;
 
-pub use command::{Ack, Command, Enrolment, NewRoomKind};
+pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
 pub use decide::{Decision, MessageFacts, Subject};
 pub use event::{Event, EventBody};
 pub use ids::{EventId, MessageId, RoomId, Seq, SessionId, UserId};

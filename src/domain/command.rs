@@ -30,20 +30,55 @@ impl From<NewRoomKind> for RoomKind {
 /// A change somebody asks for, the same from WebSocket, REST and bots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    PostMessage { room: RoomId, client_message_id: Uuid, body: MessageBody },
+    PostMessage {
+        room: RoomId,
+        client_message_id: Uuid,
+        body: MessageBody,
+    },
     /// `version` is the one the editor saw.
-    EditMessage { room: RoomId, message: MessageId, version: i32, body: MessageBody },
-    DeleteMessage { room: RoomId, message: MessageId },
+    EditMessage {
+        room: RoomId,
+        message: MessageId,
+        version: i32,
+        body: MessageBody,
+    },
+    DeleteMessage {
+        room: RoomId,
+        message: MessageId,
+    },
     /// A direct room has no name and is found again by its exact set of members.
-    CreateRoom { kind: NewRoomKind, name: Option<Name>, members: Vec<UserId> },
-    RenameRoom { room: RoomId, name: Name },
-    DeleteRoom { room: RoomId },
-    AddMember { room: RoomId, user: UserId },
-    RemoveMember { room: RoomId, user: UserId },
-    MarkRead { room: RoomId, seq: Seq },
-    UpdateProfile { name: Name },
+    CreateRoom {
+        kind: NewRoomKind,
+        name: Option<Name>,
+        members: Vec<UserId>,
+    },
+    RenameRoom {
+        room: RoomId,
+        name: Name,
+    },
+    DeleteRoom {
+        room: RoomId,
+    },
+    AddMember {
+        room: RoomId,
+        user: UserId,
+    },
+    RemoveMember {
+        room: RoomId,
+        user: UserId,
+    },
+    MarkRead {
+        room: RoomId,
+        seq: Seq,
+    },
+    UpdateProfile {
+        name: Name,
+    },
     /// `settings` is a JSON object, as text.
-    UpdateAccount { name: Option<Name>, settings: Option<String> },
+    UpdateAccount {
+        name: Option<Name>,
+        settings: Option<String>,
+    },
 }
 
 impl Command {
@@ -100,14 +135,35 @@ pub enum Ack {
     Recorded(Position),
     /// It was so already: nothing was written.
     Unchanged,
-    Posted { position: Position, client_message_id: Uuid, duplicate: bool },
-    Edited { position: Position, message: MessageId, version: i32 },
+    Posted {
+        position: Position,
+        client_message_id: Uuid,
+        duplicate: bool,
+    },
+    Edited {
+        position: Position,
+        message: MessageId,
+        version: i32,
+    },
     /// `position` is missing when it was deleted before.
-    Deleted { position: Option<Position>, message: MessageId },
-    RoomCreated { room: Arc<RoomCard>, duplicate: bool },
-    Read { room: RoomId, read: Seq, unread: i64 },
+    Deleted {
+        position: Option<Position>,
+        message: MessageId,
+    },
+    RoomCreated {
+        room: Arc<RoomCard>,
+        duplicate: bool,
+    },
+    Read {
+        room: RoomId,
+        read: Seq,
+        unread: i64,
+    },
     /// `room` is the first room, after [`Enrolment::SetUp`].
-    Enrolled { person: Person, room: Option<Arc<RoomCard>> },
+    Enrolled {
+        person: Person,
+        room: Option<Arc<RoomCard>>,
+    },
 }
 
 /// A committed event with its `data` as JSON text: encoded once, stored and sent as these very bytes.

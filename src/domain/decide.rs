@@ -80,10 +80,7 @@ impl Room {
                 if message.deleted {
                     return Ok(Decision::Unchanged);
                 }
-                Ok(Decision::Record(EventBody::MessageDeleted {
-                    message: message.id,
-                    deleted_by: actor.id,
-                }))
+                Ok(Decision::Record(EventBody::MessageDeleted { message: message.id, deleted_by: actor.id }))
             }),
             Command::RenameRoom { name, .. } => {
                 self.must_be_run_by(actor)?;

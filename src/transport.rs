@@ -1,0 +1,5 @@
+//! How bytes arrive: the REST API, the operators' pages and the web client.
+
+pub mod assets;
+pub mod http;
+pub mod ops;
