@@ -12,6 +12,7 @@ pub mod reply;
 pub mod room;
 pub mod sequencer;
 pub mod sockets;
+pub mod turn;
 pub mod watch;
 
 pub use bus::{Bus, Ended};

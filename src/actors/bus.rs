@@ -3,7 +3,7 @@
 use super::hub::HubMsg;
 use super::registry::Rooms;
 use super::reply::ReplySink;
-use super::sequencer::Append;
+use super::sequencer::{Append, SequencerHandle};
 use super::sockets::Sockets;
 use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RoomId, SessionId, UserId};
 use crate::protocol::{CloseCode, TraceId};
@@ -93,6 +93,11 @@ impl Bus {
     /// After each commit the rooms that have new events.
     pub fn tail(&self) -> broadcast::Receiver<Arc<[RoomId]>> {
         self.rooms.tail()
+    }
+
+    /// Writes that aren't answered yet.
+    pub fn pending(&self) -> usize {
+        self.rooms.sequencer().map_or(0, SequencerHandle::depth)
     }
 
     /// Whether the process is on its way out.

@@ -10,12 +10,12 @@ pub use joining::Joining;
 pub use switchboard::Switchboard;
 
 use super::registry::Rooms;
+use super::turn::EndOfTurn;
 use crate::config::Config;
-use actix::{Actor, AsyncContext, Context, Handler, fut};
+use actix::{Actor, AsyncContext, Context, Handler};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 /// The switchboard of one thread, shared by its hub and its connections.
@@ -50,11 +50,7 @@ impl Actor for Hub {
             board.beat();
             board.flush();
         });
-        // The context polls its futures once the mailbox is empty: that is the end of a turn.
-        ctx.spawn(fut::poll_fn(|hub: &mut Self, _: &mut Self::Context, _| {
-            hub.board.borrow_mut().flush();
-            Poll::<()>::Pending
-        }));
+        ctx.spawn(EndOfTurn(|hub: &mut Self, _: &mut Self::Context| hub.board.borrow_mut().flush()));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::hub::{ConnId, Joining};
 use super::outbox::Outbox;
-use crate::config::Config;
 use crate::auth::identity::Identity;
+use crate::config::Config;
 use crate::domain::{RoomId, UserId};
 use crate::protocol::{RequestId, Resume, TraceId};
 use std::cell::{Cell, RefCell};
@@ -21,7 +21,11 @@ pub enum Step {
         epoch: Option<Uuid>,
         batch: bool,
     },
-    Unsubscribe { request_id: Option<RequestId>, trace: TraceId, room: RoomId },
+    Unsubscribe {
+        request_id: Option<RequestId>,
+        trace: TraceId,
+        room: RoomId,
+    },
 }
 
 /// One socket: who it belongs to, its way out, when it was last heard, what it subscribed to.

@@ -8,8 +8,8 @@ use super::presence::PresenceHandle;
 use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
-use crate::config::Config;
 use super::watch::Ending;
+use crate::config::Config;
 use crate::domain::{Command, Person, Recorded, Rejection, RoomId, Signal};
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
@@ -180,7 +180,8 @@ impl Rooms {
 
     /// A room has nothing to do. It goes unless something arrived meanwhile.
     pub fn let_go(&self, room: RoomId, generation: u64) {
-        let gone = self.map.remove_if(&room, |_, handle| handle.generation() == generation && handle.is_idle());
+        let gone =
+            self.map.remove_if(&room, |_, handle| handle.generation() == generation && handle.is_idle());
         if let Some((_, handle)) = gone {
             handle.tell(RoomMsg::Stop);
         }
@@ -199,7 +200,8 @@ impl Rooms {
 
     /// The outcome of a commit is unknown: what rooms remember may be behind. All of it is dropped.
     pub fn forget_all(&self) {
-        let rooms: Vec<(RoomId, u64)> = self.map.iter().map(|entry| (*entry.key(), entry.generation())).collect();
+        let rooms: Vec<(RoomId, u64)> =
+            self.map.iter().map(|entry| (*entry.key(), entry.generation())).collect();
         for (room, generation) in rooms {
             if let Some(handle) = self.map.get(&room) {
                 handle.tell(RoomMsg::Stop);

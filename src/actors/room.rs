@@ -133,7 +133,11 @@ impl Room {
         }
         match self.rooms.sequencer() {
             Some(sequencer) => {
-                sequencer.append(Append { write: Write::Command { actor, command }, sink, permit: Some(permit) });
+                sequencer.append(Append {
+                    write: Write::Command { actor, command },
+                    sink,
+                    permit: Some(permit),
+                });
             }
             None => sink.answer(Err(Rejection::unavailable())),
         }
@@ -172,7 +176,9 @@ impl Room {
         let gone: Vec<ConnId> =
             self.listeners.iter().filter(|(_, listener)| which(listener)).map(|(conn, _)| *conn).collect();
         for conn in gone {
-            if let Some((hub, _)) = self.listeners.get(&conn).and_then(|listener| self.hubs.get(&listener.hub)) {
+            if let Some((hub, _)) =
+                self.listeners.get(&conn).and_then(|listener| self.hubs.get(&listener.hub))
+            {
                 hub.tell(HubMsg::Unsubscribed { conn, room: self.id });
             }
             self.on_left(conn);

@@ -3,14 +3,14 @@
 
 use super::registry::Rooms;
 use super::reply::ReplySink;
+use super::turn::EndOfTurn;
 use crate::domain::{Rejection, RoomId, Timestamp};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture, fut};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use chrono::Utc;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -69,8 +69,7 @@ impl Sequencer {
         let config = rooms.config();
         let queue = config.storage.write_queue;
         let batch = config.storage.commit_batch.max(1);
-        let sequencer =
-            Self { rooms: Arc::clone(rooms), batch, pending: VecDeque::new(), committing: false };
+        let sequencer = Self { rooms: Arc::clone(rooms), batch, pending: VecDeque::new(), committing: false };
         SequencerHandle { address: Actor::start(sequencer), permits: Arc::new(Semaphore::new(queue)), queue }
     }
 
@@ -159,11 +158,8 @@ impl Actor for Sequencer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // Polled once the mailbox is empty: all that arrived in this turn is one batch.
-        ctx.spawn(fut::poll_fn(|sequencer: &mut Self, ctx: &mut Context<Self>, _| {
-            sequencer.commit(ctx);
-            Poll::<()>::Pending
-        }));
+        // All that arrived in this turn is one batch.
+        ctx.spawn(EndOfTurn(|sequencer: &mut Self, ctx: &mut Context<Self>| sequencer.commit(ctx)));
     }
 }
 

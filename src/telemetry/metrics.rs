@@ -211,7 +211,7 @@ mod tests {
     fn what_is_counted_is_in_the_list() {
         install().expect("installed");
         connection_opened();
-        connection_closed(CloseCode::Normal);
+        connection_closed(Some(CloseCode::Normal));
         frame_in("ping");
         commit(3, Duration::from_millis(2));
         event_committed("message.posted");

@@ -12,6 +12,7 @@ use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,7 +109,11 @@ impl Switchboard {
             Step::Unsubscribe { request_id, trace, room } => {
                 self.leave(peer, room);
                 let data = format!(r#"{{"room_id":{room}}}"#);
-                self.push(peer, Class::Control, websocket::text(&encode::reply(request_id.as_deref(), &data, trace)));
+                self.push(
+                    peer,
+                    Class::Control,
+                    websocket::text(&encode::reply(request_id.as_deref(), &data, trace)),
+                );
             }
             Step::Subscribe { request_id, trace, rooms, epoch, batch } => {
                 let places = peer.places.borrow();
@@ -171,7 +176,9 @@ impl Switchboard {
         audience.head = seq;
         let mut behind = Vec::new();
         for peer in &audience.peers {
-            if peer.joining.borrow().is_some() && hold(peer, room, seq, frame, self.config.socket.outbox_bytes) {
+            if peer.joining.borrow().is_some()
+                && hold(peer, room, seq, frame, self.config.socket.outbox_bytes)
+            {
                 continue;
             }
             match peer.outbox.push(Class::Event(room, seq), frame.clone()) {
@@ -223,9 +230,7 @@ impl Switchboard {
         // A subscription that isn't allowed any more is over, too.
         self.strike(&peer, slot.room);
         let done = match peer.joining.borrow_mut().as_mut() {
-            Some(joining) if joining.number == slot.join => {
-                joining.refused(slot.index, slot.room, rejection)
-            }
+            Some(joining) if joining.number == slot.join => joining.refused(slot.index, slot.room, rejection),
             _ => false,
         };
         if done {
@@ -257,9 +262,8 @@ impl Switchboard {
     fn enter(&mut self, peer: &Rc<Peer>, room: RoomId, head: Seq) {
         let audience = self.audiences.entry(room).or_default();
         audience.head = audience.head.max(head);
-        let mut places = peer.places.borrow_mut();
-        if !places.contains_key(&room) {
-            places.insert(room, audience.peers.len());
+        if let Entry::Vacant(place) = peer.places.borrow_mut().entry(room) {
+            place.insert(audience.peers.len());
             audience.peers.push(Rc::clone(peer));
             metrics::subscriptions_added(1);
         }

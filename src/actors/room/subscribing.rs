@@ -4,8 +4,8 @@ use super::recent::Missed;
 use super::{Listener, Phase, Room};
 use crate::actors::hub::{HubHandle, HubMsg, JoinSlot, Joined};
 use crate::domain::{Person, Rejection, RoomKind, Seq, Timestamp};
+use crate::protocol::cursor::Cursor;
 use crate::protocol::encode::{self, GapReason, Snapshot};
-use crate::protocol::cursor;
 use crate::storage::{StoreError, StoredEvent};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
@@ -179,21 +179,22 @@ impl Room {
     fn join(&mut self, subscribe: Subscribe, recovery: Recovery) {
         let Phase::Ready(state) = &self.phase else { return };
         let typing = self.typing.active(subscribe.person.id);
-        let online =
-            (state.kind == RoomKind::Commons).then(|| self.rooms.presence().online());
+        let online = (state.kind == RoomKind::Commons).then(|| self.rooms.presence().online());
         let snapshot =
             encode::snapshot(&Snapshot { room: state, typing: &typing, online: online.as_deref() });
         let head = state.head;
-        let page = cursor::events(self.id, subscribe.after.unwrap_or(head));
+        let page = Cursor::Events { room: self.id, after: subscribe.after.unwrap_or(head) }.encode();
         let (part, without_events) = match recovery {
-            Recovery::Complete(events) if events.is_empty() => (encode::recovered(&snapshot, head, &events), None),
+            Recovery::Complete(events) if events.is_empty() => {
+                (encode::recovered(&snapshot, head, &events), None)
+            }
             Recovery::Complete(events) => (
                 encode::recovered(&snapshot, head, &events),
                 Some(encode::gap(&snapshot, head, GapReason::WindowExceeded, &page)),
             ),
             // Nothing the client has is of this log: the page starts at the beginning.
             Recovery::Gap(reason @ (GapReason::EpochChanged | GapReason::AheadOfHead)) => {
-                let page = cursor::events(self.id, Seq::default());
+                let page = Cursor::Events { room: self.id, after: Seq::default() }.encode();
                 (encode::gap(&snapshot, head, reason, &page), None)
             }
             Recovery::Gap(reason) => (encode::gap(&snapshot, head, reason, &page), None),

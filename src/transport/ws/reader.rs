@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Gives what each read brought. Ends with the socket.
-pub struct Reader {
+pub(super) struct Reader {
     half: OwnedReadHalf,
     decoder: Decoder,
     /// What came in one packet with the handshake.
@@ -30,7 +30,7 @@ pub struct Reader {
 
 impl Reader {
     /// Reads messages of at most `limit` bytes; `early` was read with the handshake.
-    pub fn new(half: OwnedReadHalf, early: BytesMut, limit: usize) -> Self {
+    pub(super) fn new(half: OwnedReadHalf, early: BytesMut, limit: usize) -> Self {
         Self { half, decoder: Decoder::new(limit), early, broken: false }
     }
 
@@ -77,7 +77,9 @@ impl Stream for Reader {
                     // poll_read and not try_read: it counts against the task's budget, so that a busy socket
                     // can't keep the others of its thread waiting.
                     match ready!(Pin::new(&mut this.half).poll_read(cx, &mut read)) {
-                        Ok(()) if !read.filled().is_empty() => Poll::Ready(Some(this.decode(read.filled_mut()))),
+                        Ok(()) if !read.filled().is_empty() => {
+                            Poll::Ready(Some(this.decode(read.filled_mut())))
+                        }
                         Ok(()) | Err(_) => Poll::Ready(None),
                     }
                 });

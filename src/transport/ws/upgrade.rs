@@ -15,14 +15,14 @@ use crate::protocol::encode::{self, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
 use crate::protocol::{CloseCode, SUBPROTOCOL, TraceId};
-use crate::telemetry::metrics;
 use crate::storage::{RoomFilter, StoreError};
+use crate::telemetry::metrics;
 use crate::transport::http::problem::Problem;
 use actix_codec::Framed;
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
 use actix_http::error::DispatchError;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_http::{ConnectionType, Request, Response, StatusCode, h1, ws};
+use actix_http::{ConnectionType, HttpMessage as _, Request, Response, StatusCode, h1, ws};
 use chrono::Utc;
 use futures_util::SinkExt;
 use std::rc::Rc;
@@ -74,9 +74,12 @@ impl Upgrade {
         }
         let headers = request.headers();
         let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let bad = |field: &'static str, problem: &str| (StatusCode::BAD_REQUEST, Rejection::invalid(field, problem));
-        let mut response = ws::handshake(request.head())
-            .map_err(|_| bad("Sec-WebSocket-Key", "or another part of the WebSocket handshake is missing"))?;
+        let bad = |field: &'static str, problem: &str| {
+            (StatusCode::BAD_REQUEST, Rejection::invalid(field, problem))
+        };
+        let mut response = ws::handshake(request.head()).map_err(|error| {
+            (StatusCode::BAD_REQUEST, Rejection::invalid("handshake", &error.to_string()))
+        })?;
         let protocols = protocols(headers);
         if !protocols.contains(&SUBPROTOCOL) {
             return Err(bad("Sec-WebSocket-Protocol", "offers nothing known; there is hearth.v1.json"));
@@ -88,7 +91,8 @@ impl Upgrade {
         let authorization = text(header::AUTHORIZATION);
         let credentials = Credentials::from_headers(text(header::COOKIE), authorization, &protocols);
         if credentials.rides_on_cookie() {
-            let from = Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
+            let from =
+                Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
             origin::same_origin(from, self.config.server.public_url.as_ref()).map_err(with_status)?;
         }
         let now = Timestamp::from(Utc::now());
@@ -189,7 +193,8 @@ fn protocols(headers: &HeaderMap) -> Vec<&str> {
 }
 
 fn with_status(rejection: Rejection) -> (StatusCode, Rejection) {
-    let status = StatusCode::from_u16(http_status(rejection.code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(http_status(rejection.code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, rejection)
 }
 
@@ -205,7 +210,7 @@ async fn refuse(
     } else {
         Problem::from(rejection)
     };
-    let (mut response, body) = Response::<BoxBody>::from(problem.response(trace)).replace_body(());
+    let (mut response, body) = Response::<BoxBody>::from(problem.response(trace)).into_parts();
     response.head_mut().set_connection_type(ConnectionType::Close);
     if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
         response.headers_mut().insert(HeaderName::from_static("x-trace-id"), value);
