@@ -1,5 +1,10 @@
-//! tests
-#[test]
-fn t() {
-    assert_eq!(1, 1);
-}
+//! The integration tests, one binary: the real server over real sockets, on SQLite and on PostgreSQL.
+
+mod harness;
+mod postgres;
+mod store;
+mod tidy;
+
+mod coordination;
+mod crash;
+mod hostile;
