@@ -85,7 +85,7 @@ pub(crate) struct Trial {
     listeners: usize,
     #[arg(long, default_value_t = 10, value_parser = small)]
     rooms: usize,
-    #[arg(long, default_value_t = 1_000, value_parser = large)]
+    #[arg(long, default_value_t = 5_000, value_parser = large)]
     messages: usize,
     /// A socket sends up to so many posts before it waits for their acks
     #[arg(long, default_value_t = 5, value_parser = small)]
@@ -96,6 +96,9 @@ pub(crate) struct Trial {
     /// A listener drops its connection after about so many events
     #[arg(long, default_value_t = 400, value_parser = large)]
     drop_after: usize,
+    /// After the last post everybody has so many seconds to hear the rest
+    #[arg(long, default_value_t = 30)]
+    catch_up: u64,
 }
 
 impl Trial {
@@ -110,6 +113,7 @@ impl Trial {
             burst: self.burst,
             pause: Duration::from_millis(self.pause_ms),
             drop_after: self.drop_after,
+            catch_up: Duration::from_secs(self.catch_up),
             deadline: Duration::from_secs(target.within),
         }
     }
@@ -232,7 +236,11 @@ pub(crate) fn check_url(url: &str, anywhere: bool) -> Result<(), String> {
         let rest = url.strip_prefix(base);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
     });
-    if local || anywhere { Ok(()) } else { Err(format!("{url} is not this machine; --anywhere loads it all the same")) }
+    if local || anywhere {
+        Ok(())
+    } else {
+        Err(format!("{url} is not this machine; --anywhere loads it all the same"))
+    }
 }
 
 #[cfg(test)]

@@ -106,7 +106,12 @@ impl Client {
         Ok(self.call(Method::GET, path, query, None).await?.1)
     }
 
-    async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: Value) -> Result<T, ClientError> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Result<T, ClientError> {
         Ok(self.call(method, path, &[], Some(&body)).await?.1)
     }
 
@@ -117,13 +122,25 @@ impl Client {
     }
 
     /// First run; this client is the first admin afterwards.
-    pub async fn setup(&self, account: &str, name: &str, email: &str, password: &str) -> Result<SetUp, ClientError> {
+    pub async fn setup(
+        &self,
+        account: &str,
+        name: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<SetUp, ClientError> {
         let body = json!({"account_name": account, "name": name, "email": email, "password": password});
         self.send(Method::POST, "/setup", body).await
     }
 
     /// Signs up by invite code; this client is the new user afterwards.
-    pub async fn join(&self, code: &str, name: &str, email: &str, password: &str) -> Result<User, ClientError> {
+    pub async fn join(
+        &self,
+        code: &str,
+        name: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<User, ClientError> {
         let body = json!({"name": name, "email": email, "password": password});
         let answer: model::OfUser = self.send(Method::POST, &format!("/join/{code}"), body).await?;
         Ok(answer.user)
@@ -168,8 +185,11 @@ impl Client {
 
     /// One long poll of everything this client may see, after the event `after`.
     pub async fn feed(&self, after: u64, wait: Duration, epoch: Option<&str>) -> Result<Feed, ClientError> {
-        let mut query =
-            vec![("after", after.to_string()), ("limit", "500".to_owned()), ("wait", wait.as_secs().to_string())];
+        let mut query = vec![
+            ("after", after.to_string()),
+            ("limit", "500".to_owned()),
+            ("wait", wait.as_secs().to_string()),
+        ];
         if let Some(epoch) = epoch {
             query.push(("epoch", epoch.to_owned()));
         }

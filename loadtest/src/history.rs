@@ -45,9 +45,13 @@ pub struct Listener {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
     /// A subscription was confirmed: events above `after` follow.
-    From { after: u64 },
+    From {
+        after: u64,
+    },
     /// The server could not replay, and said so.
-    Gap { reason: String },
+    Gap {
+        reason: String,
+    },
     Event(Event),
 }
 
@@ -122,7 +126,12 @@ impl Recorder {
 
     pub fn listener(&self, name: &str, room_id: u64) -> ListenerId {
         let mut history = self.lock();
-        history.listeners.push(Listener { name: name.to_owned(), room_id, heard: Vec::new(), until_head: false });
+        history.listeners.push(Listener {
+            name: name.to_owned(),
+            room_id,
+            heard: Vec::new(),
+            until_head: false,
+        });
         ListenerId(history.listeners.len() - 1)
     }
 
@@ -157,6 +166,13 @@ impl Recorder {
         if let Some(feed) = self.lock().feeds.get_mut(id.0) {
             feed.until_head = true;
         }
+    }
+
+    /// The run is over and waited long enough: whoever has not got everything never will.
+    pub fn all_stayed(&self) {
+        let mut history = self.lock();
+        history.listeners.iter_mut().for_each(|listener| listener.until_head = true);
+        history.feeds.iter_mut().for_each(|feed| feed.until_head = true);
     }
 
     /// The history so far.

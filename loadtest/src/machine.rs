@@ -59,7 +59,10 @@ mod tests {
 
     #[test]
     fn the_model_is_the_first_processors() {
-        assert_eq!(cpu_model("processor\t: 0\nmodel name\t: A CPU @ 2GHz\nmodel name\t: B\n"), Some("A CPU @ 2GHz"));
+        assert_eq!(
+            cpu_model("processor\t: 0\nmodel name\t: A CPU @ 2GHz\nmodel name\t: B\n"),
+            Some("A CPU @ 2GHz")
+        );
     }
 
     #[test]

@@ -46,9 +46,15 @@ fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
 
 async fn play(args: &Args) -> Result<(Report, bool), ScenarioError> {
     let target = &args.target;
+    if matches!(args.scenario, Scenario::Crash(_)) && target.spawn.is_none() {
+        return Err(ScenarioError::Refused(
+            "crash kills the server: name its binary with --spawn".to_owned(),
+        ));
+    }
     let progress = if target.quiet { Progress::silent() } else { Progress::stderr() };
     // Declared before the server, so that it is removed after the server is gone.
-    let home = tempfile::tempdir().map_err(|source| ScenarioError::Io { what: "a temporary directory", source })?;
+    let home =
+        tempfile::tempdir().map_err(|source| ScenarioError::Io { what: "a temporary directory", source })?;
     let mut server = match &target.spawn {
         Some(binary) => Some(spawn(target, binary, home.path(), progress).await?),
         None => None,
@@ -71,14 +77,20 @@ async fn play(args: &Args) -> Result<(Report, bool), ScenarioError> {
             Scenario::Idle(idle) => Ok((idle.options().run(&stage).await?, true)),
         }
     });
-    let played = played.await.unwrap_or_else(|_| Err(ScenarioError::Late { what: "the end of the run".to_owned() }));
+    let played =
+        played.await.unwrap_or_else(|_| Err(ScenarioError::Late { what: "the end of the run".to_owned() }));
     if let (Some(server), Ok((_, false)) | Err(_)) = (&server, &played) {
         progress.say(format_args!("the server's log ends:\n{}", server.log_tail()));
     }
     played
 }
 
-async fn spawn(target: &Target, binary: &Path, home: &Path, progress: Progress) -> Result<Server, ScenarioError> {
+async fn spawn(
+    target: &Target,
+    binary: &Path,
+    home: &Path,
+    progress: Progress,
+) -> Result<Server, ScenarioError> {
     progress.say(format_args!("starting {}", binary.display()));
     let mut options = Options::new(binary, home.join("data"));
     options.database_url.clone_from(&target.database);

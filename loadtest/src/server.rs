@@ -98,7 +98,11 @@ impl Server {
     }
 
     fn open_log(&self) -> Result<File, ServerError> {
-        OpenOptions::new().create(true).append(true).open(&self.log).map_err(|e| ServerError::io(&self.log, e))
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(|e| ServerError::io(&self.log, e))
     }
 
     async fn wait_ready(&mut self) -> Result<(), ServerError> {
@@ -113,7 +117,9 @@ impl Server {
             }
             match http.get(&url).send().await {
                 Ok(response) if response.status().as_u16() == 200 => return Ok(()),
-                Ok(response) => last = format!("{}: {}", response.status(), response.text().await.unwrap_or_default()),
+                Ok(response) => {
+                    last = format!("{}: {}", response.status(), response.text().await.unwrap_or_default())
+                }
                 Err(error) => last = error.to_string(),
             }
             sleep(POLL).await;
@@ -124,7 +130,11 @@ impl Server {
     /// `kill -9`. Returns when the process is gone; harmless when it is gone already.
     pub fn kill(&mut self) -> Result<(), ServerError> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
-        child.kill().and_then(|()| child.wait()).map(drop).map_err(|e| ServerError::io(&self.options.binary, e))
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .map(drop)
+            .map_err(|e| ServerError::io(&self.options.binary, e))
     }
 
     /// `kill -TERM`, and waits for a clean end. Kills when there is none `within`.
@@ -194,4 +204,28 @@ fn free_port() -> Result<u16, ServerError> {
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
         .map_err(|e| ServerError::io(Path::new("127.0.0.1:0"), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_ends_at_once_says_why() {
+        let home = tempfile::tempdir().unwrap();
+        let script = home.path().join("server");
+        std::fs::write(&script, "#!/bin/sh\necho \"no such option: $6\" >&2\nexit 3\n").unwrap();
+        let mut permissions = std::fs::metadata(&script).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        std::fs::set_permissions(&script, permissions).unwrap();
+        let options =
+            Options { args: vec!["--nonsense".to_owned()], ..Options::new(script, home.path().join("data")) };
+        match Server::start(options).await {
+            Err(ServerError::Exited { status, log }) => {
+                assert_eq!(status.code(), Some(3));
+                assert!(log.contains("no such option: --nonsense"), "{log}");
+            }
+            other => panic!("{:?}", other.map(|server| server.port()).map_err(|error| error.to_string())),
+        }
+    }
 }

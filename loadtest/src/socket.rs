@@ -61,12 +61,15 @@ impl Socket {
         match credentials {
             Credentials::Anonymous => {}
             Credentials::Cookie(cookie) => drop(headers.insert("Cookie", header(cookie)?)),
-            Credentials::Bearer(key) => drop(headers.insert("Authorization", header(&format!("Bearer {key}"))?)),
+            Credentials::Bearer(key) => {
+                drop(headers.insert("Authorization", header(&format!("Bearer {key}"))?))
+            }
         }
         let tcp = TcpStream::connect(authority).await?;
         tcp.set_nodelay(true)?;
         let (stream, _) = client_async(request, tcp).await?;
-        let mut socket = Socket { stream, welcome: Welcome::default(), requests: 0, waiting: VecDeque::new() };
+        let mut socket =
+            Socket { stream, welcome: Welcome::default(), requests: 0, waiting: VecDeque::new() };
         match socket.read().await? {
             Frame::Welcome(welcome) => socket.welcome = *welcome,
             other => return Err(SocketError::Shape(format!("{other:?} came before the welcome"))),
@@ -134,7 +137,11 @@ impl Socket {
     }
 
     /// Subscribes to several rooms in one frame; answers in the order asked.
-    pub async fn subscribe(&mut self, places: &[Place], epoch: Option<&str>) -> Result<Vec<Subscribed>, SocketError> {
+    pub async fn subscribe(
+        &mut self,
+        places: &[Place],
+        epoch: Option<&str>,
+    ) -> Result<Vec<Subscribed>, SocketError> {
         let rooms: Vec<Value> = places
             .iter()
             .map(|place| match place.after {
@@ -168,7 +175,10 @@ impl Socket {
                     frame => return Ok(frame),
                 },
                 Message::Close(Some(close)) => {
-                    return Err(SocketError::Closed { code: close.code.into(), reason: close.reason.to_string() });
+                    return Err(SocketError::Closed {
+                        code: close.code.into(),
+                        reason: close.reason.to_string(),
+                    });
                 }
                 Message::Close(None) => return Err(SocketError::Lost),
                 Message::Binary(_) => return Err(SocketError::Shape("a binary message".to_owned())),
@@ -200,5 +210,6 @@ pub(crate) fn authority(base: &str) -> Result<String, SocketError> {
 }
 
 fn header(value: &str) -> Result<HeaderValue, SocketError> {
-    HeaderValue::from_str(value).map_err(|e| SocketError::Shape(format!("credentials that fit no header: {e}")))
+    HeaderValue::from_str(value)
+        .map_err(|e| SocketError::Shape(format!("credentials that fit no header: {e}")))
 }

@@ -37,10 +37,18 @@ impl TryFrom<Value> for Event {
     type Error = String;
 
     fn try_from(json: Value) -> Result<Event, String> {
-        let number =
-            |field: &str| json.get(field).and_then(Value::as_u64).ok_or_else(|| format!("event without {field}: {json}"));
-        let kind = json.get("type").and_then(Value::as_str).ok_or_else(|| format!("event without type: {json}"))?;
-        Ok(Event { id: number("id")?, seq: number("seq")?, room_id: number("room_id")?, kind: kind.to_owned(), json })
+        let number = |field: &str| {
+            json.get(field).and_then(Value::as_u64).ok_or_else(|| format!("event without {field}: {json}"))
+        };
+        let kind =
+            json.get("type").and_then(Value::as_str).ok_or_else(|| format!("event without type: {json}"))?;
+        Ok(Event {
+            id: number("id")?,
+            seq: number("seq")?,
+            room_id: number("room_id")?,
+            kind: kind.to_owned(),
+            json,
+        })
     }
 }
 
@@ -94,7 +102,8 @@ mod tests {
 
     #[test]
     fn an_event_keeps_everything_it_was_received_with() {
-        let json = json!({"type":"message.posted","id":7,"seq":2,"room_id":3,"at":"x","data":{"body":"hi"},"new":1});
+        let json =
+            json!({"type":"message.posted","id":7,"seq":2,"room_id":3,"at":"x","data":{"body":"hi"},"new":1});
         let event: Event = serde_json::from_value(json.clone()).unwrap();
         assert_eq!((event.id, event.seq, event.room_id), (7, 2, 3));
         assert_eq!(event.text("body"), Some("hi"));
@@ -109,8 +118,10 @@ mod tests {
 
     #[test]
     fn both_doors_errors_are_one_type() {
-        let problem: Refusal =
-            serde_json::from_value(json!({"status":429,"detail":"slow","code":"rate_limited","retryable":true})).unwrap();
+        let problem: Refusal = serde_json::from_value(
+            json!({"status":429,"detail":"slow","code":"rate_limited","retryable":true}),
+        )
+        .unwrap();
         let frame: Refusal =
             serde_json::from_value(json!({"code":"rate_limited","message":"slow","retryable":true})).unwrap();
         assert_eq!((&problem.code, &problem.message), (&frame.code, &frame.message));

@@ -83,7 +83,8 @@ impl World {
     }
 
     pub async fn bot(&self, name: &str) -> Result<Client, WorldError> {
-        let bot = self.admin.create_bot(&format!("{name} {}", self.tag)).await.map_err(during("POST /bots"))?;
+        let bot =
+            self.admin.create_bot(&format!("{name} {}", self.tag)).await.map_err(during("POST /bots"))?;
         Client::bot(&self.url, &bot.key).map_err(during("address"))
     }
 }

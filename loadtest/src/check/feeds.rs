@@ -7,7 +7,9 @@ use crate::history::Feed;
 
 pub(super) fn check(feed: &Feed, store: &StoreView, found: &mut Vec<Violation>) {
     let reader = || feed.name.clone();
-    found.extend(feed.gaps.iter().map(|reason| Violation::FeedGap { reader: reader(), reason: reason.clone() }));
+    found.extend(
+        feed.gaps.iter().map(|reason| Violation::FeedGap { reader: reader(), reason: reason.clone() }),
+    );
     let mut previous = feed.after;
     let mut got = HashSet::new();
     for event in &feed.events {

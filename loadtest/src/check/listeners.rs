@@ -27,16 +27,31 @@ pub(super) fn check(listener: &Listener, store: &StoreView, found: &mut Vec<Viol
             }
             Heard::Event(event) => {
                 if event.room_id != room_id {
-                    found.push(Violation::Unasked { listener: name(), room_id, id: event.id, of: event.room_id });
+                    found.push(Violation::Unasked {
+                        listener: name(),
+                        room_id,
+                        id: event.id,
+                        of: event.room_id,
+                    });
                     continue;
                 }
                 match last.map(|last| last + 1) {
                     None => found.push(Violation::Unconfirmed { listener: name(), room_id, seq: event.seq }),
                     Some(expected) if event.seq > expected => {
-                        found.push(Violation::Missed { listener: name(), room_id, expected, found: event.seq });
+                        found.push(Violation::Missed {
+                            listener: name(),
+                            room_id,
+                            expected,
+                            found: event.seq,
+                        });
                     }
                     Some(expected) if event.seq < expected => {
-                        found.push(Violation::HeardAgain { listener: name(), room_id, expected, found: event.seq });
+                        found.push(Violation::HeardAgain {
+                            listener: name(),
+                            room_id,
+                            expected,
+                            found: event.seq,
+                        });
                     }
                     Some(_) => {}
                 }

@@ -15,7 +15,11 @@ pub(super) fn check(history: &History, store: &StoreView, found: &mut Vec<Violat
         match message.client_message_id.filter(|id| history.posts.contains_key(id)) {
             Some(id) => stored.entry(id).or_default().push(message),
             None => {
-                found.push(Violation::FromNowhere { room_id: room.room_id, id: message.id, seq: message.seq });
+                found.push(Violation::FromNowhere {
+                    room_id: room.room_id,
+                    id: message.id,
+                    seq: message.seq,
+                });
             }
         }
     }
@@ -32,6 +36,9 @@ fn check_one(id: Uuid, post: &Post, stored: &[&Message], found: &mut Vec<Violati
             found.push(Violation::TwoAnswers { post: id, first, later: *later });
         }
     }
+    if let Some(ack) = ack.filter(|ack| ack.duplicate && post.attempts == 1) {
+        found.push(Violation::FalseDuplicate { post: id, ack });
+    }
     let [message, rest @ ..] = stored else {
         found.extend(ack.map(|ack| Violation::Lost { post: id, room_id, ack }));
         return;
@@ -43,14 +50,22 @@ fn check_one(id: Uuid, post: &Post, stored: &[&Message], found: &mut Vec<Violati
         found.push(Violation::WrongRoom { post: id, sent: room_id, stored: message.room_id });
     }
     if message.body != post.body {
-        found.push(Violation::ChangedBody { post: id, sent: post.body.clone(), stored: message.body.clone() });
+        found.push(Violation::ChangedBody {
+            post: id,
+            sent: post.body.clone(),
+            stored: message.body.clone(),
+        });
     }
     match ack {
         Some(ack) if !stored.iter().any(|m| (m.id, m.seq) == (ack.id, ack.seq)) => {
             found.push(Violation::Moved { post: id, ack, id: message.id, seq: message.seq });
         }
         None if post.attempts > 0 && post.refusals.len() == post.attempts => {
-            found.push(Violation::StoredThoughRefused { post: id, codes: post.refusals.clone(), id: message.id });
+            found.push(Violation::StoredThoughRefused {
+                post: id,
+                codes: post.refusals.clone(),
+                id: message.id,
+            });
         }
         _ => {}
     }

@@ -106,7 +106,12 @@ impl RoomView {
             found.push(Violation::HistoryNotLog { room_id, id: message.id, seq: message.seq, what });
         }
         for event in posted.into_values() {
-            found.push(Violation::HistoryNotLog { room_id, id: event.id, seq: event.seq, what: "not in the history" });
+            found.push(Violation::HistoryNotLog {
+                room_id,
+                id: event.id,
+                seq: event.seq,
+                what: "not in the history",
+            });
         }
     }
 }

@@ -16,7 +16,8 @@ fn id(n: u128) -> Uuid {
 }
 
 fn event(id: u64, seq: u64, body: &str) -> Event {
-    let json = json!({"type":"message.posted","id":id,"seq":seq,"room_id":ROOM,"at":"t","data":{"body":body}});
+    let json =
+        json!({"type":"message.posted","id":id,"seq":seq,"room_id":ROOM,"at":"t","data":{"body":body}});
     Event::try_from(json).unwrap()
 }
 
@@ -42,7 +43,8 @@ fn post(n: u128, at_ms: u64, ack: Option<(u64, u64)>) -> (Uuid, Post) {
 /// Room 12 with its creation (id 10) and the messages 1, 2, 3 (ids 11, 14, 15), heard and fed to the end.
 fn good() -> (History, StoreView) {
     let created =
-        Event::try_from(json!({"type":"room.created","id":10,"seq":1,"room_id":ROOM,"data":{"kind":"open"}})).unwrap();
+        Event::try_from(json!({"type":"room.created","id":10,"seq":1,"room_id":ROOM,"data":{"kind":"open"}}))
+            .unwrap();
     let posted = vec![event(11, 2, "m1"), event(14, 3, "m2"), event(15, 4, "m3")];
     let mut heard = vec![Heard::From { after: 1 }];
     heard.extend(posted.iter().cloned().map(Heard::Event));
@@ -137,6 +139,16 @@ fn another_place_than_acked_is_found() {
 }
 
 #[test]
+fn a_duplicate_of_nothing_is_found() {
+    let repeated = |history: &mut History, attempts| {
+        let post = history.posts.get_mut(&id(2)).unwrap();
+        (post.acks[0].duplicate, post.attempts) = (true, attempts);
+    };
+    finds!(after(|history, _| repeated(history, 1)), Violation::FalseDuplicate { .. });
+    assert_eq!(after(|history, _| repeated(history, 2)), vec![]);
+}
+
+#[test]
 fn a_changed_body_is_found() {
     finds!(after(|_, room| room.messages[1].body = "?".into()), Violation::ChangedBody { .. });
     finds!(
@@ -214,8 +226,14 @@ fn a_listener_that_resumed_further_back_hears_again_rightly() {
 
 #[test]
 fn a_listener_that_hears_something_else_is_found() {
-    finds!(after(|h, _| heard(h)[2] = Heard::Event(event(14, 3, "?"))), Violation::AnotherEvent { seq: 3, .. });
-    finds!(after(|h, _| heard(h).push(Heard::Event(event(16, 5, "m")))), Violation::NotInStore { seq: 5, .. });
+    finds!(
+        after(|h, _| heard(h)[2] = Heard::Event(event(14, 3, "?"))),
+        Violation::AnotherEvent { seq: 3, .. }
+    );
+    finds!(
+        after(|h, _| heard(h).push(Heard::Event(event(16, 5, "m")))),
+        Violation::NotInStore { seq: 5, .. }
+    );
     let mut foreign = event(99, 5, "m");
     foreign.room_id = 13;
     finds!(after(|h, _| heard(h).push(Heard::Event(foreign))), Violation::Unasked { of: 13, .. });
@@ -247,5 +265,8 @@ fn violations_read_well() {
     let (mut history, store) = good();
     history.posts.get_mut(&id(2)).unwrap().body = "other".into();
     let text = check(&history, &store)[0].to_string();
-    assert!(text.starts_with("changed body: 00000000-0000-0000-0000-000000000002 was sent as \"other\""), "{text}");
+    assert!(
+        text.starts_with("changed body: 00000000-0000-0000-0000-000000000002 was sent as \"other\""),
+        "{text}"
+    );
 }

@@ -14,6 +14,8 @@ pub enum Violation {
     Moved { post: Uuid, ack: Ack, id: u64, seq: u64 },
     #[error("two answers: {post} was acked as id {} seq {}, and later as id {} seq {}", first.id, first.seq, later.id, later.seq)]
     TwoAnswers { post: Uuid, first: Ack, later: Ack },
+    #[error("false duplicate: {post} was sent once and answered as a duplicate, id {}", ack.id)]
+    FalseDuplicate { post: Uuid, ack: Ack },
     #[error("changed body: {post} was sent as {sent:?} and is stored as {stored:?}")]
     ChangedBody { post: Uuid, sent: String, stored: String },
     #[error("wrong room: {post} was sent to room {sent} and is stored in room {stored}")]
@@ -22,7 +24,9 @@ pub enum Violation {
     StoredThoughRefused { post: Uuid, codes: Vec<String>, id: u64 },
     #[error("from nowhere: message {id} (seq {seq}) of room {room_id} was sent by nobody here")]
     FromNowhere { room_id: u64, id: u64, seq: u64 },
-    #[error("overtaken: {later} was sent after {earlier} was acked as {earlier_id}, and got the lower id {later_id}")]
+    #[error(
+        "overtaken: {later} was sent after {earlier} was acked as {earlier_id}, and got the lower id {later_id}"
+    )]
     Overtaken { earlier: Uuid, earlier_id: u64, later: Uuid, later_id: u64 },
 
     #[error("seq gap: in room {room_id} comes {found} where {expected} was due")]
@@ -44,9 +48,13 @@ pub enum Violation {
     Missed { listener: String, room_id: u64, expected: u64, found: u64 },
     #[error("heard again: {listener} in room {room_id} heard {found} where {expected} was due")]
     HeardAgain { listener: String, room_id: u64, expected: u64, found: u64 },
-    #[error("not in the store: {listener} heard event {id} seq {seq} of room {room_id}, which the store has not")]
+    #[error(
+        "not in the store: {listener} heard event {id} seq {seq} of room {room_id}, which the store has not"
+    )]
     NotInStore { listener: String, room_id: u64, id: u64, seq: u64 },
-    #[error("another event: {listener} heard as seq {seq} of room {room_id}\n    {heard}\n  and the store has\n    {stored}")]
+    #[error(
+        "another event: {listener} heard as seq {seq} of room {room_id}\n    {heard}\n  and the store has\n    {stored}"
+    )]
     AnotherEvent { listener: String, room_id: u64, seq: u64, heard: String, stored: String },
     #[error("unasked: {listener} heard event {id} of room {of} on its subscription to room {room_id}")]
     Unasked { listener: String, room_id: u64, id: u64, of: u64 },

@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn a_problem_keeps_its_code_and_status() {
-        let error = ClientError::refused(404, br#"{"title":"Not Found","code":"not_found","detail":"no such room"}"#);
+        let error =
+            ClientError::refused(404, br#"{"title":"Not Found","code":"not_found","detail":"no such room"}"#);
         assert_eq!((error.status(), error.code()), (Some(404), "not_found"));
         assert_eq!(error.refusal().unwrap().message, "no such room");
     }

@@ -53,7 +53,11 @@ impl Receiver {
     }
 
     /// Scans given bytes, or one read's; true when `seen` broke.
-    async fn take(&mut self, given: Option<&[u8]>, seen: &mut impl FnMut(Seen<'_>) -> Control) -> io::Result<bool> {
+    async fn take(
+        &mut self,
+        given: Option<&[u8]>,
+        seen: &mut impl FnMut(Seen<'_>) -> Control,
+    ) -> io::Result<bool> {
         let (mut broke, mut pinged, mut closed) = (false, false, false);
         let mut look = |frame: Seen<'_>| {
             pinged |= frame.is_type("ping");

@@ -25,7 +25,8 @@ impl Seen<'_> {
 
     /// Does the payload begin as a frame of this `type`? The server writes `type` first.
     pub fn is_type(&self, kind: &str) -> bool {
-        let rest = self.prefix.strip_prefix(br#"{"type":""#).and_then(|rest| rest.strip_prefix(kind.as_bytes()));
+        let rest =
+            self.prefix.strip_prefix(br#"{"type":""#).and_then(|rest| rest.strip_prefix(kind.as_bytes()));
         self.is_text() && rest.is_some_and(|rest| rest.starts_with(b"\""))
     }
 }

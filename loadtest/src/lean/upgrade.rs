@@ -44,7 +44,10 @@ mod tests {
     fn an_answer_is_read_to_its_end() {
         assert_eq!(accepted(b"HTTP/1.1 101 Switching\r\nA: b\r\n").unwrap(), None);
         assert_eq!(accepted(b"HTTP/1.1 101 Switching\r\n\r\n").unwrap(), Some([].as_slice()));
-        assert_eq!(accepted(b"HTTP/1.1 101 Switching\r\nA: b\r\n\r\nrest").unwrap(), Some(b"rest".as_slice()));
+        assert_eq!(
+            accepted(b"HTTP/1.1 101 Switching\r\nA: b\r\n\r\nrest").unwrap(),
+            Some(b"rest".as_slice())
+        );
         assert!(accepted(b"HTTP/1.1 401 Unauthorized\r\n\r\n{}").is_err());
     }
 

@@ -48,7 +48,8 @@ impl Crowd {
         scratch: &Scratch,
     ) -> Result<Vec<Receiver>, ScenarioError> {
         let rooms: Vec<_> = rooms.iter().map(|room_id| json!({"room_id": room_id})).collect();
-        let subscribe = json!({"type": "room.subscribe", "request_id": "s", "data": {"rooms": rooms}}).to_string();
+        let subscribe =
+            json!({"type": "room.subscribe", "request_id": "s", "data": {"rooms": rooms}}).to_string();
         let per_user = self.per_user.max(1);
         let joined = (0..self.sockets).map(|index| {
             let subscribe = &subscribe;

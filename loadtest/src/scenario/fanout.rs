@@ -69,7 +69,7 @@ impl Fanout {
         let latencies = tally.latencies();
         let mut report = Report::new("fanout", stage.seed);
         report.row("receivers", self.crowd.sockets, "").row("messages", self.messages, "");
-        report.row("body", self.size, "bytes").row("rate", self.rate, "1/s (0: one in flight)");
+        report.row("body", self.size, "bytes").row("rate", self.rate, "1/s");
         report.row("deliveries", latencies.count(), "").row("receivers lost", lost, "");
         spent.rows(&mut report, latencies.count(), "deliveries per second", "deliveries per CPU second");
         report.measured("latency p50", millis(latencies.percentile(50)), "ms");
@@ -129,13 +129,20 @@ impl Fanout {
         let wanted = messages.saturating_mul(self.crowd.sockets);
         match timeout(PATIENCE, tally.reaches(wanted)).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(ScenarioError::Late { what: format!("{} of {wanted} deliveries", wanted - tally.count()) }),
+            Err(_) => Err(ScenarioError::Late {
+                what: format!("{} of {wanted} deliveries", wanted - tally.count()),
+            }),
         }
     }
 }
 
 /// Sends at the given times, then hears all acks. A refusal ends the run: the rate would not be the rate.
-async fn speak(mut socket: Socket, room_id: u64, body: String, times: Vec<Instant>) -> Result<(), ScenarioError> {
+async fn speak(
+    mut socket: Socket,
+    room_id: u64,
+    body: String,
+    times: Vec<Instant>,
+) -> Result<(), ScenarioError> {
     let mut asked = Vec::with_capacity(times.len());
     for time in times {
         sleep_until(time).await;

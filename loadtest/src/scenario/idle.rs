@@ -47,7 +47,11 @@ impl Idle {
         }
 
         let mut report = Report::new("idle", stage.seed);
-        report.row("connections", count, "").row("rooms each", self.rooms, "").row("lost meanwhile", lost, "");
+        report.row("connections", count, "").row("rooms each", self.rooms, "").row(
+            "lost meanwhile",
+            lost,
+            "",
+        );
         opened.rows(&mut report, count, "connects per second", "connects per CPU second");
         if let Some(cpu) = opened.cpu {
             report.measured("server CPU per connect", cpu.as_secs_f64() * 1e6 / float(count.max(1)), "us");
@@ -59,7 +63,11 @@ impl Idle {
             report.measured("server memory per connection", grown / 1024.0 / float(count.max(1)), "KiB");
         }
         if let Some(cpu) = stayed.cpu {
-            report.measured("server CPU while staying", cpu.as_secs_f64() / stayed.wall.as_secs_f64() * 100.0, "%");
+            report.measured(
+                "server CPU while staying",
+                cpu.as_secs_f64() / stayed.wall.as_secs_f64() * 100.0,
+                "%",
+            );
         }
         Ok(report)
     }

@@ -45,10 +45,10 @@ impl Spent {
     /// Rows for `count` things done: wall and CPU time, and how many in a second of each.
     pub fn rows(&self, report: &mut Report, count: u64, per_wall: &'static str, per_cpu: &'static str) {
         report.measured("wall", self.wall.as_secs_f64(), "s");
-        report.measured(per_wall, per_second(count, self.wall), "1/s");
+        report.measured(per_wall, per_second(count, self.wall), "");
         if let Some(cpu) = self.cpu {
             report.measured("server CPU", cpu.as_secs_f64(), "s");
-            report.measured(per_cpu, per_second(count, cpu), "1/s");
+            report.measured(per_cpu, per_second(count, cpu), "");
         }
     }
 }

@@ -63,7 +63,12 @@ impl Posts {
 }
 
 /// Posts one after the other. Being told to wait (the limit is per user) is counted and obeyed.
-async fn write(mut socket: Socket, room_id: u64, body: String, until: Instant) -> Result<Tally, ScenarioError> {
+async fn write(
+    mut socket: Socket,
+    room_id: u64,
+    body: String,
+    until: Instant,
+) -> Result<Tally, ScenarioError> {
     let mut tally = Tally::default();
     while Instant::now() < until {
         let sent = Instant::now();

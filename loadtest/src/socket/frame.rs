@@ -9,12 +9,24 @@ use crate::wire::{Event, Refusal};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
     Welcome(Box<Welcome>),
-    Reply { request_id: Option<String>, data: Value },
-    Error { request_id: Option<String>, refusal: Box<Refusal> },
+    Reply {
+        request_id: Option<String>,
+        data: Value,
+    },
+    Error {
+        request_id: Option<String>,
+        refusal: Box<Refusal>,
+    },
     Event(Event),
     /// Ephemeral; the whole frame.
-    Signal { kind: String, json: Value },
-    Resync { room_id: u64, from: u64 },
+    Signal {
+        kind: String,
+        json: Value,
+    },
+    Resync {
+        room_id: u64,
+        from: u64,
+    },
     Ping,
     Pong,
 }
@@ -59,8 +71,8 @@ pub enum Recovery {
 
 impl Frame {
     pub fn parse(text: &str) -> Result<Frame, SocketError> {
-        let json: Value =
-            serde_json::from_str(text).map_err(|e| SocketError::Shape(format!("a frame that is no JSON: {e}")))?;
+        let json: Value = serde_json::from_str(text)
+            .map_err(|e| SocketError::Shape(format!("a frame that is no JSON: {e}")))?;
         let kind = json.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let request_id = json.get("request_id").and_then(Value::as_str).map(str::to_owned);
         let number = |field: &str| json.get(field).and_then(Value::as_u64).ok_or_else(|| shape(&json));
@@ -76,7 +88,9 @@ impl Frame {
             "ping" => Frame::Ping,
             "pong" => Frame::Pong,
             "" => return Err(shape(&json)),
-            _ if json.get("seq").is_some() => Frame::Event(Event::try_from(json).map_err(SocketError::Shape)?),
+            _ if json.get("seq").is_some() => {
+                Frame::Event(Event::try_from(json).map_err(SocketError::Shape)?)
+            }
             _ => Frame::Signal { kind, json },
         })
     }
@@ -84,7 +98,9 @@ impl Frame {
     /// Is this the one `reply` or `error` of that request?
     pub fn answers(&self, id: &str) -> bool {
         match self {
-            Frame::Reply { request_id, .. } | Frame::Error { request_id, .. } => request_id.as_deref() == Some(id),
+            Frame::Reply { request_id, .. } | Frame::Error { request_id, .. } => {
+                request_id.as_deref() == Some(id)
+            }
             _ => false,
         }
     }
@@ -166,8 +182,14 @@ mod tests {
             frame(json!({"type":"message.posted","id":1240,"seq":88,"room_id":12,"at":"x","data":{}})),
             Frame::Event(event) if event.seq == 88
         ));
-        assert!(matches!(frame(json!({"type":"typing","room_id":12,"at_seq":88,"data":{}})), Frame::Signal { .. }));
-        assert_eq!(frame(json!({"type":"room.resync","room_id":12,"from":80})), Frame::Resync { room_id: 12, from: 80 });
+        assert!(matches!(
+            frame(json!({"type":"typing","room_id":12,"at_seq":88,"data":{}})),
+            Frame::Signal { .. }
+        ));
+        assert_eq!(
+            frame(json!({"type":"room.resync","room_id":12,"from":80})),
+            Frame::Resync { room_id: 12, from: 80 }
+        );
         assert_eq!(frame(json!({"type":"ping"})), Frame::Ping);
         assert!(Frame::parse("{}").is_err());
         assert!(Frame::parse("[").is_err());
@@ -179,7 +201,9 @@ mod tests {
         assert_eq!(Subscribed::parse(&complete, 12).unwrap().recovery, Recovery::Complete(vec![]));
         assert!(Subscribed::parse(&complete, 13).is_err());
         let gap = json!({"room":{"id":12},"head":88,"recovery":"gap","reason":"window_exceeded","page":"p"});
-        assert!(matches!(Subscribed::parse(&gap, 12).unwrap().recovery, Recovery::Gap { page, .. } if page == "p"));
+        assert!(
+            matches!(Subscribed::parse(&gap, 12).unwrap().recovery, Recovery::Gap { page, .. } if page == "p")
+        );
         let refused = json!({"room_id":12,"error":{"code":"not_found","message":"","retryable":false}});
         assert_eq!(Subscribed::parse(&refused, 12).unwrap_err().code(), "not_found");
     }

@@ -8,9 +8,14 @@ use super::identity::Identity;
 use super::shared::Shared;
 
 /// One poll waits up to so long at the server.
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(1);
 
-pub(super) async fn read(shared: Arc<Shared>, who: Identity, start: u64, epoch: String) -> Result<(), TrialError> {
+pub(super) async fn read(
+    shared: Arc<Shared>,
+    who: Identity,
+    start: u64,
+    epoch: String,
+) -> Result<(), TrialError> {
     let record = shared.recorder.feed(&who.name, start);
     let goal = shared.goal.subscribe();
     let mut cursor = start;

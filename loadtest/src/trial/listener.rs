@@ -155,7 +155,8 @@ impl Listener {
             Recovery::Gap { reason, page } => {
                 self.shared.count(|tally| tally.gaps += 1);
                 self.shared.recorder.heard(record, Heard::Gap { reason });
-                let mut events = self.who.client.room_gap(place.room_id, &page).await.map_err(Failure::Rest)?.events;
+                let mut events =
+                    self.who.client.room_gap(place.room_id, &page).await.map_err(Failure::Rest)?.events;
                 // What the page has beyond the confirmed head comes over the socket, too.
                 events.retain(|event| event.seq > after && event.seq <= answer.head);
                 events

@@ -51,8 +51,16 @@ impl fmt::Display for Outcome {
         writeln!(
             f,
             "seed {}: {} posts acked in {} attempts ({} found stored already), {} kills, {} reconnects, {} drops, {} gaps, {} events heard, {:.1} s",
-            self.seed, tally.acked, tally.attempts, tally.duplicates, tally.kills, tally.reconnects, tally.drops,
-            tally.gaps, tally.heard, self.elapsed.as_secs_f64()
+            self.seed,
+            tally.acked,
+            tally.attempts,
+            tally.duplicates,
+            tally.kills,
+            tally.reconnects,
+            tally.drops,
+            tally.gaps,
+            tally.heard,
+            self.elapsed.as_secs_f64()
         )?;
         if self.is_ok() {
             return write!(f, "nothing lost, doubled or out of order");

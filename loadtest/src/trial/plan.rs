@@ -25,6 +25,8 @@ pub struct Options {
     pub pause: Duration,
     /// A listener drops its connection after about so many events.
     pub drop_after: usize,
+    /// After the last post everybody has so long to hear the rest.
+    pub catch_up: Duration,
     /// The whole run has to be over by then.
     pub deadline: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             burst: 5,
             pause: Duration::from_millis(20),
             drop_after: 400,
+            catch_up: Duration::from_secs(30),
             deadline: Duration::from_secs(300),
         }
     }
@@ -108,8 +111,10 @@ impl Plan {
     pub fn new(options: &Options) -> Plan {
         let mut rng = StdRng::seed_from_u64(options.seed);
         let clients = options.clients.max(1);
-        let share = |client: usize| options.messages / clients + usize::from(client < options.messages % clients);
-        let plans = (0..clients).map(|client| (Door::of(client), bursts(&mut rng, options, client, share(client))));
+        let share =
+            |client: usize| options.messages / clients + usize::from(client < options.messages % clients);
+        let plans =
+            (0..clients).map(|client| (Door::of(client), bursts(&mut rng, options, client, share(client))));
         let clients = plans.collect();
         // Away from both ends, where there is little in flight.
         let (first, last) = (options.messages / 20, options.messages - options.messages / 20);
@@ -144,12 +149,11 @@ fn bursts(rng: &mut StdRng, options: &Options, client: usize, mut left: usize) -
 
 /// Mostly short, sometimes long, with what JSON and databases like to trip over.
 fn body(rng: &mut StdRng, client: usize, number: usize) -> String {
-    const SPICES: [&str; 6] = ["", " \"quoted\" \\ back", " äöü 漢字", " 🦀👩‍👩‍👧", "\nsecond line\ttab", " <b>&amp;</b> '; --"];
+    const SPICES: [&str; 6] =
+        ["", " \"quoted\" \\ back", " äöü 漢字", " 🦀👩‍👩‍👧", "\nsecond line\ttab", " <b>&amp;</b> '; --"];
     let spice = SPICES.get(rng.random_range(0..SPICES.len())).copied().unwrap_or_default();
     let padding = if rng.random_bool(0.05) { rng.random_range(500..4_000) } else { rng.random_range(0..60) };
-    format!("{client}/{number}{spice} {}", "x".repeat(padding))
-        .trim_end()
-        .to_owned()
+    format!("{client}/{number}{spice} {}", "x".repeat(padding)).trim_end().to_owned()
 }
 
 #[cfg(test)]

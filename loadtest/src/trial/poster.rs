@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
+use super::TrialError;
 use super::identity::Identity;
 use super::plan::{Burst, Door, PlannedPost};
 use super::shared::Shared;
-use super::TrialError;
 use crate::client::ClientError;
 use crate::socket::{Socket, SocketError};
 use crate::wire::{Ack, Refusal};
@@ -80,7 +80,11 @@ impl Poster {
         }
     }
 
-    async fn over_socket(&self, first: Option<Socket>, posts: Vec<PlannedPost>) -> Result<Socket, TrialError> {
+    async fn over_socket(
+        &self,
+        first: Option<Socket>,
+        posts: Vec<PlannedPost>,
+    ) -> Result<Socket, TrialError> {
         let mut pending = posts;
         let mut kept = first;
         loop {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::feed;
 use super::identity::Identity;
@@ -77,7 +77,8 @@ impl Cast {
             posters.push(named(format!("poster {index} ({door:?})"), client));
         }
         let listeners = world.users("listener", options.listeners).await?;
-        let listeners = listeners.into_iter().enumerate().map(|(i, client)| named(format!("listener {i}"), client));
+        let listeners =
+            listeners.into_iter().enumerate().map(|(i, client)| named(format!("listener {i}"), client));
         Ok(Cast {
             posters,
             listeners: listeners.collect(),
@@ -121,7 +122,20 @@ async fn stage(
     let goal = goal(shared, &cast.admin).await?;
     progress.say(format_args!("catching up to id {}", goal.last_id));
     shared.goal.send_replace(Some(goal));
-    finish(others).await
+    match timeout(options.catch_up, finish(others)).await {
+        Ok(result) => result,
+        // Somebody waits for what never came: the checker says who, and for what.
+        Err(_) => {
+            progress.say(format_args!(
+                "{} clients did not catch up within {:?}",
+                others.len(),
+                options.catch_up
+            ));
+            others.abort_all();
+            shared.recorder.all_stayed();
+            Ok(())
+        }
+    }
 }
 
 /// A listener or reader that ended before there was a goal failed.
