@@ -1,1 +1,8 @@
-//! Hearth.
+//! Hearth: a self-hosted realtime coordination server with team chat on top. ARCHITECTURE.md has the map.
+
+pub mod auth;
+pub mod config;
+pub mod domain;
+pub mod protocol;
+pub mod storage;
+pub mod telemetry;

@@ -1,3 +1,5 @@
 //! tests
 #[test]
-fn t() { assert_eq!(1, 1); }
+fn t() {
+    assert_eq!(1, 1);
+}

@@ -1,0 +1,9 @@
+//! Who are you: passwords, sessions, bot keys, and whether a request came from our own pages.
+
+pub mod bot_key;
+pub mod cookie;
+pub mod email;
+pub mod join_code;
+pub mod origin;
+pub mod password;
+pub mod token;

@@ -1,0 +1,45 @@
+//! What can be set: read once from defaults, file, environment and flags, then checked against itself.
+
+mod check;
+mod keys;
+mod limits;
+mod load;
+mod public_url;
+mod secret;
+mod server;
+mod units;
+
+pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
+pub use load::{ConfigError, Sources, load};
+pub use public_url::PublicUrl;
+pub use secret::Secret;
+pub use server::{Auth, Log, LogFormat, Metrics, Server, Storage};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set, one struct per concern. A key is `<field>.<field>`: `heartbeat.interval_ms` in the file
+/// and with `--set`, `HEARTH_HEARTBEAT__INTERVAL_MS` in the environment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    pub server: Server,
+    pub storage: Storage,
+    pub auth: Auth,
+    pub log: Log,
+    pub metrics: Metrics,
+    pub http: Http,
+    pub socket: Socket,
+    pub heartbeat: Heartbeat,
+    pub rooms: Rooms,
+    pub typing: Typing,
+    pub presence: Presence,
+    pub polling: Polling,
+    pub shutdown: Shutdown,
+}
+
+impl Config {
+    /// Whether people reach the server over TLS: cookies are `Secure` then.
+    pub fn is_tls(&self) -> bool {
+        self.server.public_url.as_ref().is_some_and(PublicUrl::is_tls)
+    }
+}

@@ -1,0 +1,130 @@
+//! Where the server listens, stores and writes, and who may enter.
+
+use super::public_url::PublicUrl;
+use super::secret::Secret;
+use super::units::seconds;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where people reach the server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// Address and port to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What people type into their browser, when a proxy stands in front.
+    pub public_url: Option<PublicUrl>,
+    /// Threads that serve sockets and requests; as many as the machine has cores when unset.
+    pub workers: Option<usize>,
+    /// Connections the kernel holds until a worker takes them (count).
+    pub backlog: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: None,
+            workers: None,
+            backlog: 4096,
+        }
+    }
+}
+
+/// What is remembered, and where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Storage {
+    /// The directory of `hearth.db`.
+    pub data_dir: PathBuf,
+    /// `postgres://…`; the SQLite file in the data directory when unset.
+    pub database: Option<Secret>,
+    /// Connections that read (count).
+    pub readers: u32,
+    /// Commands waiting for the writer (count); over it: `overloaded`.
+    pub write_queue: usize,
+    /// Commands in one transaction (count); the rest waits for the next.
+    pub commit_batch: usize,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            database: None,
+            readers: 4,
+            write_queue: 4096,
+            commit_batch: 512,
+        }
+    }
+}
+
+impl Storage {
+    /// The SQLite file, used when no database is named.
+    pub fn sqlite_file(&self) -> PathBuf {
+        self.data_dir.join("hearth.db")
+    }
+}
+
+/// Sign-in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Auth {
+    /// How long a session lives without being used.
+    #[serde(rename = "session_s", with = "seconds")]
+    pub session: Duration,
+    /// How exactly `last_active_at` is kept; fewer writes when longer.
+    #[serde(rename = "touch_s", with = "seconds")]
+    pub touch: Duration,
+    /// Passwords hashed at the same time (count); each takes 19 MiB and a core.
+    pub hash_concurrency: usize,
+    /// Sign-ins waiting for their turn (count); over it: `overloaded`.
+    pub hash_queue: usize,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            session: Duration::from_secs(30 * 24 * 60 * 60),
+            touch: Duration::from_secs(60),
+            hash_concurrency: 2,
+            hash_queue: 64,
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For terminals.
+    #[default]
+    Text,
+    /// One object per line, for machines (OBS-02).
+    Json,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,hearth::actors=debug`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// Who reads `/metrics`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metrics {
+    /// With a token, `Authorization: Bearer <token>` reads from anywhere; without one, only the machine itself.
+    pub token: Option<Secret>,
+}

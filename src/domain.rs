@@ -1,0 +1,25 @@
+//! What is true: the rules of rooms, messages and membership, without IO, clock or serialisation.
+
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod ids;
+pub mod message;
+pub mod person;
+pub mod position;
+pub mod rejection;
+pub mod room;
+pub mod signal;
+pub mod time;
+
+pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
+pub use decide::{Decision, MessageFacts, Subject};
+pub use event::{Event, EventBody};
+pub use ids::{EventId, MessageId, RoomId, Seq, SessionId, UserId};
+pub use message::{MessageBody, Name};
+pub use person::{Person, Role};
+pub use position::{Epoch, Position};
+pub use rejection::{Rejection, RejectionCode};
+pub use room::{Members, Room, RoomCard, RoomKind};
+pub use signal::{PresenceState, Signal};
+pub use time::Timestamp;

@@ -1,0 +1,174 @@
+//! What may be asked for. A command is imperative and may be refused.
+
+use super::event::Event;
+use super::ids::{MessageId, RoomId, Seq, UserId};
+use super::message::{MessageBody, Name};
+use super::person::{Person, Role};
+use super::position::Position;
+use super::room::{RoomCard, RoomKind};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The kinds of room that people may make; the others come with the account and with each user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewRoomKind {
+    Open,
+    Closed,
+    Direct,
+}
+
+impl From<NewRoomKind> for RoomKind {
+    fn from(kind: NewRoomKind) -> Self {
+        match kind {
+            NewRoomKind::Open => Self::Open,
+            NewRoomKind::Closed => Self::Closed,
+            NewRoomKind::Direct => Self::Direct,
+        }
+    }
+}
+
+/// A change somebody asks for, the same from WebSocket, REST and bots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    PostMessage {
+        room: RoomId,
+        client_message_id: Uuid,
+        body: MessageBody,
+    },
+    /// `version` is the one the editor saw.
+    EditMessage {
+        room: RoomId,
+        message: MessageId,
+        version: i32,
+        body: MessageBody,
+    },
+    DeleteMessage {
+        room: RoomId,
+        message: MessageId,
+    },
+    /// A direct room has no name and is found again by its exact set of members.
+    CreateRoom {
+        kind: NewRoomKind,
+        name: Option<Name>,
+        members: Vec<UserId>,
+    },
+    RenameRoom {
+        room: RoomId,
+        name: Name,
+    },
+    DeleteRoom {
+        room: RoomId,
+    },
+    AddMember {
+        room: RoomId,
+        user: UserId,
+    },
+    RemoveMember {
+        room: RoomId,
+        user: UserId,
+    },
+    MarkRead {
+        room: RoomId,
+        seq: Seq,
+    },
+    UpdateProfile {
+        name: Name,
+    },
+    /// `settings` is a JSON object, as text.
+    UpdateAccount {
+        name: Option<Name>,
+        settings: Option<String>,
+    },
+}
+
+impl Command {
+    /// The room whose actor serialises this command; `None` is the commons.
+    pub const fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::PostMessage { room, .. }
+            | Self::EditMessage { room, .. }
+            | Self::DeleteMessage { room, .. }
+            | Self::RenameRoom { room, .. }
+            | Self::DeleteRoom { room }
+            | Self::AddMember { room, .. }
+            | Self::RemoveMember { room, .. }
+            | Self::MarkRead { room, .. } => Some(*room),
+            Self::CreateRoom { .. } | Self::UpdateProfile { .. } | Self::UpdateAccount { .. } => None,
+        }
+    }
+
+    /// The name on the wire, for logs and metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::PostMessage { .. } => "message.post",
+            Self::EditMessage { .. } => "message.edit",
+            Self::DeleteMessage { .. } => "message.delete",
+            Self::CreateRoom { .. } => "room.create",
+            Self::RenameRoom { .. } => "room.update",
+            Self::DeleteRoom { .. } => "room.delete",
+            Self::AddMember { .. } => "member.add",
+            Self::RemoveMember { .. } => "member.remove",
+            Self::MarkRead { .. } => "read.mark",
+            Self::UpdateProfile { .. } => "profile.update",
+            Self::UpdateAccount { .. } => "account.update",
+        }
+    }
+}
+
+/// How somebody becomes a user. Passwords and keys arrive here hashed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Enrolment {
+    /// First run: the account, its commons, its first admin and its first room.
+    SetUp { account_name: Name, join_code: String, name: Name, email: String, password_hash: String },
+    /// Sign-up by invite code.
+    Join { code: String, name: Name, email: String, password_hash: String },
+    /// An operator at the command line.
+    Operator { name: Name, email: String, password_hash: String, role: Role },
+    /// A bot, made by an admin.
+    Bot { by: Person, name: Name, key_hash: [u8; 32] },
+}
+
+/// What a command came to, as the asker is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ack {
+    /// The event is in the log.
+    Recorded(Position),
+    /// It was so already: nothing was written.
+    Unchanged,
+    Posted {
+        position: Position,
+        client_message_id: Uuid,
+        duplicate: bool,
+    },
+    Edited {
+        position: Position,
+        message: MessageId,
+        version: i32,
+    },
+    /// `position` is missing when it was deleted before.
+    Deleted {
+        position: Option<Position>,
+        message: MessageId,
+    },
+    RoomCreated {
+        room: Arc<RoomCard>,
+        duplicate: bool,
+    },
+    Read {
+        room: RoomId,
+        read: Seq,
+        unread: i64,
+    },
+    /// `room` is the first room, after [`Enrolment::SetUp`].
+    Enrolled {
+        person: Person,
+        room: Option<Arc<RoomCard>>,
+    },
+}
+
+/// A committed event with its `data` as JSON text: encoded once, stored and sent as these very bytes.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    pub event: Event,
+    pub payload: Arc<str>,
+}

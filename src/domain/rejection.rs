@@ -1,0 +1,164 @@
+//! Why a command was refused: an answer to a person, never an incident.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// The closed set of `error.code` (CONN-14, PROJ-06).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RejectionCode {
+    /// A field has the wrong shape or value; `field` names it.
+    InvalidPayload,
+    /// No credentials, or wrong ones.
+    Unauthenticated,
+    /// Known, but not allowed.
+    Forbidden,
+    /// Doesn't exist, or isn't the asker's to see.
+    NotFound,
+    /// The resource exists, the method doesn't.
+    MethodNotAllowed,
+    /// First run is over.
+    AlreadySetUp,
+    /// Somebody signs in with this address.
+    EmailTaken,
+    /// This `client_message_id` was used for another body.
+    IdempotencyConflict,
+    /// The message changed meanwhile; `version` is the current one.
+    VersionConflict,
+    /// Over a size limit.
+    TooLarge,
+    /// Too many in too short a time.
+    RateLimited,
+    /// A queue is full. Nothing was stored.
+    Overloaded,
+    /// The store didn't answer. The outcome may be unknown.
+    Unavailable,
+    /// A defect of ours.
+    Internal,
+}
+
+impl RejectionCode {
+    /// Every code, the closed set of the protocol.
+    pub const ALL: [Self; 14] = [
+        Self::InvalidPayload,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::AlreadySetUp,
+        Self::EmailTaken,
+        Self::IdempotencyConflict,
+        Self::VersionConflict,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidPayload => "invalid_payload",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::AlreadySetUp => "already_set_up",
+            Self::EmailTaken => "email_taken",
+            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::VersionConflict => "version_conflict",
+            Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the same command may succeed later without a change.
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Overloaded | Self::Unavailable)
+    }
+}
+
+/// A refusal, with what the asker needs to do better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub code: RejectionCode,
+    /// One sentence for a person; carries no secret and no internals.
+    pub message: Cow<'static, str>,
+    /// The field that was wrong.
+    pub field: Option<Cow<'static, str>>,
+    /// How long to wait before trying again.
+    pub retry_after: Option<Duration>,
+    /// The current version, with [`RejectionCode::VersionConflict`].
+    pub version: Option<i32>,
+}
+
+impl Rejection {
+    /// A refusal with nothing but its code and a sentence.
+    pub fn new(code: RejectionCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), field: None, retry_after: None, version: None }
+    }
+
+    /// `field` is wrong; `problem` says how ("is blank").
+    pub fn invalid(field: impl Into<Cow<'static, str>>, problem: &str) -> Self {
+        let field = field.into();
+        let message = format!("{field} {problem}");
+        Self { field: Some(field), ..Self::new(RejectionCode::InvalidPayload, message) }
+    }
+
+    /// `field` is over `limit` bytes.
+    pub fn too_large(field: &'static str, limit: usize) -> Self {
+        let message = format!("{field} is larger than {limit} bytes");
+        Self { field: Some(field.into()), ..Self::new(RejectionCode::TooLarge, message) }
+    }
+
+    /// There is no such `what`, as far as the asker may know.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(RejectionCode::NotFound, format!("no such {what}"))
+    }
+
+    /// The asker may not; `why` is a sentence.
+    pub fn forbidden(why: &'static str) -> Self {
+        Self::new(RejectionCode::Forbidden, why)
+    }
+
+    /// The message is at version `current` by now.
+    pub fn version_conflict(current: i32) -> Self {
+        Self {
+            version: Some(current),
+            ..Self::new(RejectionCode::VersionConflict, "the message was changed meanwhile")
+        }
+    }
+
+    /// A queue is full; nothing was stored.
+    pub fn overloaded() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(RejectionCode::Overloaded, "too much to do, nothing was stored")
+        }
+    }
+
+    /// The store didn't answer; repeating the command is harmless.
+    pub fn unavailable() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(RejectionCode::Unavailable, "the store is not reachable, please repeat")
+        }
+    }
+
+    /// A defect; the log has the details.
+    pub fn internal() -> Self {
+        Self::new(RejectionCode::Internal, "something went wrong on our side")
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for Rejection {}

@@ -1,0 +1,363 @@
+//! What clients send: the closed set of request frames and how they become commands (PROTOCOL.md section 2.1).
+
+use super::json;
+use crate::domain::{Command, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, Seq, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The client's own name for a request, echoed by its reply; at most 64 bytes.
+pub type RequestId = Arc<str>;
+
+/// The longest [`RequestId`], in bytes.
+pub const REQUEST_ID_BYTES: usize = 64;
+
+/// One frame, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFrame {
+    pub request_id: Option<RequestId>,
+    pub request: Request,
+}
+
+/// What a frame asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    Command(Command),
+    /// `batch` tells the two forms of `room.subscribe` apart: their replies differ.
+    Subscribe {
+        rooms: Vec<Resume>,
+        epoch: Option<Uuid>,
+        batch: bool,
+    },
+    Unsubscribe {
+        room: RoomId,
+    },
+    Typing {
+        room: RoomId,
+        typing: bool,
+    },
+    Ping,
+    Pong,
+}
+
+/// Where a subscriber goes on: after the last seq it has, or at the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    pub room: RoomId,
+    pub after: Option<Seq>,
+}
+
+/// A frame that could not be understood; the request id is kept when it was readable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadFrame {
+    pub request_id: Option<RequestId>,
+    pub rejection: Rejection,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OneRoom {
+    room_id: i64,
+}
+
+#[derive(Deserialize)]
+struct Subscribe {
+    room_id: Option<i64>,
+    after: Option<i64>,
+    rooms: Option<Vec<SubscribeOne>>,
+    epoch: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
+struct SubscribeOne {
+    room_id: i64,
+    after: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Post {
+    room_id: i64,
+    client_message_id: Uuid,
+    body: String,
+}
+
+#[derive(Deserialize)]
+struct Edit {
+    room_id: i64,
+    message_id: i64,
+    version: i32,
+    body: String,
+}
+
+#[derive(Deserialize)]
+struct Delete {
+    room_id: i64,
+    message_id: i64,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    room_id: i64,
+    user_id: i64,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    room_id: i64,
+    seq: i64,
+}
+
+/// `kind` of a room to be made.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewRoomKindField {
+    Open,
+    Closed,
+    Direct,
+}
+
+/// The body of `room.create` and of `POST /rooms`.
+#[derive(Debug, Deserialize)]
+pub struct CreateRoom {
+    pub kind: NewRoomKindField,
+    pub name: Option<String>,
+    #[serde(default)]
+    pub members: Vec<i64>,
+}
+
+impl CreateRoom {
+    /// The most people a room can start with.
+    pub const MAX_MEMBERS: usize = 100;
+
+    /// The command, with its fields checked.
+    pub fn into_command(self) -> Result<Command, Rejection> {
+        let kind = match self.kind {
+            NewRoomKindField::Open => NewRoomKind::Open,
+            NewRoomKindField::Closed => NewRoomKind::Closed,
+            NewRoomKindField::Direct => NewRoomKind::Direct,
+        };
+        let name = match (kind, self.name) {
+            (NewRoomKind::Direct, None) => None,
+            (NewRoomKind::Direct, Some(_)) => {
+                return Err(Rejection::invalid("name", "has no place in a direct room"));
+            }
+            (NewRoomKind::Open | NewRoomKind::Closed, name) => {
+                Some(Name::parse("name", name.as_deref().unwrap_or_default())?)
+            }
+        };
+        if self.members.len() > Self::MAX_MEMBERS {
+            return Err(Rejection::invalid("members", "are more than 100"));
+        }
+        let members = self.members.into_iter().map(UserId::new).collect();
+        Ok(Command::CreateRoom { kind, name, members })
+    }
+}
+
+impl ClientFrame {
+    /// Understands one text message.
+    pub fn parse(text: &str) -> Result<Self, BadFrame> {
+        let nameless = |rejection| BadFrame { request_id: None, rejection };
+        let envelope: Envelope<'_> =
+            serde_json::from_str(text).map_err(|error| nameless(envelope_error(&error)))?;
+        let request_id = match envelope.request_id {
+            Some(id) if id.len() > REQUEST_ID_BYTES => {
+                return Err(nameless(Rejection::invalid("request_id", "is longer than 64 bytes")));
+            }
+            Some(id) => Some(RequestId::from(id.as_ref())),
+            None => None,
+        };
+        let data = envelope.data.map_or("{}", RawValue::get);
+        match Request::parse(&envelope.kind, data) {
+            Ok(request) => Ok(Self { request_id, request }),
+            Err(rejection) => Err(BadFrame { request_id, rejection }),
+        }
+    }
+}
+
+fn envelope_error(error: &serde_json::Error) -> Rejection {
+    if !error.is_data() {
+        return Rejection::invalid("frame", "is not valid JSON");
+    }
+    let text = error.to_string();
+    let field = if text.contains("missing field `type`") {
+        "type"
+    } else {
+        // The envelope has three fields and serde doesn't say which was wrong: `data` takes anything.
+        "type or request_id"
+    };
+    if text.starts_with("missing field") {
+        Rejection::invalid(field, "is missing")
+    } else {
+        Rejection::invalid(field, "is not a string")
+    }
+}
+
+impl Request {
+    /// Every `type` a client may send, the closed set of the protocol.
+    pub const TYPES: [&'static str; 13] = [
+        "room.subscribe",
+        "room.unsubscribe",
+        "room.create",
+        "member.add",
+        "member.remove",
+        "message.post",
+        "message.edit",
+        "message.delete",
+        "read.mark",
+        "typing.start",
+        "typing.stop",
+        "ping",
+        "pong",
+    ];
+
+    fn parse(kind: &str, data: &str) -> Result<Self, Rejection> {
+        fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Rejection> {
+            Ok(json::read(data.as_bytes(), "data")?)
+        }
+        Ok(match kind {
+            "message.post" => {
+                let Post { room_id, client_message_id, body } = read(data)?;
+                Self::Command(Command::PostMessage {
+                    room: RoomId::new(room_id),
+                    client_message_id,
+                    body: MessageBody::parse(&body)?,
+                })
+            }
+            "message.edit" => {
+                let Edit { room_id, message_id, version, body } = read(data)?;
+                Self::Command(Command::EditMessage {
+                    room: RoomId::new(room_id),
+                    message: MessageId::new(message_id),
+                    version,
+                    body: MessageBody::parse(&body)?,
+                })
+            }
+            "message.delete" => {
+                let Delete { room_id, message_id } = read(data)?;
+                Self::Command(Command::DeleteMessage {
+                    room: RoomId::new(room_id),
+                    message: MessageId::new(message_id),
+                })
+            }
+            "room.create" => Self::Command(read::<CreateRoom>(data)?.into_command()?),
+            "member.add" => {
+                let Member { room_id, user_id } = read(data)?;
+                Self::Command(Command::AddMember { room: RoomId::new(room_id), user: UserId::new(user_id) })
+            }
+            "member.remove" => {
+                let Member { room_id, user_id } = read(data)?;
+                Self::Command(Command::RemoveMember {
+                    room: RoomId::new(room_id),
+                    user: UserId::new(user_id),
+                })
+            }
+            "read.mark" => {
+                let Read { room_id, seq } = read(data)?;
+                Self::Command(Command::MarkRead { room: RoomId::new(room_id), seq: Seq::new(seq) })
+            }
+            "room.subscribe" => read::<Subscribe>(data)?.into_request()?,
+            "room.unsubscribe" => Self::Unsubscribe { room: RoomId::new(read::<OneRoom>(data)?.room_id) },
+            "typing.start" => {
+                Self::Typing { room: RoomId::new(read::<OneRoom>(data)?.room_id), typing: true }
+            }
+            "typing.stop" => {
+                Self::Typing { room: RoomId::new(read::<OneRoom>(data)?.room_id), typing: false }
+            }
+            "ping" => Self::Ping,
+            "pong" => Self::Pong,
+            _ => return Err(Rejection::invalid("type", "is not a known type")),
+        })
+    }
+}
+
+impl Subscribe {
+    fn into_request(self) -> Result<Request, Rejection> {
+        let resume = |room_id: i64, after: Option<i64>| match after {
+            Some(after) if after < 0 => Err(Rejection::invalid("after", "is negative")),
+            after => Ok(Resume { room: RoomId::new(room_id), after: after.map(Seq::new) }),
+        };
+        let (rooms, batch) = match (self.room_id, self.rooms) {
+            (Some(room_id), None) => (vec![resume(room_id, self.after)?], false),
+            (None, Some(rooms)) => {
+                let rooms: Vec<Resume> =
+                    rooms.into_iter().map(|one| resume(one.room_id, one.after)).collect::<Result<_, _>>()?;
+                let mut ids: Vec<RoomId> = rooms.iter().map(|resume| resume.room).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                if ids.len() != rooms.len() {
+                    return Err(Rejection::invalid("rooms", "name a room twice"));
+                }
+                (rooms, true)
+            }
+            (Some(_), Some(_)) => return Err(Rejection::invalid("rooms", "and room_id exclude each other")),
+            (None, None) => return Err(Rejection::invalid("room_id", "is missing")),
+        };
+        Ok(Request::Subscribe { rooms, epoch: self.epoch, batch })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn field_of(text: &str) -> (Option<RequestId>, String) {
+        let bad = ClientFrame::parse(text).expect_err("refused");
+        (bad.request_id, bad.rejection.field.expect("names a field").into_owned())
+    }
+
+    /// Proves CONN-14.
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        let id = || Some(RequestId::from("r"));
+        assert_eq!(field_of("{").1, "frame");
+        assert_eq!(field_of("{}").1, "type");
+        assert_eq!(field_of(r#"{"type":"message.pots","request_id":"r"}"#), (id(), "type".into()));
+        assert_eq!(field_of(r#"{"type":"message.post","request_id":"r"}"#), (id(), "room_id".into()));
+        let post = r#"{"type":"message.post","request_id":"r","data":{"room_id":1,"client_message_id":"nope","body":"x"}}"#;
+        assert_eq!(field_of(post), (id(), "client_message_id".into()));
+        let blank = r#"{"type":"message.post","data":{"room_id":1,"client_message_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","body":" "}}"#;
+        assert_eq!(field_of(blank).1, "body");
+        assert_eq!(field_of(r#"{"type":"room.subscribe","data":{}}"#).1, "room_id");
+        assert_eq!(
+            field_of(r#"{"type":"room.subscribe","data":{"rooms":[{"room_id":1},{"room_id":1}]}}"#).1,
+            "rooms"
+        );
+    }
+
+    #[test]
+    fn the_document_lists_every_type() {
+        let document = include_str!("../../PROTOCOL.md");
+        for kind in Request::TYPES {
+            assert!(document.contains(&format!("| `{kind}` |")), "{kind} is missing");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_always_names_a_field(text in ".{0,200}") {
+            if let Err(bad) = ClientFrame::parse(&text) {
+                prop_assert!(bad.rejection.field.is_some());
+            }
+        }
+
+        #[test]
+        fn shapes_of_any_kind_are_refused_with_a_field(kind in prop::sample::select(Request::TYPES.to_vec()), data in "[\\[\\]{}\",:a-z0-9_]{0,60}") {
+            let text = format!(r#"{{"type":"{kind}","data":{data}}}"#);
+            if let Err(bad) = ClientFrame::parse(&text) {
+                prop_assert!(bad.rejection.field.is_some());
+            }
+        }
+    }
+}

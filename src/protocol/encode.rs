@@ -1,0 +1,255 @@
+//! What the server sends, as JSON text. Events are put together around their stored `data`, so that a replayed event
+//! is the same bytes as the live one.
+
+use super::error::ErrorObject;
+use super::trace::TraceId;
+use super::view::PersonView;
+use crate::domain::{Ack, Epoch, EventId, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId};
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+
+/// An event frame. `kind` and `payload` come from the log and are JSON-safe by construction.
+pub fn event(kind: &str, id: EventId, seq: Seq, room: RoomId, at: Timestamp, payload: &str) -> String {
+    format!(r#"{{"type":"{kind}","id":{id},"seq":{seq},"room_id":{room},"at":"{at}","data":{payload}}}"#)
+}
+
+/// The frame of a committed event.
+pub fn recorded(recorded: &Recorded) -> String {
+    let Recorded { event: happened, payload } = recorded;
+    event(happened.body.kind(), happened.id, happened.seq, happened.room, happened.at, payload)
+}
+
+/// The frame of a signal, made when the room's head was `at_seq`.
+pub fn signal(room: RoomId, at_seq: Seq, signal: &Signal) -> String {
+    let data = match signal {
+        Signal::Typing { user, name, typing } => {
+            json!({ "user": { "id": user.get(), "name": &**name }, "typing": typing })
+        }
+        Signal::Presence { users } => {
+            let users: Vec<_> = users
+                .iter()
+                .map(|(user, state)| json!({ "id": user.get(), "state": state.as_str() }))
+                .collect();
+            json!({ "users": users })
+        }
+    };
+    format!(r#"{{"type":"{}","room_id":{room},"at_seq":{at_seq},"data":{data}}}"#, signal.kind())
+}
+
+/// `room.resync`: events from `from` on were not sent, the subscription is over.
+pub fn resync(room: RoomId, from: Seq) -> String {
+    format!(r#"{{"type":"room.resync","room_id":{room},"from":{from}}}"#)
+}
+
+/// The server's heartbeat and the answer to the client's.
+pub const PING: &str = r#"{"type":"ping"}"#;
+/// See [`PING`].
+pub const PONG: &str = r#"{"type":"pong"}"#;
+
+/// A reply around `data`, JSON text made by this module.
+pub fn reply(request_id: Option<&str>, data: &str, trace: TraceId) -> String {
+    answer("reply", request_id, "data", data, trace)
+}
+
+/// An error that answers a frame.
+pub fn error(request_id: Option<&str>, rejection: &Rejection, trace: TraceId) -> String {
+    answer("error", request_id, "error", &error_object(rejection), trace)
+}
+
+fn answer(kind: &str, request_id: Option<&str>, key: &str, value: &str, trace: TraceId) -> String {
+    let id = request_id.map_or_else(String::new, |id| format!(r#""request_id":{},"#, string(id)));
+    format!(r#"{{"type":"{kind}",{id}"{key}":{value},"trace_id":"{trace}"}}"#)
+}
+
+/// Text as a JSON string, quotes on.
+fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// What a subscription begins with: a room as it is at `head`, and who types in it.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    pub room: &'a Room,
+    pub typing: &'a [(UserId, Arc<str>)],
+    /// Who is online; told in the commons only.
+    pub online: Option<&'a [UserId]>,
+}
+
+/// The `room` of a subscription's reply.
+pub fn snapshot(snapshot: &Snapshot<'_>) -> String {
+    let Snapshot { room, typing, online } = snapshot;
+    let typing: Vec<_> =
+        typing.iter().map(|(user, name)| json!({ "id": user.get(), "name": &**name })).collect();
+    let mut value = json!({
+        "id": room.id.get(),
+        "kind": room.kind.as_str(),
+        "name": room.name.as_deref(),
+        "created_by": room.created_by.map(UserId::get),
+        "created_at": room.created_at.to_string(),
+        "head": room.head.get(),
+        "typing": typing,
+    });
+    if let (Some(online), Some(object)) = (online, value.as_object_mut()) {
+        object.insert("online".to_owned(), online.iter().map(|user| user.get()).collect());
+    }
+    value.to_string()
+}
+
+/// One room's part of a subscription's reply: everything that was missed.
+pub fn recovered(snapshot: &str, head: Seq, events: &[bytes::Bytes]) -> String {
+    let mut out = format!(r#"{{"room":{snapshot},"head":{head},"recovery":"complete","events":["#);
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(std::str::from_utf8(event).unwrap_or("null"));
+    }
+    out.push_str("]}");
+    out
+}
+
+/// One room's part of a subscription's reply: something is missing, and `page` leads to it.
+pub fn gap(snapshot: &str, head: Seq, reason: GapReason, page: &str) -> String {
+    format!(
+        r#"{{"room":{snapshot},"head":{head},"recovery":"gap","reason":"{}","page":{}}}"#,
+        reason.as_str(),
+        string(page)
+    )
+}
+
+/// One room's part of a subscription's reply: refused.
+pub fn refused(room: RoomId, rejection: &Rejection) -> String {
+    format!(r#"{{"room_id":{room},"error":{}}}"#, error_object(rejection))
+}
+
+/// Why what was missed isn't sent along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    WindowExceeded,
+    EpochChanged,
+    AheadOfHead,
+}
+
+impl GapReason {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WindowExceeded => "window_exceeded",
+            Self::EpochChanged => "epoch_changed",
+            Self::AheadOfHead => "ahead_of_head",
+        }
+    }
+}
+
+/// The error object alone, for one room of several.
+pub fn error_object(rejection: &Rejection) -> String {
+    serde_json::to_string(&ErrorObject::from(rejection)).unwrap_or_default()
+}
+
+/// The `data` of the reply to a command.
+pub fn ack(ack: &Ack) -> String {
+    let value = match ack {
+        Ack::Recorded(position) => {
+            json!({ "id": position.id.get(), "seq": position.seq.get(), "at": position.at.to_string() })
+        }
+        Ack::Unchanged => json!({ "duplicate": true }),
+        Ack::Posted { position, client_message_id, duplicate } => {
+            let mut data = json!({
+                "id": position.id.get(),
+                "seq": position.seq.get(),
+                "at": position.at.to_string(),
+                "client_message_id": client_message_id,
+            });
+            if *duplicate {
+                mark_duplicate(&mut data);
+            }
+            data
+        }
+        Ack::Edited { position, message, version } => json!({
+            "id": position.id.get(),
+            "seq": position.seq.get(),
+            "at": position.at.to_string(),
+            "message_id": message.get(),
+            "version": version,
+        }),
+        Ack::Deleted { position: Some(position), message } => json!({
+            "id": position.id.get(),
+            "seq": position.seq.get(),
+            "at": position.at.to_string(),
+            "message_id": message.get(),
+        }),
+        Ack::Deleted { position: None, message } => json!({ "message_id": message.get(), "duplicate": true }),
+        Ack::RoomCreated { room, duplicate } => {
+            let head = i64::from(!*duplicate);
+            let mut data = json!({ "room": super::view::RoomView::new(room, head, 0, 0) });
+            if *duplicate {
+                data = json!({ "room": super::view::RoomCardView::from(room.as_ref()) });
+                mark_duplicate(&mut data);
+            }
+            data
+        }
+        Ack::Read { room, read, unread } => {
+            json!({ "room_id": room.get(), "read": read.get(), "unread": unread })
+        }
+        Ack::Enrolled { person, .. } => json!({ "user": PersonView::from(person) }),
+    };
+    value.to_string()
+}
+
+fn mark_duplicate(data: &mut serde_json::Value) {
+    if let Some(object) = data.as_object_mut() {
+        object.insert("duplicate".to_owned(), true.into());
+    }
+}
+
+/// One room of `welcome.rooms`.
+#[derive(Debug, Serialize)]
+pub struct WelcomeRoom<'a> {
+    pub room_id: i64,
+    pub kind: &'static str,
+    pub name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<PersonView<'a>>,
+    pub head: i64,
+    pub read: i64,
+    pub unread: i64,
+}
+
+/// The limits a client needs to know.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct WelcomeLimits {
+    pub frame_bytes: usize,
+    pub body_bytes: usize,
+    pub subscriptions: usize,
+}
+
+/// The first frame of a connection.
+#[derive(Debug)]
+pub struct Welcome<'a> {
+    pub connection_id: String,
+    pub user: PersonView<'a>,
+    pub epoch: Epoch,
+    pub last_id: EventId,
+    pub heartbeat_ms: u64,
+    pub limits: WelcomeLimits,
+    pub rooms: Vec<WelcomeRoom<'a>>,
+}
+
+/// `welcome`. Flags have a version from the start, so that a client can hold one.
+pub fn welcome(welcome: &Welcome<'_>) -> String {
+    json!({
+        "type": "welcome",
+        "data": {
+            "connection_id": welcome.connection_id,
+            "user": welcome.user,
+            "epoch": welcome.epoch.to_string(),
+            "last_id": welcome.last_id.get(),
+            "heartbeat_ms": welcome.heartbeat_ms,
+            "limits": welcome.limits,
+            "flags": { "version": 0, "values": {} },
+            "rooms": welcome.rooms,
+        }
+    })
+    .to_string()
+}

@@ -1,0 +1,69 @@
+//! The one error object of socket and REST (PROJ-06).
+
+use crate::domain::{Rejection, RejectionCode};
+use serde::Serialize;
+
+/// A rejection as the wire shows it.
+#[derive(Debug, Serialize)]
+pub struct ErrorObject<'a> {
+    pub code: &'static str,
+    pub message: &'a str,
+    pub retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i32>,
+}
+
+impl<'a> From<&'a Rejection> for ErrorObject<'a> {
+    fn from(rejection: &'a Rejection) -> Self {
+        Self {
+            code: rejection.code.as_str(),
+            message: &rejection.message,
+            retryable: rejection.code.retryable(),
+            field: rejection.field.as_deref(),
+            retry_after_ms: rejection
+                .retry_after
+                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            version: rejection.version,
+        }
+    }
+}
+
+/// The HTTP status of a code. Unreadable JSON is 400 instead of 422; the transport knows the difference.
+pub const fn http_status(code: RejectionCode) -> u16 {
+    match code {
+        RejectionCode::InvalidPayload => 422,
+        RejectionCode::Unauthenticated => 401,
+        RejectionCode::Forbidden => 403,
+        RejectionCode::NotFound => 404,
+        RejectionCode::MethodNotAllowed => 405,
+        RejectionCode::AlreadySetUp
+        | RejectionCode::EmailTaken
+        | RejectionCode::IdempotencyConflict
+        | RejectionCode::VersionConflict => 409,
+        RejectionCode::TooLarge => 413,
+        RejectionCode::RateLimited => 429,
+        RejectionCode::Overloaded | RejectionCode::Unavailable => 503,
+        RejectionCode::Internal => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves CONN-14.
+    #[test]
+    fn the_document_lists_every_code() {
+        let document = include_str!("../../PROTOCOL.md");
+        for code in RejectionCode::ALL {
+            let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", code.as_str())));
+            let row = row.unwrap_or_else(|| panic!("{} is missing", code.as_str()));
+            assert!(row.contains(&http_status(code).to_string()), "{row}");
+            assert_eq!(row.contains("| yes |"), code.retryable(), "{row}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Reading JSON so that what is wrong has a name (CONN-14).
+
+use crate::domain::Rejection;
+use serde::de::DeserializeOwned;
+
+/// Why JSON could not be read.
+#[derive(Debug)]
+pub enum JsonError {
+    /// It isn't JSON at all.
+    Syntax(Rejection),
+    /// A field is missing or has the wrong shape; the rejection names it.
+    Shape(Rejection),
+}
+
+impl From<JsonError> for Rejection {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Syntax(rejection) | JsonError::Shape(rejection) => rejection,
+        }
+    }
+}
+
+/// Reads one JSON value of the given shape. `whole` names the value itself, for when it isn't JSON or no object.
+pub fn read<T: DeserializeOwned>(text: &[u8], whole: &'static str) -> Result<T, JsonError> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        explain(&path, error.inner(), whole)
+    })?;
+    reader.end().map_err(|error| explain(".", &error, whole))?;
+    Ok(value)
+}
+
+fn explain(path: &str, error: &serde_json::Error, whole: &'static str) -> JsonError {
+    if !error.is_data() {
+        return JsonError::Syntax(Rejection::invalid(whole, "is not valid JSON"));
+    }
+    let text = error.to_string();
+    // serde reports a missing field at its parent and names it in backticks.
+    let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let parent = if path == "." { None } else { Some(path) };
+    let (field, problem) = match (missing, parent) {
+        (Some(name), None) => (name.to_owned(), "is missing".to_owned()),
+        (Some(name), Some(parent)) => (format!("{parent}.{name}"), "is missing".to_owned()),
+        (None, parent) => {
+            let problem = text.split(" at line ").next().unwrap_or("has the wrong shape");
+            (parent.unwrap_or(whole).to_owned(), format!("is wrong: {problem}"))
+        }
+    };
+    JsonError::Shape(Rejection::invalid(field, &problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        #[expect(dead_code, reason = "only its shape matters here")]
+        room_id: i64,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Outer {
+        #[expect(dead_code, reason = "only its shape matters here")]
+        rooms: Vec<Inner>,
+    }
+
+    fn field_of(text: &str) -> String {
+        let rejection = Rejection::from(read::<Outer>(text.as_bytes(), "data").expect_err("refused"));
+        rejection.field.expect("names a field").into_owned()
+    }
+
+    #[test]
+    fn names_the_field() {
+        assert_eq!(field_of("{}"), "rooms");
+        assert_eq!(field_of(r#"{"rooms":3}"#), "rooms");
+        assert_eq!(field_of(r#"{"rooms":[{"room_id":1},{"room_id":"x"}]}"#), "rooms[1].room_id");
+        assert_eq!(field_of(r#"{"rooms":[{}]}"#), "rooms[0].room_id");
+        assert_eq!(field_of("{\"rooms"), "data");
+        assert_eq!(field_of(r#"{"rooms":[]} x"#), "data");
+    }
+}

@@ -1,0 +1,99 @@
+//! The `data` of events: encoded once, inside the commit, stored and sent as these bytes.
+
+use super::view::{PersonView, RoomCardView};
+use crate::domain::EventBody;
+use serde::Serialize;
+use uuid::Uuid;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    MessagePosted { author: PersonView<'a>, client_message_id: Uuid, body: &'a str, version: i32 },
+    MessageEdited { message_id: i64, body: &'a str, version: i32, editor_id: i64 },
+    MessageDeleted { message_id: i64, deleted_by: i64 },
+    RoomCreated { kind: &'static str, name: Option<&'a str>, created_by: Option<i64> },
+    RoomUpdated { name: &'a str, updated_by: i64 },
+    RoomDeleted { deleted_by: i64 },
+    MemberAdded { user: PersonView<'a>, added_by: i64 },
+    MemberRemoved { user_id: i64, removed_by: i64 },
+    ReadMarked { room_id: i64, read: i64 },
+    RoomId { room_id: i64 },
+    Room { room: RoomCardView<'a> },
+    User { user: PersonView<'a> },
+    Name { name: &'a str },
+}
+
+impl<'a> From<&'a EventBody> for Data<'a> {
+    fn from(body: &'a EventBody) -> Self {
+        match body {
+            EventBody::MessagePosted { author, client_message_id, body } => Self::MessagePosted {
+                author: author.into(),
+                client_message_id: *client_message_id,
+                body,
+                version: 1,
+            },
+            EventBody::MessageEdited { message, body, version, editor } => Self::MessageEdited {
+                message_id: message.get(),
+                body,
+                version: *version,
+                editor_id: editor.get(),
+            },
+            EventBody::MessageDeleted { message, deleted_by } => {
+                Self::MessageDeleted { message_id: message.get(), deleted_by: deleted_by.get() }
+            }
+            EventBody::RoomCreated { kind, name, created_by } => Self::RoomCreated {
+                kind: kind.as_str(),
+                name: name.as_deref(),
+                created_by: created_by.map(|user| user.get()),
+            },
+            EventBody::RoomUpdated { name, updated_by } => {
+                Self::RoomUpdated { name, updated_by: updated_by.get() }
+            }
+            EventBody::RoomDeleted { deleted_by } => Self::RoomDeleted { deleted_by: deleted_by.get() },
+            EventBody::MemberAdded { user, added_by } => {
+                Self::MemberAdded { user: user.into(), added_by: added_by.get() }
+            }
+            EventBody::MemberRemoved { user, removed_by } => {
+                Self::MemberRemoved { user_id: user.get(), removed_by: removed_by.get() }
+            }
+            EventBody::ReadMarked { room, read } => {
+                Self::ReadMarked { room_id: room.get(), read: read.get() }
+            }
+            EventBody::MembershipRevoked { room } | EventBody::RoomUnlisted { room } => {
+                Self::RoomId { room_id: room.get() }
+            }
+            EventBody::MembershipGranted { room } | EventBody::RoomListed { room } => {
+                Self::Room { room: room.as_ref().into() }
+            }
+            EventBody::UserJoined { user } | EventBody::UserUpdated { user } => {
+                Self::User { user: user.into() }
+            }
+            EventBody::AccountUpdated { name } => Self::Name { name },
+        }
+    }
+}
+
+/// The event's `data` as JSON text.
+pub fn encode(body: &EventBody) -> String {
+    // Strings, numbers and vectors of them: there is nothing in here that JSON can't hold.
+    serde_json::to_string(&Data::from(body)).unwrap_or_else(|_| String::from("{}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Person, Role, UserId};
+
+    #[test]
+    fn a_posted_message_looks_like_the_document() {
+        let body = EventBody::MessagePosted {
+            author: Person { id: UserId::new(1), name: "Ann".into(), role: Role::Admin },
+            client_message_id: Uuid::nil(),
+            body: "hi \"there\"".into(),
+        };
+        assert_eq!(
+            encode(&body),
+            r#"{"author":{"id":1,"name":"Ann","role":"admin"},"client_message_id":"00000000-0000-0000-0000-000000000000","body":"hi \"there\"","version":1}"#
+        );
+    }
+}

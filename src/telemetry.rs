@@ -1,0 +1,6 @@
+//! What operators see: log lines and metrics.
+
+pub mod catalog;
+pub mod log;
+pub mod metrics;
+mod process;

@@ -1,0 +1,106 @@
+//! The closed list of metrics: names, labels, units. Labels never hold ids of people or messages (OBS-06).
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram(&'static [f64]),
+}
+
+/// One metric; `labels` are from closed sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    buckets: &'static [f64],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Histogram(buckets), labels, help }
+}
+
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+pub const BUILD_INFO: &str = "hearth_build_info";
+pub const CONNECTIONS: &str = "hearth_connections";
+pub const CONNECTIONS_TOTAL: &str = "hearth_connections_total";
+pub const CONNECTIONS_CLOSED: &str = "hearth_connections_closed_total";
+pub const FRAMES_IN: &str = "hearth_frames_in_total";
+pub const FRAMES_OUT: &str = "hearth_frames_out_total";
+pub const BYTES_OUT: &str = "hearth_bytes_out_total";
+pub const EVENTS_COMMITTED: &str = "hearth_events_committed_total";
+pub const COMMIT_COMMANDS: &str = "hearth_commit_commands";
+pub const COMMIT_SECONDS: &str = "hearth_commit_seconds";
+pub const QUEUE_DEPTH: &str = "hearth_queue_depth";
+pub const ROOMS: &str = "hearth_rooms";
+pub const SUBSCRIPTIONS: &str = "hearth_subscriptions";
+pub const SIGNALS_DROPPED: &str = "hearth_signals_dropped_total";
+pub const SLOW_CONSUMERS: &str = "hearth_slow_consumers_total";
+pub const REJECTIONS: &str = "hearth_rejections_total";
+pub const HTTP_REQUESTS: &str = "hearth_http_requests_total";
+pub const HTTP_SECONDS: &str = "hearth_http_request_seconds";
+pub const POLLS_WAITING: &str = "hearth_polls_waiting";
+pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
+pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
+pub const PROCESS_FDS: &str = "process_open_fds";
+
+/// All of them, in the order of the document.
+pub const METRICS: [Metric; 22] = [
+    gauge(BUILD_INFO, &["version"], "Always 1; the version is the label."),
+    gauge(CONNECTIONS, &[], "WebSocket connections that are open."),
+    counter(CONNECTIONS_TOTAL, &["outcome"], "WebSocket handshakes: accepted, or why they were refused."),
+    counter(
+        CONNECTIONS_CLOSED,
+        &["code"],
+        "WebSocket connections that ended, by the name of the close code.",
+    ),
+    counter(FRAMES_IN, &["type"], "Frames of clients, by type."),
+    counter(FRAMES_OUT, &[], "Frames sent to clients."),
+    counter(BYTES_OUT, &[], "Bytes of frames sent to clients."),
+    counter(EVENTS_COMMITTED, &["kind"], "Events in the log, by kind."),
+    histogram(COMMIT_COMMANDS, &[], COUNTS, "Commands in one transaction."),
+    histogram(COMMIT_SECONDS, &[], SECONDS, "Seconds that one transaction took."),
+    gauge(QUEUE_DEPTH, &["queue"], "What waits in a bounded queue."),
+    gauge(ROOMS, &[], "Rooms in memory."),
+    gauge(SUBSCRIPTIONS, &[], "Subscriptions of sockets to rooms."),
+    counter(SIGNALS_DROPPED, &[], "Signals not sent to clients that read too slowly."),
+    counter(SLOW_CONSUMERS, &["verdict"], "Slow clients: told to resync, or closed."),
+    counter(REJECTIONS, &["code"], "Refused commands and requests, by error code."),
+    counter(HTTP_REQUESTS, &["route", "method", "status"], "HTTP requests that were answered."),
+    histogram(HTTP_SECONDS, &["route", "method"], SECONDS, "Seconds from a request's head to its answer."),
+    gauge(POLLS_WAITING, &[], "Long polls that wait for events."),
+    counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
+    gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
+    gauge(PROCESS_FDS, &[], "File descriptors that are open."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_say_their_kind() {
+        let names: HashSet<_> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+        }
+    }
+}

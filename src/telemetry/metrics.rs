@@ -1,0 +1,230 @@
+//! Counting: one small function per thing that is counted. Until [`install`] was called they do nothing.
+
+use super::catalog::{self, Kind, METRICS};
+use super::process;
+use crate::domain::RejectionCode;
+use crate::protocol::{CloseCode, Request};
+use ::metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// What happened to a client that reads too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// Its events were dropped in favour of `room.resync`.
+    Resync,
+    /// It didn't read that either.
+    Closed,
+}
+
+/// The handles that are used many times a second: looking one up costs more than counting.
+struct Handles {
+    prometheus: PrometheusHandle,
+    connections: Gauge,
+    frames_out: Counter,
+    bytes_out: Counter,
+    commit_commands: Histogram,
+    commit_seconds: Histogram,
+    rooms: Gauge,
+    subscriptions: Gauge,
+    signals_dropped: Counter,
+    polls_waiting: Gauge,
+}
+
+static HANDLES: OnceLock<Handles> = OnceLock::new();
+
+fn with(count: impl FnOnce(&Handles)) {
+    if let Some(handles) = HANDLES.get() {
+        count(handles);
+    }
+}
+
+/// Installs the recorder for this process, once; describes every metric and starts the closed sets at zero.
+pub fn install() -> Result<(), String> {
+    if HANDLES.get().is_some() {
+        return Ok(());
+    }
+    let mut builder = PrometheusBuilder::new();
+    for metric in METRICS {
+        if let Kind::Histogram(buckets) = metric.kind {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder = builder.set_buckets_for_metric(name, buckets).map_err(|error| error.to_string())?;
+        }
+    }
+    let prometheus = builder.install_recorder().map_err(|error| error.to_string())?;
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.help),
+            Kind::Histogram(_) => describe_histogram!(metric.name, metric.help),
+        }
+    }
+    gauge!(catalog::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for code in CloseCode::ALL {
+        counter!(catalog::CONNECTIONS_CLOSED, "code" => code.name()).increment(0);
+    }
+    for code in RejectionCode::ALL {
+        counter!(catalog::REJECTIONS, "code" => code.as_str()).increment(0);
+    }
+    for kind in Request::TYPES {
+        counter!(catalog::FRAMES_IN, "type" => kind).increment(0);
+    }
+    counter!(catalog::CONNECTIONS_TOTAL, "outcome" => "accepted").increment(0);
+    let handles = Handles {
+        prometheus,
+        connections: gauge!(catalog::CONNECTIONS),
+        frames_out: counter!(catalog::FRAMES_OUT),
+        bytes_out: counter!(catalog::BYTES_OUT),
+        commit_commands: histogram!(catalog::COMMIT_COMMANDS),
+        commit_seconds: histogram!(catalog::COMMIT_SECONDS),
+        rooms: gauge!(catalog::ROOMS),
+        subscriptions: gauge!(catalog::SUBSCRIPTIONS),
+        signals_dropped: counter!(catalog::SIGNALS_DROPPED),
+        polls_waiting: gauge!(catalog::POLLS_WAITING),
+    };
+    HANDLES.set(handles).map_err(|_again| "the metrics were installed twice at once".to_owned())
+}
+
+/// The metrics as Prometheus text (exposition format 0.0.4).
+pub fn render() -> String {
+    let mut text = HANDLES.get().map(|handles| handles.prometheus.render()).unwrap_or_default();
+    text.push_str(&process::render());
+    text
+}
+
+/// To be called every few seconds: folds what the histograms gathered, which would grow otherwise.
+pub fn run_upkeep() {
+    with(|handles| handles.prometheus.run_upkeep());
+}
+
+/// A socket was accepted.
+pub fn connection_opened() {
+    with(|handles| handles.connections.increment(1.0));
+    counter!(catalog::CONNECTIONS_TOTAL, "outcome" => "accepted").increment(1);
+}
+
+/// A handshake was refused; `outcome` is from a closed set, an error code for instance.
+pub fn connection_refused(outcome: &'static str) {
+    counter!(catalog::CONNECTIONS_TOTAL, "outcome" => outcome).increment(1);
+}
+
+/// A socket that was accepted is gone; without a code the peer went without a word.
+pub fn connection_closed(code: Option<CloseCode>) {
+    with(|handles| handles.connections.decrement(1.0));
+    counter!(catalog::CONNECTIONS_CLOSED, "code" => code.map_or("gone", CloseCode::name)).increment(1);
+}
+
+/// A frame of a client; `kind` is a type of the protocol, or `invalid`.
+pub fn frame_in(kind: &'static str) {
+    counter!(catalog::FRAMES_IN, "type" => kind).increment(1);
+}
+
+/// `n` frames went to sockets.
+pub fn frames_out(n: u64) {
+    with(|handles| handles.frames_out.increment(n));
+}
+
+/// `n` bytes of frames went to sockets.
+pub fn bytes_out(n: u64) {
+    with(|handles| handles.bytes_out.increment(n));
+}
+
+/// An event is in the log.
+pub fn event_committed(kind: &'static str) {
+    counter!(catalog::EVENTS_COMMITTED, "kind" => kind).increment(1);
+}
+
+/// A transaction of `commands` commands ended after `took`.
+pub fn commit(commands: usize, took: Duration) {
+    with(|handles| {
+        handles.commit_commands.record(number(commands));
+        handles.commit_seconds.record(took);
+    });
+}
+
+/// `waiting` things wait in `queue`, a name from a closed set (`writer`, `rooms`).
+pub fn queue_depth(queue: &'static str, waiting: usize) {
+    gauge!(catalog::QUEUE_DEPTH, "queue" => queue).set(number(waiting));
+}
+
+/// A command or request was refused.
+pub fn rejection(code: RejectionCode) {
+    counter!(catalog::REJECTIONS, "code" => code.as_str()).increment(1);
+}
+
+/// A client reads too slowly.
+pub fn slow_consumer(verdict: SlowConsumer) {
+    let verdict = match verdict {
+        SlowConsumer::Resync => "resync",
+        SlowConsumer::Closed => "closed",
+    };
+    counter!(catalog::SLOW_CONSUMERS, "verdict" => verdict).increment(1);
+}
+
+/// `n` signals were not sent.
+pub fn signals_dropped(n: u64) {
+    with(|handles| handles.signals_dropped.increment(n));
+}
+
+/// There are `n` rooms in memory.
+pub fn rooms(n: usize) {
+    with(|handles| handles.rooms.set(number(n)));
+}
+
+/// `n` subscriptions came.
+pub fn subscriptions_added(n: usize) {
+    with(|handles| handles.subscriptions.increment(number(n)));
+}
+
+/// `n` subscriptions went.
+pub fn subscriptions_removed(n: usize) {
+    with(|handles| handles.subscriptions.decrement(number(n)));
+}
+
+/// `n` long polls wait.
+pub fn polls_waiting(n: usize) {
+    with(|handles| handles.polls_waiting.set(number(n)));
+}
+
+/// A request was answered; `route` is a pattern, never a path.
+pub fn http_request(route: &str, method: &'static str, status: u16, took: Duration) {
+    let route = route.to_owned();
+    counter!(catalog::HTTP_REQUESTS, "route" => route.clone(), "method" => method, "status" => status.to_string())
+        .increment(1);
+    histogram!(catalog::HTTP_SECONDS, "route" => route, "method" => method).record(took);
+}
+
+/// Gauges are floats; above four billion the exact number doesn't matter.
+fn number(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_in_the_list() {
+        install().expect("installed");
+        connection_opened();
+        connection_closed(Some(CloseCode::Normal));
+        frame_in("ping");
+        commit(3, Duration::from_millis(2));
+        event_committed("message.posted");
+        queue_depth("writer", 1);
+        slow_consumer(SlowConsumer::Resync);
+        http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
+        let text = render();
+        for metric in METRICS {
+            assert!(text.contains(&format!("# HELP {} ", metric.name)), "{} is missing", metric.name);
+        }
+        let typed = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        for name in typed {
+            assert!(METRICS.iter().any(|metric| metric.name == name), "{name} is not in the list");
+        }
+    }
+}

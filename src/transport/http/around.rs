@@ -1,0 +1,147 @@
+//! Around every request: its trace id, where it came from, its error's body, its headers, its log line.
+
+use super::State;
+use super::problem::Problem;
+use crate::auth::origin::{self, Provenance};
+use crate::domain::{RoomId, UserId};
+use crate::protocol::TraceId;
+use crate::telemetry::metrics;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use std::time::{Duration, Instant};
+
+/// Who asked, for the log line; known once the credentials were read.
+#[derive(Clone, Copy)]
+pub(super) struct Asker(pub(super) UserId);
+
+/// Which room it was about, for the log line.
+#[derive(Clone, Copy)]
+pub(super) struct About(pub(super) RoomId);
+
+/// The `Set-Cookie` that comes along with the answer, for a session in use.
+pub(super) struct Renewal(pub(super) String);
+
+/// The middleware.
+pub(super) async fn around(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = Instant::now();
+    let trace = text(request.headers(), &HeaderName::from_static("traceparent"))
+        .and_then(TraceId::from_traceparent)
+        .unwrap_or_else(TraceId::random);
+    request.extensions_mut().insert(trace);
+    let answered = match check_origin(request.request()) {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(problem) => request.error_response(problem),
+    };
+    let mut response = with_problem(answered, trace);
+    dress(&mut response, trace);
+    note(&response, trace, began.elapsed());
+    Ok(response)
+}
+
+/// The header `name`, when it is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn check_origin(request: &HttpRequest) -> Result<(), Problem> {
+    let headers = request.headers();
+    // Whoever can set Authorization is a program or a page of ours: browsers don't add it for other sites.
+    if !origin::is_unsafe(request.method().as_str()) || headers.contains_key(header::AUTHORIZATION) {
+        return Ok(());
+    }
+    let from = provenance(headers);
+    let state = request.app_data::<web::Data<State>>();
+    let public_url = state.and_then(|state| state.config.server.public_url.as_ref());
+    Ok(origin::same_origin(from, public_url)?)
+}
+
+/// What the headers say about where a request comes from. An `Origin` that is no text is nobody's.
+pub fn provenance(headers: &HeaderMap) -> Provenance<'_> {
+    let shown = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    Provenance {
+        sec_fetch_site: shown(&HeaderName::from_static("sec-fetch-site")),
+        origin: shown(&header::ORIGIN),
+        host: text(headers, &header::HOST),
+    }
+}
+
+/// Gives an error its body.
+fn with_problem(answered: ServiceResponse<BoxBody>, trace: TraceId) -> ServiceResponse<BoxBody> {
+    let problem = match answered.response().error() {
+        Some(error) => {
+            error.as_error::<Problem>().cloned().unwrap_or_else(|| Problem::of_status(answered.status()))
+        }
+        None => return answered,
+    };
+    metrics::rejection(problem.rejection.code);
+    if answered.status().is_server_error() {
+        tracing::warn!(%trace, code = problem.rejection.code.as_str(), "request refused");
+    }
+    let (request, _) = answered.into_parts();
+    ServiceResponse::new(request, problem.response(trace))
+}
+
+fn dress(response: &mut ServiceResponse<BoxBody>, trace: TraceId) {
+    let state = response.request().app_data::<web::Data<State>>();
+    let is_tls = state.is_some_and(|state| state.config.is_tls());
+    let renewal = response.request().extensions_mut().remove::<Renewal>();
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
+        headers.insert(HeaderName::from_static("x-trace-id"), value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if is_tls {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    // An answer that signs in or out has the last word.
+    if let (Some(Renewal(cookie)), false) = (renewal, headers.contains_key(header::SET_COOKIE))
+        && let Ok(cookie) = HeaderValue::from_str(&cookie)
+    {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+}
+
+/// Counts and logs: the route's pattern and never its path, which may hold a join code.
+fn note(response: &ServiceResponse<BoxBody>, trace: TraceId, took: Duration) {
+    let request = response.request();
+    let pattern = request.match_pattern();
+    let route = pattern.as_deref().unwrap_or("unmatched");
+    let method = known_method(request.method());
+    let status = response.status();
+    metrics::http_request(route, method, status.as_u16(), took);
+    let extensions = request.extensions();
+    let user = extensions.get::<Asker>().map(|asker| asker.0.get());
+    let room = extensions.get::<About>().map(|about| about.0.get());
+    let took_ms = took.as_secs_f64() * 1000.0;
+    // A full queue is said by the metrics; a line for each would be a flood when it hurts most.
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        tracing::warn!(trace_id = %trace, user.id = user, room.id = room, method, route, status = status.as_u16(), took_ms, "request failed");
+    } else {
+        tracing::debug!(trace_id = %trace, user.id = user, room.id = room, method, route, status = status.as_u16(), took_ms, "request answered");
+    }
+}
+
+/// The method, from a closed set: anybody can invent one.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}

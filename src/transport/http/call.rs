@@ -1,0 +1,207 @@
+//! What handlers take: a visit by anybody, or a call by somebody known.
+
+use super::State;
+use super::around::{About, Asker, Renewal, text};
+use super::problem::{Answer, Problem};
+use super::query::Query;
+use crate::auth::identity::{self, Credentials, Identity, Via};
+use crate::domain::{Ack, Command, MessageId, Person, Rejection, RejectionCode, RoomId, UserId};
+use crate::protocol::TraceId;
+use crate::protocol::json::{self, JsonError};
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::{Ready, ready};
+use std::ops::Deref;
+
+/// The most of a `User-Agent` that is kept to tell devices apart, in characters.
+const DEVICE_CHARS: usize = 200;
+
+/// A request of anybody.
+pub(super) struct Visit {
+    pub(super) state: web::Data<State>,
+    pub(super) trace: TraceId,
+    request: HttpRequest,
+    payload: Payload,
+}
+
+/// A request of somebody known.
+pub(super) struct Call {
+    visit: Visit,
+    pub(super) identity: Identity,
+}
+
+impl Deref for Call {
+    type Target = Visit;
+
+    fn deref(&self) -> &Visit {
+        &self.visit
+    }
+}
+
+impl Visit {
+    /// The query string.
+    pub(super) fn query(&self) -> Result<Query, Rejection> {
+        Query::parse(self.request.query_string())
+    }
+
+    /// A header that is text.
+    pub(super) fn header(&self, name: &header::HeaderName) -> Option<&str> {
+        text(self.request.headers(), name)
+    }
+
+    /// A part of the path, as text.
+    pub(super) fn part(&self, name: &str) -> &str {
+        self.request.match_info().get(name).unwrap_or_default()
+    }
+
+    /// A part of the path, as an id: what can't be one is nobody's.
+    fn id(&self, name: &str) -> Result<i64, Rejection> {
+        let id = self.part(name).parse().ok().filter(|id| *id > 0);
+        id.ok_or_else(|| Rejection::not_found(name))
+    }
+
+    /// The room in the path.
+    pub(super) fn room(&self) -> Result<RoomId, Rejection> {
+        let room = RoomId::new(self.id("room")?);
+        self.request.extensions_mut().insert(About(room));
+        Ok(room)
+    }
+
+    /// The message in the path.
+    pub(super) fn message(&self) -> Result<MessageId, Rejection> {
+        Ok(MessageId::new(self.id("message")?))
+    }
+
+    /// The user in the path.
+    pub(super) fn user(&self) -> Result<UserId, Rejection> {
+        Ok(UserId::new(self.id("user")?))
+    }
+
+    /// The session in the path.
+    pub(super) fn session(&self) -> Result<i64, Rejection> {
+        self.id("session")
+    }
+
+    /// What the sender calls itself, for the list of devices.
+    pub(super) fn device(&self) -> String {
+        let agent = self.header(&header::USER_AGENT).unwrap_or_default();
+        agent.chars().filter(|c| !c.is_control()).take(DEVICE_CHARS).collect()
+    }
+
+    /// The body, as JSON of the given shape.
+    pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        let http = &self.state.config.http;
+        let limit = http.body_bytes;
+        let payload = web::Payload::from_request(&self.request, &mut self.payload).await;
+        let payload = payload.map_err(|_| interrupted())?;
+        let arrival = tokio::time::timeout(http.body_timeout, payload.to_bytes_limited(limit)).await;
+        let bytes = match arrival {
+            Ok(Ok(Ok(bytes))) => bytes,
+            Ok(Ok(Err(_))) => return Err(interrupted()),
+            Ok(Err(_)) => return Err(Rejection::too_large("body", limit).into()),
+            Err(_) => {
+                let late = Rejection::new(RejectionCode::InvalidPayload, "the body did not arrive in time");
+                return Err(Problem::unreadable(late));
+            }
+        };
+        json::read(&bytes, "body").map_err(|error| match error {
+            JsonError::Syntax(rejection) => Problem::unreadable(rejection),
+            JsonError::Shape(rejection) => rejection.into(),
+        })
+    }
+}
+
+fn interrupted() -> Problem {
+    Problem::unreadable(Rejection::new(RejectionCode::InvalidPayload, "the body ended early"))
+}
+
+impl Call {
+    /// Who calls.
+    pub(super) fn me(&self) -> &Person {
+        &self.identity.person
+    }
+
+    /// Refuses who is no admin.
+    pub(super) fn must_be_admin(&self) -> Result<(), Rejection> {
+        if self.me().is_admin() { Ok(()) } else { Err(Rejection::forbidden("only admins do this")) }
+    }
+
+    /// The body, as JSON of the given shape.
+    pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        self.visit.read().await
+    }
+
+    /// Sends a command down the street.
+    pub(super) async fn submit(&self, command: Command) -> Result<Ack, Rejection> {
+        self.state.bus.submit(self.me().clone(), command, self.trace).await
+    }
+}
+
+impl FromRequest for Visit {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(visit(request, payload))
+    }
+}
+
+impl FromRequest for Call {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let visit = visit(request, payload);
+        Box::pin(async move {
+            let visit = visit?;
+            let identity = identify(&visit).await?;
+            visit.request.extensions_mut().insert(Asker(identity.person.id));
+            Ok(Self { visit, identity })
+        })
+    }
+}
+
+fn visit(request: &HttpRequest, payload: &mut Payload) -> Result<Visit, Problem> {
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let trace = request.extensions().get::<TraceId>().copied();
+    match (state, trace) {
+        (Some(state), Some(trace)) => {
+            Ok(Visit { state, trace, request: request.clone(), payload: payload.take() })
+        }
+        _ => Err(Rejection::internal().into()),
+    }
+}
+
+async fn identify(visit: &Visit) -> Result<Identity, Rejection> {
+    let headers = visit.request.headers();
+    let cookie = visit.state.cookie();
+    let cookies = text(headers, &header::COOKIE);
+    // An Authorization header that is no text is a wrong one, not a missing one.
+    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let credentials = Credentials::from_headers(cookie, cookies, authorization, None);
+    let identified = identity::identify(&visit.state.store, credentials, super::now()).await?;
+    let identity = identified.ok_or_else(identity::unauthenticated)?;
+    if let (Via::Session(_), Credentials::Session(token), true) = (identity.via, credentials, identity.renew) {
+        visit.request.extensions_mut().insert(Renewal(cookie.renew(token)));
+    }
+    Ok(identity)
+}
+
+/// 200 with JSON.
+pub(super) fn ok(body: &impl Serialize) -> Answer {
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// 201 with JSON.
+pub(super) fn created(body: &impl Serialize) -> Answer {
+    Ok(HttpResponse::Created().json(body))
+}
+
+/// 204.
+pub(super) fn nothing() -> Answer {
+    Ok(HttpResponse::NoContent().finish())
+}

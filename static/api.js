@@ -1,0 +1,49 @@
+// REST: JSON in and out under /api/v1; failures become the same Refusal that the socket gives.
+
+import { Refusal } from './wire.js';
+
+async function call(method, path, body, headers = {}) {
+  let response;
+  try {
+    response = await fetch(`/api/v1${path}`, {
+      method,
+      headers: body === undefined ? headers : { 'content-type': 'application/json', ...headers },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: 'same-origin',
+      cache: 'no-store',
+    });
+  } catch {
+    throw new Refusal({ code: 'disconnected', message: 'The server cannot be reached.', retryable: true });
+  }
+  const text = await response.text();
+  const answer = /json/.test(response.headers.get('content-type') ?? '') && text ? JSON.parse(text) : null;
+  if (response.ok) return answer;
+  throw new Refusal({
+    code: 'internal',
+    message: `The server answered ${response.status}.`,
+    ...answer,
+    ...(answer?.detail ? { message: answer.detail } : {}),
+    status: response.status,
+  });
+}
+
+export const api = {
+  get: (path) => call('GET', path),
+  post: (path, body) => call('POST', path, body),
+  put: (path, body) => call('PUT', path, body),
+  patch: (path, body, headers) => call('PATCH', path, body, headers),
+  delete: (path) => call('DELETE', path),
+
+  /** Follows `next` to the end of a list, up to `pages` pages. */
+  async all(path, name, pages = 50) {
+    const items = [];
+    let cursor = null;
+    do {
+      const query = cursor ? `?limit=100&cursor=${encodeURIComponent(cursor)}` : '?limit=100';
+      const page = await call('GET', path + query);
+      items.push(...page[name]);
+      cursor = page.next;
+    } while (cursor && --pages > 0);
+    return items;
+  },
+};

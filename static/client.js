@@ -1,0 +1,183 @@
+// The client behind the views: joins transport, frames, state and effects, and offers what a person can do.
+
+import { api } from './api.js';
+import { Effects } from './effects.js';
+import { Outbox } from './outbox.js';
+import { Reading } from './reading.js';
+import { Sender } from './sender.js';
+import { Socket } from './socket.js';
+import { createStore } from './store.js';
+import { Typing } from './typing.js';
+import { Wire } from './wire.js';
+
+const DRAFTS_KEY = 'hearth.drafts';
+
+export class Client {
+  constructor(me, { onSessionEnded }) {
+    this.onSessionEnded = onSessionEnded;
+    this.store = createStore();
+    this.outbox = new Outbox(me.id);
+    const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+    this.socket = new Socket({
+      url: `${scheme}//${location.host}/ws`,
+      onText: (text) => this.wire.receive(text),
+      onLost: () => this.wire.lost(),
+      onState: (connection) => this.#connection(connection),
+      mayRetry: () => api.get('/me').then(() => true, ({ code }) => code !== 'unauthenticated'),
+    });
+    this.wire = new Wire({
+      send: (text) => this.socket.send(text),
+      onFrame: (frame) => this.#frame(frame),
+      onLate: ({ type, data }, reply) => type === 'message.post' && this.sender.acked(data, reply),
+    });
+    this.sender = new Sender(this.store, this.wire);
+    this.effects = new Effects(this.store, this.wire);
+    this.reading = new Reading(this.store, this.wire);
+    this.typing = new Typing((type, data) => this.wire.tell(type, data));
+    this.store.dispatch({ type: 'me/learned', me });
+    this.#restoreDrafts();
+    this.store.dispatch({ type: 'send/restored', entries: this.outbox.load(), now: Date.now() });
+    this.store.subscribe((state) => this.#settled(state));
+    this.clock = setInterval(() => this.store.dispatch({ type: 'clock/ticked', now: Date.now() }), 1_000);
+  }
+
+  get state() {
+    return this.store.state;
+  }
+
+  start() {
+    this.socket.start();
+    this.#adopt();
+    this.#learn('/account', (account) => ({ type: 'account/learned', account }));
+  }
+
+  restart() {
+    this.socket.start();
+  }
+
+  open(roomId) {
+    this.typing.stop();
+    this.store.dispatch({ type: 'room/opened', room_id: roomId });
+  }
+
+  post(roomId, body) {
+    this.typing.sent();
+    this.sender.post(roomId, body);
+  }
+
+  async edit(roomId, messageId, text) {
+    const { version } = this.state.edits[messageId];
+    this.store.dispatch({ type: 'edit/saving', message_id: messageId, text });
+    try {
+      const saved = await this.wire.request('message.edit', { room_id: roomId, message_id: messageId, version, body: text });
+      this.store.dispatch({ type: 'edit/saved', room_id: roomId, message_id: messageId, body: text, version: saved.version, at: saved.at });
+    } catch (error) {
+      const current = error.code === 'version_conflict' ? await api.get(`/messages/${messageId}`).catch(() => null) : null;
+      this.store.dispatch({ type: 'edit/refused', message_id: messageId, error, current });
+    }
+  }
+
+  async remove(roomId, messageId) {
+    this.store.dispatch({ type: 'delete/started', message_id: messageId });
+    try {
+      await this.wire.request('message.delete', { room_id: roomId, message_id: messageId });
+      this.store.dispatch({ type: 'delete/ended', room_id: roomId, message_id: messageId, done: true });
+    } catch (error) {
+      this.store.dispatch({ type: 'delete/ended', room_id: roomId, message_id: messageId, done: error.code === 'not_found' });
+      if (error.code !== 'not_found') this.notify(`The message was not deleted: ${error.message}`);
+    }
+  }
+
+  async createRoom(wish) {
+    const room = await api.post('/rooms', wish);
+    this.store.dispatch({ type: 'room/learned', room });
+    return room;
+  }
+
+  /** The direct room with somebody, made if there is none yet. */
+  async direct(userId) {
+    const known = Object.values(this.state.rooms).find(({ kind, members }) => kind === 'direct'
+      && members?.length === 2 && members.some(({ id }) => id === userId));
+    if (known) return known;
+    const room = await this.createRoom({ kind: 'direct', members: [userId] });
+    if (!room.members) await this.learnRoom(room.id);
+    return room;
+  }
+
+  async learnRoom(roomId) {
+    const room = await api.get(`/rooms/${roomId}`);
+    this.store.dispatch({ type: 'room/learned', room });
+    return room;
+  }
+
+  notify(text) {
+    this.store.dispatch({ type: 'notice/shown', text });
+  }
+
+  async signOut() {
+    await api.delete('/sessions/current');
+    this.outbox.forget();
+    sessionStorage.removeItem(DRAFTS_KEY);
+    this.stop();
+  }
+
+  stop() {
+    clearInterval(this.clock);
+    this.outbox.stop();
+    this.socket.stop();
+  }
+
+  #connection(connection) {
+    this.store.dispatch({ type: 'connection/changed', connection });
+    if (connection.state === 'stopped' && (connection.code === 4500 || connection.code === 4501)) this.onSessionEnded(connection.code);
+  }
+
+  #frame(frame) {
+    // Somebody else signed in with this browser: nothing that is cached here is theirs.
+    if (frame.type === 'welcome' && frame.data.user.id !== this.state.me.id) {
+      location.reload();
+      return;
+    }
+    this.store.dispatch({ type: 'frame', frame, now: Date.now() });
+    if (frame.type === 'welcome') this.#adopt();
+  }
+
+  #settled(state) {
+    this.outbox.save(state.outbox);
+    if (state.drafts !== this.savedDrafts) this.#saveDrafts(state.drafts);
+    this.settling ??= Promise.resolve().then(() => {
+      this.settling = null;
+      this.effects.run();
+      this.sender.pump();
+      this.reading.consider();
+    });
+  }
+
+  async #adopt() {
+    const entries = await this.outbox.adopt();
+    if (entries.length) this.store.dispatch({ type: 'send/restored', entries, now: Date.now() });
+  }
+
+  #learn(path, action) {
+    return api.get(path).then((answer) => this.store.dispatch(action(answer)), () => {});
+  }
+
+  #saveDrafts(drafts) {
+    this.savedDrafts = drafts;
+    const texts = Object.entries(drafts).filter(([, { text }]) => text).map(([id, { text }]) => [id, { text, reason: null, revision: 1 }]);
+    try {
+      sessionStorage.setItem(DRAFTS_KEY, JSON.stringify({ user: this.state.me.id, drafts: Object.fromEntries(texts) }));
+    } catch {
+      // A draft that cannot be kept only misses the next reload.
+    }
+  }
+
+  #restoreDrafts() {
+    try {
+      const { user, drafts } = JSON.parse(sessionStorage.getItem(DRAFTS_KEY)) ?? {};
+      if (user === this.state.me.id) this.store.dispatch({ type: 'draft/restored', drafts });
+    } catch {
+      sessionStorage.removeItem(DRAFTS_KEY);
+    }
+  }
+}

@@ -1,0 +1,119 @@
+// What the state asks for: subscriptions that are missing, pages that are wanted, lists that are stale. Runs after every change.
+
+import { api } from './api.js';
+import { TALK } from './store/rooms.js';
+
+const PAGE = 50;
+const RETRY_MS = 2_000;
+
+export class Effects {
+  #running = new Set();
+  #opened = [];
+
+  constructor(store, wire) {
+    Object.assign(this, { store, wire });
+  }
+
+  run() {
+    const { state } = this.store;
+    if (state.connection.state !== 'connected') return;
+    this.#subscribe(state);
+    if (state.stale.rooms) this.#once('rooms', () => this.#listRooms());
+    if (state.stale.users) this.#once('users', () => this.#listUsers());
+    const room = state.rooms[state.open];
+    if (room?.link === 'live' && !room.timeline.loading && !room.timeline.failed && !room.timeline.live.loaded) this.page(room.id, 'newest');
+    for (const doubtful of Object.values(state.rooms)) if (doubtful.doubt) this.#once(`count ${doubtful.id}`, () => this.#count(doubtful.id));
+  }
+
+  /** The inbox, the commons and the open room first, then as many as one socket may have. */
+  #subscribe(state) {
+    const all = Object.values(state.rooms);
+    const cap = state.limits.subscriptions;
+    const taken = all.filter(({ link }) => link === 'asked' || link === 'live' || link === 'refused').length;
+    const rank = (room) => (TALK.has(room.kind) ? (room.id === state.open ? 1 : 2) : 0);
+    let wanted = all.filter(({ link }) => link === 'none' || link === 'torn')
+      .sort((a, b) => rank(a) - rank(b) || b.unread - a.unread || (b.countedTo - a.countedTo));
+    const free = Math.max(0, cap - taken);
+    if (wanted.length > free) {
+      if (free === 0 && wanted[0]?.id === state.open) this.#makeWay(all, state.open);
+      wanted = wanted.slice(0, Math.max(free, wanted[0]?.id === state.open ? 1 : 0));
+    }
+    if (!wanted.length) return;
+    const room_ids = wanted.map(({ id }) => id);
+    const rooms = wanted.map(({ id, timeline }) => (timeline.seq === null ? { room_id: id } : { room_id: id, after: timeline.seq }));
+    this.store.dispatch({ type: 'rooms/asked', room_ids });
+    this.wire.request('room.subscribe', { rooms, epoch: state.epoch }).then(
+      ({ rooms: entries }) => {
+        this.store.dispatch({ type: 'rooms/subscribed', entries, now: Date.now() });
+        const refused = entries.filter(({ error }) => error?.retryable).map(({ room_id }) => room_id);
+        if (refused.length) this.#later(refused);
+      },
+      (error) => error.code !== 'disconnected' && this.#later(room_ids, error.retry_after_ms),
+    );
+  }
+
+  #later(room_ids, delay = RETRY_MS) {
+    setTimeout(() => this.store.dispatch({ type: 'rooms/unanswered', room_ids }), delay);
+  }
+
+  /** More rooms than subscriptions: the one looked at longest ago gives its place to the open one. */
+  #makeWay(rooms, open) {
+    this.#opened = [...this.#opened.filter((id) => id !== open), open];
+    const age = (id) => this.#opened.indexOf(id);
+    const victim = rooms.filter(({ id, kind, link }) => TALK.has(kind) && link === 'live' && id !== open).sort((a, b) => age(a.id) - age(b.id))[0];
+    if (!victim) return;
+    this.wire.tell('room.unsubscribe', { room_id: victim.id });
+    this.store.dispatch({ type: 'room/parked', room_id: victim.id });
+  }
+
+  /** Reads one page of history: newest | older | newer | around a message. */
+  async page(roomId, want, messageId) {
+    const room = this.store.state.rooms[roomId];
+    if (!room || room.timeline.loading) return false;
+    const { generation, excerpt, live } = room.timeline;
+    const of = (want === 'older' || want === 'newer') && excerpt ? 'excerpt' : want === 'around' ? 'excerpt' : 'live';
+    const window = of === 'excerpt' ? excerpt : live;
+    const query = new URLSearchParams({ limit: PAGE });
+    if (want === 'older' && window.messages.length) query.set('before', window.messages[0].id);
+    if (want === 'newer' && window.messages.length) query.set('after', window.messages.at(-1).id);
+    if (want === 'around') query.set('around', messageId);
+    this.store.dispatch({ type: 'history/asked', room_id: roomId, want });
+    try {
+      const page = await api.get(`/rooms/${roomId}/messages?${query}`);
+      this.store.dispatch({ type: 'history/paged', room_id: roomId, want, of, generation, page });
+      return true;
+    } catch (error) {
+      this.store.dispatch({ type: 'history/failed', room_id: roomId, want, message: error.message });
+      return false;
+    }
+  }
+
+  async #listRooms() {
+    this.store.dispatch({ type: 'rooms/refreshing' });
+    this.store.dispatch({ type: 'rooms/listed', rooms: await api.all('/rooms', 'rooms') });
+  }
+
+  async #listUsers() {
+    this.store.dispatch({ type: 'users/refreshing' });
+    this.store.dispatch({ type: 'users/listed', users: await api.all('/users', 'users') });
+  }
+
+  async #count(roomId) {
+    this.store.dispatch({ type: 'room/counting', room_id: roomId });
+    const { head, read, unread } = await api.get(`/rooms/${roomId}`);
+    this.store.dispatch({ type: 'room/counted', room_id: roomId, head, read, unread });
+  }
+
+  async #once(name, work) {
+    if (this.#running.has(name)) return;
+    this.#running.add(name);
+    try {
+      await work();
+    } catch {
+      const lists = name in this.store.state.stale ? { [name]: true } : {};
+      setTimeout(() => this.store.dispatch({ type: 'lists/outdated', lists }), RETRY_MS);
+    } finally {
+      this.#running.delete(name);
+    }
+  }
+}

@@ -1,0 +1,126 @@
+// The one state of the client and the one pure function that changes it: `reduce(state, action)`.
+
+import { expireTyping, onEvent, onPresence, onTyping, settleOwn, withUser } from './store/events.js';
+import { counted, dropRoom, moveRead, upsertRoom, withRoom } from './store/rooms.js';
+import * as sending from './store/sending.js';
+import * as subscribing from './store/subscribing.js';
+import { addPage, trim } from './store/timeline.js';
+
+export function initialState() {
+  return {
+    me: null, account: {}, epoch: null,
+    limits: { frame_bytes: 65_536, body_bytes: 16_384, subscriptions: 200 },
+    connection: { state: 'connecting' },
+    rooms: {}, users: {}, online: {}, open: null, excerptOf: null,
+    outbox: [], edits: {}, deletes: {}, drafts: {},
+    stale: { rooms: false, users: true },
+    notice: null,
+  };
+}
+
+/** Action types are `frame` for what the server says, and `subject/verb` for everything the client does or learns. */
+const reducers = {
+  frame: (state, { frame, now }) => onFrame(state, frame, now),
+  'connection/changed': (state, { connection }) => subscribing.onConnection(state, connection),
+  'rooms/asked': (state, { room_ids }) => subscribing.onAsked(state, room_ids),
+  'rooms/subscribed': (state, { entries, now }) => entries.reduce((next, entry) => subscribing.onSubscribed(next, { entry, now }), state),
+  'room/parked': (state, { room_id }) => withRoom(state, room_id, { link: 'parked' }),
+  'rooms/unanswered': (state, { room_ids }) => room_ids.reduce((next, id) => withRoom(next, id, (room) => (room.link === 'asked' || room.link === 'refused' ? { ...room, link: 'none' } : room)), state),
+  'rooms/listed': (state, { rooms }) => subscribing.onRoomsListed(state, rooms),
+  'rooms/refreshing': (state) => ({ ...state, stale: { ...state.stale, rooms: false } }),
+  'lists/outdated': (state, { lists }) => ({ ...state, stale: { ...state.stale, ...lists } }),
+  'room/learned': (state, { room }) => upsertRoom(state, room),
+  'room/left': (state, { room_id }) => dropRoom(state, room_id),
+  'room/opened': (state, { room_id }) => onOpened(state, room_id),
+  'room/counted': (state, { room_id, ...count }) => withRoom(state, room_id, (room) => counted(room, count, state.me)),
+  'room/counting': (state, { room_id }) => withRoom(state, room_id, { doubt: false }),
+  'read/moved': (state, { room_id, read }) => withRoom(state, room_id, (room) => moveRead(room, read, state.me)),
+  'history/asked': (state, { room_id, want }) => withTimeline(state, room_id, (line) => ({ ...line, loading: want, failed: null })),
+  'history/failed': (state, { room_id, want, message }) => withTimeline(state, room_id, (line) => ({ ...line, loading: null, failed: { want, message } })),
+  'history/paged': (state, { room_id, ...page }) => onPage(state, room_id, page),
+  'excerpt/left': (state, { room_id }) => withTimeline(state, room_id, (line) => ({ ...line, excerpt: null })),
+  'users/listed': (state, { users }) => onUsers(state, users),
+  'users/refreshing': (state) => ({ ...state, stale: { ...state.stale, users: false } }),
+  'user/learned': (state, { user }) => withUser(state, user),
+  'account/learned': (state, { account }) => ({ ...state, account: { ...state.account, ...account } }),
+  'me/learned': (state, { me }) => ({ ...state, me: { ...state.me, ...me } }),
+  'draft/typed': (state, { room_id, text }) => sending.withDraft(state, room_id, text, null, false),
+  'draft/restored': (state, { drafts }) => ({ ...state, drafts: { ...drafts, ...state.drafts } }),
+  'send/queued': (state, { entry }) => sending.onQueued(state, entry),
+  'send/restored': (state, { entries, now }) => sending.onRestored(state, entries, now),
+  'send/started': (state, { client_message_id }) => sending.onSending(state, client_message_id),
+  'send/acked': (state, action) => sending.onAcked(state, action),
+  'send/refused': (state, action) => sending.onRefused(state, action),
+  'send/retried': (state, action) => sending.onRetry(state, action),
+  'send/discarded': (state, { client_message_id }) => sending.onDiscarded(state, client_message_id),
+  'send/taken-back': (state, { client_message_id }) => sending.onTakenBack(state, client_message_id),
+  'edit/opened': (state, action) => sending.onEditOpened(state, action),
+  'edit/closed': (state, { message_id }) => sending.onEditClosed(state, message_id),
+  'edit/saving': (state, action) => sending.onEditSaving(state, action),
+  'edit/saved': (state, action) => sending.onEditSaved(state, action),
+  'edit/refused': (state, action) => sending.onEditRefused(state, action),
+  'delete/started': (state, { message_id }) => sending.onDeleting(state, message_id),
+  'delete/ended': (state, action) => sending.onDeleteEnded(state, action),
+  'clock/ticked': (state, { now }) => sending.expireOutbox(expireTyping(state, now), now),
+  'notice/shown': (state, { text }) => ({ ...state, notice: text ? { text } : null }),
+};
+
+export function reduce(state, action) {
+  const reducer = reducers[action.type];
+  if (!reducer) throw new Error(`unknown action ${action.type}`);
+  return reducer(state, action);
+}
+
+function onFrame(state, frame, now) {
+  switch (frame.type) {
+    case 'welcome':
+      return sending.onReconnected(subscribing.onWelcome(state, frame.data));
+    case 'typing':
+      return onTyping(state, frame, now);
+    case 'presence':
+      return onPresence(state, frame);
+    case 'room.resync':
+      return subscribing.onResync(state, frame);
+    default:
+      return Number.isInteger(frame.seq) ? onEvent(state, frame) : state;
+  }
+}
+
+function withTimeline(state, roomId, change) {
+  return withRoom(state, roomId, (room) => ({ ...room, timeline: change(room.timeline) }));
+}
+
+function onOpened(state, roomId) {
+  const left = state.open !== null && state.open !== roomId ? withTimeline(state, state.open, (line) => trim(line)) : state;
+  return withRoom({ ...left, open: roomId }, roomId, (room) => (room.link === 'parked' ? { ...room, link: 'none' } : room));
+}
+
+function onPage(state, roomId, { want, of = 'live', generation, page }) {
+  const next = withTimeline(state, roomId, (line) => addPage(line, { want, of, generation, page }));
+  const mine = page.messages.filter(({ author }) => author.id === state.me?.id).map(({ client_message_id }) => client_message_id);
+  return settleOwn(next, roomId, mine);
+}
+
+function onUsers(state, users) {
+  const known = {};
+  for (const { presence, ...user } of users) known[user.id] = user;
+  return { ...state, users: known, stale: { ...state.stale, users: false } };
+}
+
+/** Holds the state; listeners hear of every change once, after it. */
+export function createStore(state = initialState()) {
+  const listeners = new Set();
+  return {
+    get state() { return state; },
+    dispatch(action) {
+      const next = reduce(state, action);
+      if (next === state) return;
+      state = next;
+      for (const listener of [...listeners]) listener(state);
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}

@@ -1,0 +1,57 @@
+// What a room is in the client's state, and how unread counts follow from its head, its read mark and its messages. Pure.
+
+import { emptyTimeline, knownFrom } from './timeline.js';
+
+export const TALK = new Set(['open', 'closed', 'direct']);
+
+/**
+ * `link`: none | asked | live | torn | refused | parked – where the subscription of this socket stands. `countedTo`: events up to here are
+ * in `unread` already. `doubt`: the unread count has to be asked from the server. `lastBy`: seq of each person's last message.
+ */
+export function makeRoom({ id, kind, name = null, members, created_by, read = 0, unread = 0, head }) {
+  return {
+    id, kind, name, members, created_by, read, unread,
+    countedTo: head ?? 0, doubt: false, link: 'none', typing: {}, lastBy: {}, timeline: emptyTimeline(),
+  };
+}
+
+export function withRoom(state, id, change) {
+  const room = state.rooms[id];
+  if (!room) return state;
+  const next = typeof change === 'function' ? change(room) : { ...room, ...change };
+  return next === room ? state : { ...state, rooms: { ...state.rooms, [id]: next } };
+}
+
+/** Adds a room or refreshes what is known of it; undefined fields leave what is there. */
+export function upsertRoom(state, fresh) {
+  const known = state.rooms[fresh.id];
+  if (!known) return { ...state, rooms: { ...state.rooms, [fresh.id]: makeRoom(fresh) } };
+  const change = {};
+  for (const key of ['kind', 'name', 'members', 'created_by']) if (fresh[key] !== undefined) change[key] = fresh[key];
+  return withRoom(state, fresh.id, change);
+}
+
+export function dropRoom(state, id) {
+  if (!state.rooms[id]) return state;
+  const rooms = { ...state.rooms };
+  delete rooms[id];
+  return { ...state, rooms };
+}
+
+/** The server's own count, true at `head`; what came after it is added from what is known. */
+export function counted(room, { head, read, unread }, me) {
+  const later = room.timeline.live.messages.filter(({ seq, author }) => seq > head && author.id !== me?.id).length;
+  return {
+    ...room, read, unread: unread + later, countedTo: Math.max(head, room.timeline.seq ?? 0), doubt: false,
+  };
+}
+
+/** Moves the read mark forward, never back. */
+export function moveRead(room, read, me) {
+  if (read <= room.read) return room;
+  const { timeline } = room;
+  if (read >= (timeline.seq ?? room.countedTo)) return { ...room, read, unread: 0 };
+  if (read + 1 < knownFrom(timeline)) return { ...room, read, doubt: true };
+  const unread = timeline.live.messages.filter(({ seq, author }) => seq > read && author.id !== me?.id).length;
+  return { ...room, read, unread };
+}

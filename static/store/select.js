@@ -1,0 +1,85 @@
+// Views of the state that several pages share: names, lists, totals and the rows of a room. Pure.
+
+import { TALK } from './rooms.js';
+
+const GROUP_MS = 5 * 60_000;
+
+export function roomTitle(state, room) {
+  if (room.kind !== 'direct') return room.name || 'Untitled';
+  const others = counterparts(state, room);
+  return others.length ? others.map((user) => nameOf(state, user)).join(', ') : `${state.me?.name ?? 'You'} (you)`;
+}
+
+export const counterparts = (state, room) => (room.members ?? []).filter(({ id }) => id !== state.me?.id);
+
+export const nameOf = (state, user) => state.users[user.id]?.name ?? user.name ?? 'Somebody';
+
+/** Rooms by section: `open` and `closed` together as rooms, and direct ones, each by name. */
+export function roomLists(state) {
+  const titled = Object.values(state.rooms)
+    .filter(({ kind }) => TALK.has(kind))
+    .map((room) => ({ room, title: roomTitle(state, room) }))
+    .sort((a, b) => a.title.localeCompare(b.title) || a.room.id - b.room.id);
+  return {
+    rooms: titled.filter(({ room }) => room.kind !== 'direct'),
+    directs: titled.filter(({ room }) => room.kind === 'direct'),
+  };
+}
+
+export const totalUnread = (state) =>
+  Object.values(state.rooms).reduce((sum, room) => sum + (TALK.has(room.kind) ? room.unread : 0), 0);
+
+export const people = (state) =>
+  Object.values(state.users).sort((a, b) => a.name.localeCompare(b.name) || a.id - b.id);
+
+export function typists(state, roomId) {
+  return Object.values(state.rooms[roomId]?.typing ?? {}).map(({ name }) => name);
+}
+
+export const isAdmin = (state) => state.me?.role === 'admin';
+
+export const mayManage = (state, room) => isAdmin(state) || room.created_by === state.me?.id;
+
+/** The messages on screen: the linked excerpt while there is one, else the live window. */
+export const shownWindow = (room) => room.timeline.excerpt ?? room.timeline.live;
+
+/**
+ * What the message list shows, top to bottom. `key` identifies a row for good: a post keeps its key from pending to
+ * confirmed. `lineAfter` is the read mark behind which the new messages begin, or null.
+ */
+export function rowsOf(state, roomId, lineAfter = null) {
+  const room = state.rooms[roomId];
+  if (!room) return [];
+  const { messages, older } = shownWindow(room);
+  const rows = [];
+  let previous = null;
+  let lineDrawn = lineAfter === null;
+  if (!older && (room.timeline.live.loaded || room.timeline.excerpt)) rows.push({ kind: 'start', key: 'start' });
+  const add = (message, status, entry = null) => {
+    const at = Date.parse(message.at);
+    const day = new Date(at).toDateString();
+    if (previous?.day !== day) rows.push({ kind: 'day', key: `day:${day}`, at });
+    const isNew = !lineDrawn && message.seq > lineAfter && message.author.id !== state.me?.id;
+    if (isNew) {
+      lineDrawn = true;
+      rows.push({ kind: 'line', key: 'line' });
+    }
+    const grouped = !isNew && previous?.day === day && previous.author === message.author.id && at - previous.at < GROUP_MS;
+    const key = message.client_message_id ? `c:${message.author.id}:${message.client_message_id}` : `m:${message.id}`;
+    rows.push({
+      kind: 'message', key, message, status, entry, grouped,
+      name: nameOf(state, message.author),
+      edit: state.edits[message.id] ?? null,
+      deleting: Boolean(state.deletes[message.id]),
+    });
+    previous = { day, author: message.author.id, at };
+  };
+  for (const message of messages) add(message, 'sent');
+  if (room.timeline.excerpt) return rows;
+  for (const entry of state.outbox) {
+    if (entry.room_id !== roomId) continue;
+    const { client_message_id, body } = entry;
+    add({ client_message_id, body, at: new Date(entry.at).toISOString(), author: state.me }, entry.state === 'failed' ? 'failed' : 'pending', entry);
+  }
+  return rows;
+}

@@ -1,0 +1,99 @@
+// Welcome, subscriptions and what their answers mean for the cached rooms. Pure.
+
+import { onEvent, TYPING_EXPIRY_MS } from './events.js';
+import { counted, dropRoom, makeRoom, withRoom } from './rooms.js';
+import { emptyTimeline, resetAt } from './timeline.js';
+
+export function onWelcome(state, data) {
+  const sameLog = state.epoch === null || state.epoch === data.epoch;
+  const rooms = {};
+  for (const listed of data.rooms) {
+    const known = sameLog ? state.rooms[listed.room_id] : undefined;
+    const fresh = makeRoom({ ...listed, id: listed.room_id });
+    // The head of the welcome is a position to resume from: nothing between it and the subscription is missed.
+    rooms[fresh.id] = known
+      ? { ...counted(known, listed, data.user), kind: listed.kind, name: listed.name, members: listed.members ?? known.members, link: 'none', typing: {} }
+      : { ...fresh, timeline: emptyTimeline(listed.head) };
+  }
+  // The welcome lists the first 1,000 rooms; a room beyond them is kept.
+  if (sameLog && data.rooms.length >= 1_000) {
+    for (const room of Object.values(state.rooms)) rooms[room.id] ??= { ...room, link: 'none', typing: {} };
+  }
+  return {
+    ...state, rooms,
+    me: { ...state.me, ...data.user },
+    epoch: data.epoch,
+    limits: data.limits ?? state.limits,
+    connection: { state: 'connected' },
+    stale: { rooms: state.stale.rooms || !sameLog, users: true },
+    edits: sameLog ? state.edits : {},
+    deletes: sameLog ? state.deletes : {},
+  };
+}
+
+export function onAsked(state, roomIds) {
+  return roomIds.reduce((next, id) => withRoom(next, id, { link: 'asked' }), state);
+}
+
+/** One entry of a subscription's answer; `after` is the position that was asked from. */
+export function onSubscribed(state, { entry, now }) {
+  if (entry.error) return onSubscriptionRefused(state, entry);
+  const id = entry.room.id;
+  const before = state.rooms[id];
+  if (!before) return state;
+  let next = state;
+  const line = before.timeline;
+  if (entry.recovery === 'gap') next = startOver(next, before, entry.head);
+  else if (line.seq === null) next = withRoom(next, id, { timeline: resetAt(line, entry.head) });
+  else for (const event of entry.events ?? []) next = onEvent(next, event);
+  if (!next.rooms[id]) return next;
+  // A recovery that claims to be complete and is not gets the treatment of a gap.
+  if (next.rooms[id].timeline.seq < entry.head) next = startOver(next, next.rooms[id], entry.head);
+  const { kind, name, members, created_by, typing = [], online, read, unread } = entry.room;
+  next = withRoom(next, id, (room) => ({
+    ...counted(room, { head: entry.head, read: read ?? room.read, unread: unread ?? room.unread }, state.me),
+    kind, name, created_by, link: 'live',
+    members: members ?? room.members,
+    typing: Object.fromEntries(typing.filter((user) => user.id !== state.me?.id)
+      .map((user) => [user.id, { name: user.name, until: now + TYPING_EXPIRY_MS }])),
+  }));
+  return online ? { ...next, online: Object.fromEntries(online.map((user) => [user, true])) } : next;
+}
+
+/** Nothing cached of this room can be continued. The inbox and the commons only carry changes of lists: those are read anew. */
+function startOver(state, room, head) {
+  const next = withRoom(state, room.id, { timeline: resetAt(room.timeline, head) });
+  if (room.kind === 'inbox') return { ...next, stale: { ...next.stale, rooms: true } };
+  if (room.kind === 'commons') return { ...next, stale: { rooms: true, users: true } };
+  return next;
+}
+
+function onSubscriptionRefused(state, { room_id, error }) {
+  return error.retryable ? withRoom(state, room_id, { link: 'refused' }) : dropRoom(state, room_id);
+}
+
+/** The list of rooms read anew: what is not in it is not ours any more. */
+export function onRoomsListed(state, listed) {
+  const ids = new Set(listed.map(({ id }) => id));
+  let next = { ...state, stale: { ...state.stale, rooms: false } };
+  for (const room of Object.values(state.rooms)) {
+    if (!ids.has(room.id) && room.kind !== 'inbox' && room.kind !== 'commons') next = dropRoom(next, room.id);
+  }
+  for (const { read, unread, head, ...room } of listed) {
+    const known = next.rooms[room.id];
+    if (!known) next = { ...next, rooms: { ...next.rooms, [room.id]: { ...makeRoom({ ...room, read, unread, head }), timeline: emptyTimeline(head) } } };
+    else next = withRoom(next, room.id, (old) => ({ ...counted({ ...old, name: room.name, members: room.members ?? old.members }, { head, read, unread }, state.me) }));
+  }
+  return next;
+}
+
+export function onResync(state, { room_id }) {
+  return withRoom(state, room_id, { link: 'torn' });
+}
+
+export function onConnection(state, connection) {
+  if (connection.state === 'open') return state;
+  const rooms = {};
+  for (const room of Object.values(state.rooms)) rooms[room.id] = { ...room, link: 'none', typing: {} };
+  return { ...state, connection, rooms };
+}

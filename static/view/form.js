@@ -1,0 +1,60 @@
+// Forms that talk to the API: labelled fields, the reason of a refusal next to the field it names.
+
+import { h, setText } from './dom.js';
+
+let serial = 0;
+
+export function field({ name, label, hint, ...input }) {
+  const id = `field-${name}-${++serial}`;
+  return h('div', { class: 'field', dataset: { field: name } },
+    h('label', { htmlFor: id }, label),
+    h('input', { id, name, 'aria-describedby': `${id}-note`, ...input }),
+    h('p', { class: 'field-note', id: `${id}-note`, dataset: { hint: hint ?? '' } }, hint));
+}
+
+/** `submit(values)` may throw a Refusal: it is shown at its `field`, else above the button. */
+export function form({ fields, action, submit, extra = [], className = '' }) {
+  const trouble = h('p', { class: 'form-error', role: 'alert' });
+  const button = h('button', { type: 'submit', class: 'button primary' }, action);
+  const element = h('form', { class: `form ${className}`, novalidate: true, method: 'post' }, fields, extra, trouble, button);
+  element.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    if (button.disabled) return;
+    clear(element, trouble);
+    const missing = [...element.elements].find((input) => input.willValidate && !input.validity.valid);
+    if (missing) {
+      blame(element, missing.name, missing.validationMessage);
+      missing.focus();
+      return;
+    }
+    button.disabled = true;
+    try {
+      await submit(Object.fromEntries(new FormData(element)), element);
+    } catch (error) {
+      if (!(error.field && blame(element, error.field, error.message))) setText(trouble, error.message);
+      else element.elements[error.field]?.focus?.();
+    } finally {
+      button.disabled = false;
+    }
+  });
+  return element;
+}
+
+function blame(element, name, message) {
+  const holder = element.querySelector(`[data-field="${CSS.escape(name)}"]`);
+  if (!holder) return false;
+  holder.classList.add('wrong');
+  holder.querySelector('input')?.setAttribute('aria-invalid', 'true');
+  setText(holder.querySelector('.field-note'), message);
+  return true;
+}
+
+function clear(element, trouble) {
+  setText(trouble, '');
+  for (const holder of element.querySelectorAll('.field.wrong')) {
+    holder.classList.remove('wrong');
+    holder.querySelector('input')?.removeAttribute('aria-invalid');
+    const note = holder.querySelector('.field-note');
+    setText(note, note.dataset.hint);
+  }
+}

@@ -1,0 +1,71 @@
+// Turns message text into nodes: plain text, and links for http and https addresses only.
+
+import { h } from './dom.js';
+
+const ADDRESS = /\bhttps?:\/\/[^\s<>"']+/gi;
+
+export function linked(text) {
+  const nodes = [];
+  let at = 0;
+  for (const match of text.matchAll(ADDRESS)) {
+    const address = withoutTrail(match[0]);
+    if (!isWeb(address)) continue;
+    nodes.push(text.slice(at, match.index), h('a', { href: address, rel: 'noopener noreferrer', target: '_blank' }, address));
+    at = match.index + address.length;
+  }
+  nodes.push(text.slice(at));
+  return nodes.filter((node) => node !== '');
+}
+
+/** Punctuation after an address belongs to the sentence; a bracket stays if it was opened within the address. */
+function withoutTrail(address) {
+  let end = address.replace(/[.,;:!?*_~]+$/, '');
+  while (end.endsWith(')') && end.split(')').length > end.split('(').length) end = end.slice(0, -1).replace(/[.,;:!?]+$/, '');
+  return end;
+}
+
+function isWeb(address) {
+  try {
+    return /^https?:$/.test(new URL(address).protocol);
+  } catch {
+    return false;
+  }
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+const weekday = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
+const dated = new Intl.DateTimeFormat(undefined, { dateStyle: 'long' });
+
+export const timeOf = (at) => clock.format(new Date(at));
+export const fullTimeOf = (at) => full.format(new Date(at));
+
+export function dayOf(at, now = Date.now()) {
+  const day = new Date(at);
+  const today = new Date(now);
+  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
+  if (day.toDateString() === today.toDateString()) return 'Today';
+  if (day.toDateString() === yesterday.toDateString()) return 'Yesterday';
+  return (day.getFullYear() === today.getFullYear() ? weekday : dated).format(day);
+}
+
+export function listOf(names) {
+  if (names.length <= 1) return names.join('');
+  if (names.length > 3) return `${names.slice(0, 2).join(', ')} and ${names.length - 2} others`;
+  return `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
+}
+
+/** Copies text; plain http has no clipboard API, so a selection has to do. */
+export async function copy(text, near = document.body) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = h('textarea', { class: 'visually-hidden', value: text, readOnly: true, 'aria-hidden': 'true' });
+    near.append(field);
+    field.select();
+    const done = document.execCommand('copy');
+    field.remove();
+    return done;
+  }
+}
