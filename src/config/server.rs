@@ -1,11 +1,10 @@
-//! Where the server listens, stores and writes, and who may enter.
+//! Where the server listens, how people sign in, what is logged and who reads the metrics.
 
 use super::public_url::PublicUrl;
 use super::secret::Secret;
 use super::units::seconds;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where people reach the server.
@@ -30,41 +29,6 @@ impl Default for Server {
             workers: None,
             backlog: 4096,
         }
-    }
-}
-
-/// What is remembered, and where.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Storage {
-    /// The directory of `hearth.db`.
-    pub data_dir: PathBuf,
-    /// `postgres://…`; the SQLite file in the data directory when unset.
-    pub database: Option<Secret>,
-    /// Connections that read (count).
-    pub readers: u32,
-    /// Commands waiting for the writer (count); over it: `overloaded`.
-    pub write_queue: usize,
-    /// Commands in one transaction (count); the rest waits for the next.
-    pub commit_batch: usize,
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            data_dir: PathBuf::from("./data"),
-            database: None,
-            readers: 4,
-            write_queue: 4096,
-            commit_batch: 512,
-        }
-    }
-}
-
-impl Storage {
-    /// The SQLite file, used when no database is named.
-    pub fn sqlite_file(&self) -> PathBuf {
-        self.data_dir.join("hearth.db")
     }
 }
 

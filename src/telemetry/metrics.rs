@@ -12,15 +12,6 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// What happened to a client that reads too slowly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlowConsumer {
-    /// Its events were dropped in favour of `room.resync`.
-    Resync,
-    /// It didn't read that either.
-    Closed,
-}
-
 /// The handles that are used many times a second: looking one up costs more than counting.
 struct Handles {
     prometheus: PrometheusHandle,
@@ -28,10 +19,13 @@ struct Handles {
     frames_out: Counter,
     bytes_out: Counter,
     commit_commands: Histogram,
+    commit_events: Histogram,
     commit_seconds: Histogram,
     rooms: Gauge,
     subscriptions: Gauge,
     signals_dropped: Counter,
+    resyncs: Counter,
+    slow_consumers: Counter,
     polls_waiting: Gauge,
 }
 
@@ -80,10 +74,13 @@ pub fn install() -> Result<(), String> {
         frames_out: counter!(catalog::FRAMES_OUT),
         bytes_out: counter!(catalog::BYTES_OUT),
         commit_commands: histogram!(catalog::COMMIT_COMMANDS),
+        commit_events: histogram!(catalog::COMMIT_EVENTS),
         commit_seconds: histogram!(catalog::COMMIT_SECONDS),
         rooms: gauge!(catalog::ROOMS),
         subscriptions: gauge!(catalog::SUBSCRIPTIONS),
         signals_dropped: counter!(catalog::SIGNALS_DROPPED),
+        resyncs: counter!(catalog::RESYNCS),
+        slow_consumers: counter!(catalog::SLOW_CONSUMERS),
         polls_waiting: gauge!(catalog::POLLS_WAITING),
     };
     HANDLES.set(handles).map_err(|_again| "the metrics were installed twice at once".to_owned())
@@ -112,10 +109,10 @@ pub fn connection_refused(outcome: &'static str) {
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-/// A socket that was accepted is gone.
-pub fn connection_closed(code: CloseCode) {
+/// A socket that was accepted is gone; `code` is the name of a close code, or `gone` without a goodbye.
+pub fn connection_closed(code: &'static str) {
     with(|handles| handles.connections.decrement(1.0));
-    counter!(catalog::CONNECTIONS_CLOSED, "code" => code.name()).increment(1);
+    counter!(catalog::CONNECTIONS_CLOSED, "code" => code).increment(1);
 }
 
 /// A frame of a client; `kind` is a type of the protocol, or `invalid`.
@@ -138,10 +135,11 @@ pub fn event_committed(kind: &'static str) {
     counter!(catalog::EVENTS_COMMITTED, "kind" => kind).increment(1);
 }
 
-/// A transaction of `commands` commands ended after `took`.
-pub fn commit(commands: usize, took: Duration) {
+/// A transaction of `commands` commands recorded `events` events and took `took`.
+pub fn commit(commands: usize, events: usize, took: Duration) {
     with(|handles| {
         handles.commit_commands.record(number(commands));
+        handles.commit_events.record(number(events));
         handles.commit_seconds.record(took);
     });
 }
@@ -156,13 +154,14 @@ pub fn rejection(code: RejectionCode) {
     counter!(catalog::REJECTIONS, "code" => code.as_str()).increment(1);
 }
 
-/// A client reads too slowly.
-pub fn slow_consumer(verdict: SlowConsumer) {
-    let verdict = match verdict {
-        SlowConsumer::Resync => "resync",
-        SlowConsumer::Closed => "closed",
-    };
-    counter!(catalog::SLOW_CONSUMERS, "verdict" => verdict).increment(1);
+/// `n` subscriptions ended in `room.resync`.
+pub fn resyncs(n: u64) {
+    with(|handles| handles.resyncs.increment(n));
+}
+
+/// A client that read nothing was closed.
+pub fn slow_consumer() {
+    with(|handles| handles.slow_consumers.increment(1));
 }
 
 /// `n` signals were not sent.
@@ -211,12 +210,11 @@ mod tests {
     fn what_is_counted_is_in_the_list() {
         install().expect("installed");
         connection_opened();
-        connection_closed(CloseCode::Normal);
+        connection_closed(CloseCode::Normal.name());
         frame_in("ping");
-        commit(3, Duration::from_millis(2));
+        commit(3, 4, Duration::from_millis(2));
         event_committed("message.posted");
         queue_depth("writer", 1);
-        slow_consumer(SlowConsumer::Resync);
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();
         for metric in METRICS {
