@@ -4,4 +4,5 @@ pub mod auth;
 pub mod config;
 pub mod domain;
 pub mod protocol;
+pub mod storage;
 pub mod telemetry;

@@ -9,6 +9,7 @@ pub mod json;
 pub mod payload;
 pub mod trace;
 pub mod view;
+pub mod websocket;
 
 pub use client_frame::{ClientFrame, Request, RequestId, Resume};
 pub use close::CloseCode;

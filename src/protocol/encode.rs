@@ -4,10 +4,10 @@
 use super::error::ErrorObject;
 use super::trace::TraceId;
 use super::view::PersonView;
-use crate::domain::{Ack, Epoch, EventId, Recorded, Rejection, RoomId, Seq, Signal, Timestamp};
+use crate::domain::{Ack, Epoch, EventId, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId};
 use serde::Serialize;
 use serde_json::json;
-use serde_json::value::RawValue;
+use std::sync::Arc;
 
 /// An event frame. `kind` and `payload` come from the log and are JSON-safe by construction.
 pub fn event(kind: &str, id: EventId, seq: Seq, room: RoomId, at: Timestamp, payload: &str) -> String {
@@ -47,35 +47,99 @@ pub const PING: &str = r#"{"type":"ping"}"#;
 /// See [`PING`].
 pub const PONG: &str = r#"{"type":"pong"}"#;
 
-#[derive(Serialize)]
-struct Reply<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorObject<'a>>,
-    trace_id: String,
-}
-
-impl Reply<'_> {
-    fn text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
 /// A reply around `data`, JSON text made by this module.
 pub fn reply(request_id: Option<&str>, data: &str, trace: TraceId) -> String {
-    let data = serde_json::from_str::<&RawValue>(data).ok();
-    Reply { kind: "reply", request_id, data, error: None, trace_id: trace.to_string() }.text()
+    answer("reply", request_id, "data", data, trace)
 }
 
 /// An error that answers a frame.
 pub fn error(request_id: Option<&str>, rejection: &Rejection, trace: TraceId) -> String {
-    let error = Some(rejection.into());
-    Reply { kind: "error", request_id, data: None, error, trace_id: trace.to_string() }.text()
+    answer("error", request_id, "error", &error_object(rejection), trace)
+}
+
+fn answer(kind: &str, request_id: Option<&str>, key: &str, value: &str, trace: TraceId) -> String {
+    let id = request_id.map_or_else(String::new, |id| format!(r#""request_id":{},"#, string(id)));
+    format!(r#"{{"type":"{kind}",{id}"{key}":{value},"trace_id":"{trace}"}}"#)
+}
+
+/// Text as a JSON string, quotes on.
+fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// What a subscription begins with: a room as it is at `head`, and who types in it.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    pub room: &'a Room,
+    pub typing: &'a [(UserId, Arc<str>)],
+    /// Who is online; told in the commons only.
+    pub online: Option<&'a [UserId]>,
+}
+
+/// The `room` of a subscription's reply.
+pub fn snapshot(snapshot: &Snapshot<'_>) -> String {
+    let Snapshot { room, typing, online } = snapshot;
+    let typing: Vec<_> =
+        typing.iter().map(|(user, name)| json!({ "id": user.get(), "name": &**name })).collect();
+    let mut value = json!({
+        "id": room.id.get(),
+        "kind": room.kind.as_str(),
+        "name": room.name.as_deref(),
+        "created_by": room.created_by.map(UserId::get),
+        "created_at": room.created_at.to_string(),
+        "head": room.head.get(),
+        "typing": typing,
+    });
+    if let (Some(online), Some(object)) = (online, value.as_object_mut()) {
+        object.insert("online".to_owned(), online.iter().map(|user| user.get()).collect());
+    }
+    value.to_string()
+}
+
+/// One room's part of a subscription's reply: everything that was missed.
+pub fn recovered(snapshot: &str, head: Seq, events: &[bytes::Bytes]) -> String {
+    let mut out = format!(r#"{{"room":{snapshot},"head":{head},"recovery":"complete","events":["#);
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(std::str::from_utf8(event).unwrap_or("null"));
+    }
+    out.push_str("]}");
+    out
+}
+
+/// One room's part of a subscription's reply: something is missing, and `page` leads to it.
+pub fn gap(snapshot: &str, head: Seq, reason: GapReason, page: &str) -> String {
+    format!(
+        r#"{{"room":{snapshot},"head":{head},"recovery":"gap","reason":"{}","page":{}}}"#,
+        reason.as_str(),
+        string(page)
+    )
+}
+
+/// One room's part of a subscription's reply: refused.
+pub fn refused(room: RoomId, rejection: &Rejection) -> String {
+    format!(r#"{{"room_id":{room},"error":{}}}"#, error_object(rejection))
+}
+
+/// Why what was missed isn't sent along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    WindowExceeded,
+    EpochChanged,
+    AheadOfHead,
+}
+
+impl GapReason {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WindowExceeded => "window_exceeded",
+            Self::EpochChanged => "epoch_changed",
+            Self::AheadOfHead => "ahead_of_head",
+        }
+    }
 }
 
 /// The error object alone, for one room of several.

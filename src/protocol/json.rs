@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(field_of(r#"{"rooms":3}"#), "rooms");
         assert_eq!(field_of(r#"{"rooms":[{"room_id":1},{"room_id":"x"}]}"#), "rooms[1].room_id");
         assert_eq!(field_of(r#"{"rooms":[{}]}"#), "rooms[0].room_id");
-        assert_eq!(field_of("[1"), "data");
+        assert_eq!(field_of("{\"rooms"), "data");
         assert_eq!(field_of(r#"{"rooms":[]} x"#), "data");
     }
 }

@@ -109,10 +109,10 @@ pub fn connection_refused(outcome: &'static str) {
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-/// A socket that was accepted is gone; `code` is the name of a close code, or `gone` without a goodbye.
-pub fn connection_closed(code: &'static str) {
+/// A socket that was accepted is gone; without a code the peer went without a word.
+pub fn connection_closed(code: Option<CloseCode>) {
     with(|handles| handles.connections.decrement(1.0));
-    counter!(catalog::CONNECTIONS_CLOSED, "code" => code).increment(1);
+    counter!(catalog::CONNECTIONS_CLOSED, "code" => code.map_or("gone", CloseCode::name)).increment(1);
 }
 
 /// A frame of a client; `kind` is a type of the protocol, or `invalid`.
@@ -210,7 +210,7 @@ mod tests {
     fn what_is_counted_is_in_the_list() {
         install().expect("installed");
         connection_opened();
-        connection_closed(CloseCode::Normal.name());
+        connection_closed(Some(CloseCode::Normal));
         frame_in("ping");
         commit(3, 4, Duration::from_millis(2));
         event_committed("message.posted");

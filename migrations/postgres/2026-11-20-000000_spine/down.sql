@@ -1,0 +1,12 @@
+DROP TABLE outbox;
+DROP TABLE read_marks;
+DROP TABLE messages;
+DROP TABLE log_head;
+DROP TABLE events;
+DROP FUNCTION events_refuse();
+DROP TABLE memberships;
+DROP TABLE rooms;
+DROP TABLE bot_keys;
+DROP TABLE sessions;
+DROP TABLE users;
+DROP TABLE accounts;

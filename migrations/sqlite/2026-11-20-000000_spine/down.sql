@@ -1,0 +1,13 @@
+DROP TABLE outbox;
+DROP TABLE read_marks;
+DROP TABLE search;
+DROP TABLE messages;
+DROP TABLE log_head;
+DROP TRIGGER events_refuse_delete;
+DROP TABLE events;
+DROP TABLE memberships;
+DROP TABLE rooms;
+DROP TABLE bot_keys;
+DROP TABLE sessions;
+DROP TABLE users;
+DROP TABLE accounts;

@@ -1,0 +1,117 @@
+//! The one door to the actors: WebSocket, REST and bots submit the same commands here.
+
+use super::hub::HubMsg;
+use super::registry::Rooms;
+use super::reply::ReplySink;
+use super::sequencer::{Append, SequencerHandle};
+use super::sockets::Sockets;
+use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RoomId, SessionId, UserId};
+use crate::protocol::{CloseCode, TraceId};
+use crate::storage::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Cheap to clone; shared by all threads.
+#[derive(Clone)]
+pub struct Bus {
+    rooms: Arc<Rooms>,
+    sockets: Arc<Sockets>,
+    draining: Arc<AtomicBool>,
+}
+
+/// Whose sockets are to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Session(SessionId),
+    User(UserId),
+}
+
+impl Bus {
+    /// The door to `rooms`.
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        Self { rooms, sockets: Arc::default(), draining: Arc::default() }
+    }
+
+    /// The rooms behind it.
+    pub fn rooms(&self) -> &Arc<Rooms> {
+        &self.rooms
+    }
+
+    /// The sockets that are open.
+    pub fn sockets(&self) -> &Arc<Sockets> {
+        &self.sockets
+    }
+
+    /// Carries out a command and waits for its outcome.
+    pub async fn submit(&self, actor: Person, command: Command, trace: TraceId) -> Result<Ack, Rejection> {
+        let (sink, outcome) = ReplySink::request(trace, command.kind());
+        self.post(actor, command, sink);
+        outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()))
+    }
+
+    /// Carries out a command; the outcome goes to `sink`.
+    pub fn post(&self, actor: Person, command: Command, sink: ReplySink) {
+        match command.room().or_else(|| self.rooms.commons()) {
+            Some(room) => self.rooms.submit(room, actor, command, sink),
+            None => sink.answer(Err(Rejection::not_found("account"))),
+        }
+    }
+
+    /// Makes somebody a user.
+    pub async fn enrol(&self, enrolment: Enrolment, trace: TraceId) -> Result<Ack, Rejection> {
+        let (sink, outcome) = ReplySink::request(trace, "enrol");
+        match self.rooms.sequencer() {
+            Some(sequencer) => {
+                sequencer.append(Append { write: Write::Enrol(enrolment), sink, permit: None });
+            }
+            None => sink.answer(Err(Rejection::unavailable())),
+        }
+        let outcome = outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()));
+        if let Err(error) = self.rooms.find_commons().await {
+            tracing::warn!(%error, "the commons can't be read");
+        }
+        outcome
+    }
+
+    /// Whether the user is shown as online.
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.rooms.presence().is_online(user)
+    }
+
+    /// Closes sockets whose right to be open has ended.
+    pub fn end_sessions(&self, which: Ended, code: CloseCode) {
+        for hub in self.rooms.hubs() {
+            hub.tell(match which {
+                Ended::Session(session) => HubMsg::CloseSession { session, code },
+                Ended::User(user) => HubMsg::CloseUser { user, code },
+            });
+        }
+    }
+
+    /// After each commit the rooms that have new events.
+    pub fn tail(&self) -> broadcast::Receiver<Arc<[RoomId]>> {
+        self.rooms.tail()
+    }
+
+    /// Writes that aren't answered yet.
+    pub fn pending(&self) -> usize {
+        self.rooms.sequencer().map_or(0, SequencerHandle::depth)
+    }
+
+    /// Whether the process is on its way out.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Begins the way out: no new sockets, and every client is told to come back after a delay of its own.
+    pub fn drain(&self, spread: Duration) {
+        self.draining.store(true, Ordering::Release);
+        // Wakes those who wait for something new; they see that nothing will come.
+        self.rooms.committed(Arc::from([]));
+        for hub in self.rooms.hubs() {
+            hub.tell(HubMsg::Restart { spread });
+        }
+    }
+}

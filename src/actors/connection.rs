@@ -1,0 +1,179 @@
+//! One actor per socket, on its worker's thread: it turns frames into commands. The way out is the hub's.
+
+use super::bus::Bus;
+use super::hub::Board;
+use super::peer::{Peer, Step};
+use super::reply::ReplySink;
+use super::room::RoomMsg;
+use super::sockets::SocketPermit;
+use crate::actors::outbox::Class;
+use crate::domain::{Rejection, RoomId};
+use crate::protocol::client_frame::BadFrame;
+use crate::protocol::{ClientFrame, CloseCode, Request, RequestId, TraceId, encode, websocket};
+use crate::telemetry::metrics;
+use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
+use bytes::Bytes;
+use futures_util::Stream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// What a socket gave.
+#[derive(Debug)]
+pub enum Inbound {
+    Frame(Result<ClientFrame, BadFrame>),
+    Ping(Bytes),
+    Pong,
+    /// The peer takes its leave.
+    Close,
+    /// The bytes broke the protocol.
+    Broken(CloseCode),
+}
+
+/// See the module.
+pub struct Connection {
+    peer: Rc<Peer>,
+    board: Board,
+    bus: Bus,
+    heartbeat: Duration,
+    /// Invalid frames that are still forgiven.
+    patience: u32,
+    _permit: SocketPermit,
+}
+
+impl Connection {
+    /// Starts the connection: `welcome` goes out first, then `inbound` is read until it ends.
+    pub fn start(
+        peer: Rc<Peer>,
+        board: Board,
+        bus: Bus,
+        permit: SocketPermit,
+        welcome: &str,
+        inbound: impl Stream<Item = Vec<Inbound>> + 'static,
+    ) {
+        let config = bus.rooms().config();
+        let (heartbeat, patience) = (config.heartbeat.interval, config.socket.invalid_frames);
+        {
+            let mut board = board.borrow_mut();
+            board.push(&peer, Class::Control, websocket::text(welcome));
+            board.flush();
+        }
+        let connection = Self { peer, board, bus, heartbeat, patience, _permit: permit };
+        Self::create(|ctx| {
+            ctx.add_stream(inbound);
+            connection
+        });
+    }
+
+    fn on_frame(&mut self, frame: Result<ClientFrame, BadFrame>) {
+        let trace = TraceId::random();
+        match frame {
+            Ok(ClientFrame { request_id, request }) => self.on_request(request, request_id, trace),
+            Err(BadFrame { request_id, rejection }) => {
+                metrics::frame_in("invalid");
+                self.refuse(request_id, trace, &rejection);
+                self.patience = self.patience.saturating_sub(1);
+                if self.patience == 0 {
+                    self.close(CloseCode::InvalidPayload);
+                }
+            }
+        }
+    }
+
+    fn on_request(&mut self, request: Request, request_id: Option<RequestId>, trace: TraceId) {
+        match request {
+            Request::Command(command) => {
+                metrics::frame_in(command.kind());
+                let hub = self.board.borrow().hub().clone();
+                let sink = ReplySink::socket(hub, self.peer.id, request_id, trace, command.kind());
+                self.bus.post(self.peer.identity.person.clone(), command, sink);
+            }
+            Request::Subscribe { rooms, epoch, batch } => {
+                metrics::frame_in("room.subscribe");
+                self.step(Step::Subscribe { request_id, trace, rooms, epoch, batch });
+            }
+            Request::Unsubscribe { room } => {
+                metrics::frame_in("room.unsubscribe");
+                self.step(Step::Unsubscribe { request_id, trace, room });
+            }
+            Request::Typing { room, typing } => {
+                metrics::frame_in(if typing { "typing.start" } else { "typing.stop" });
+                self.on_typing(room, typing, request_id, trace);
+            }
+            Request::Ping => {
+                metrics::frame_in("ping");
+                let pong = websocket::text(encode::PONG);
+                self.board.borrow_mut().push(&self.peer, Class::Control, pong);
+            }
+            Request::Pong => metrics::frame_in("pong"),
+        }
+    }
+
+    fn on_typing(&mut self, room: RoomId, typing: bool, request_id: Option<RequestId>, trace: TraceId) {
+        if !self.peer.places.borrow().contains_key(&room) {
+            let rejection = Rejection::invalid("room_id", "is no room this socket is subscribed to");
+            return self.refuse(request_id, trace, &rejection);
+        }
+        let person = self.peer.identity.person.clone();
+        self.bus.rooms().tell(room, RoomMsg::Typing { conn: self.peer.id, person, typing });
+        if request_id.is_some() {
+            self.board.borrow_mut().reply(&self.peer, request_id, trace, "{}");
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        self.board.borrow_mut().step(&self.peer, step);
+    }
+
+    fn refuse(&mut self, request_id: Option<RequestId>, trace: TraceId, rejection: &Rejection) {
+        metrics::rejection(rejection.code);
+        tracing::debug!(trace_id = %trace, conn.id = %self.peer.id, user.id = %self.peer.user(), %rejection, "frame refused");
+        let frame = websocket::text(&encode::error(request_id.as_deref(), rejection, trace));
+        self.board.borrow_mut().push(&self.peer, Class::Control, frame);
+    }
+
+    fn close(&self, code: CloseCode) {
+        self.board.borrow_mut().flush();
+        self.peer.outbox.close(code, code.name());
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let code = self.peer.outbox.closing();
+        tracing::debug!(conn.id = %self.peer.id, user.id = %self.peer.user(), code = code.map(CloseCode::code), "socket closed");
+        self.board.borrow_mut().close(self.peer.id);
+        self.peer.outbox.shut_down();
+    }
+}
+
+impl StreamHandler<Vec<Inbound>> for Connection {
+    fn handle(&mut self, inbound: Vec<Inbound>, _: &mut Self::Context) {
+        // What arrives after we took our leave changes nothing any more.
+        if self.peer.outbox.closing().is_some() {
+            return;
+        }
+        self.peer.heard(Instant::now(), self.heartbeat);
+        for one in inbound {
+            match one {
+                Inbound::Frame(frame) => self.on_frame(frame),
+                Inbound::Ping(payload) => {
+                    let pong = websocket::pong(&payload);
+                    self.board.borrow_mut().push(&self.peer, Class::Control, pong);
+                }
+                Inbound::Pong => {}
+                Inbound::Close => self.close(CloseCode::Normal),
+                Inbound::Broken(code) => self.close(code),
+            }
+            if self.peer.outbox.closing().is_some() {
+                break;
+            }
+        }
+        self.board.borrow_mut().flush();
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

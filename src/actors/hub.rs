@@ -1,0 +1,80 @@
+//! One hub per worker thread: the way from rooms to that thread's sockets. Per event it gets one message with encoded
+//! bytes; per recipient it does a plain write, no message, no lock, no allocation.
+
+mod handle;
+mod joining;
+mod switchboard;
+
+pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};
+pub use joining::Joining;
+pub use switchboard::Switchboard;
+
+use super::registry::Rooms;
+use super::turn::EndOfTurn;
+use crate::config::Config;
+use actix::{Actor, AsyncContext, Context, Handler};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The switchboard of one thread, shared by its hub and its connections.
+pub type Board = Rc<RefCell<Switchboard>>;
+
+/// The mail slot of a switchboard for the other threads.
+pub struct Hub {
+    handle: HubHandle,
+    board: Board,
+    tick: Duration,
+}
+
+impl Hub {
+    /// Starts the hub of the current worker thread.
+    pub fn start(id: u16, rooms: Arc<Rooms>, config: Arc<Config>) -> (HubHandle, Board) {
+        let context = Context::new();
+        let handle = HubHandle::new(id, context.address(), config.rooms.hub_backlog);
+        let tick = (config.heartbeat.interval / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let board = Rc::new(RefCell::new(Switchboard::new(handle.clone(), rooms, config)));
+        let hub = Self { handle: handle.clone(), board: Rc::clone(&board), tick };
+        actix_rt::spawn(context.into_future(hub));
+        (handle, board)
+    }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.tick, |hub, _| {
+            let mut board = hub.board.borrow_mut();
+            board.beat();
+            board.flush();
+        });
+        ctx.spawn(EndOfTurn(|hub: &mut Self, _: &mut Self::Context| hub.board.borrow_mut().flush()));
+    }
+}
+
+impl Handler<HubMsg> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, msg: HubMsg, _: &mut Self::Context) {
+        let mut board = self.board.borrow_mut();
+        if self.handle.took() {
+            board.overrun();
+        }
+        match msg {
+            HubMsg::Event { room, seq, frame } => board.event(room, seq, &frame),
+            HubMsg::Signal { room, frame, except } => board.signal(room, &frame, except),
+            HubMsg::Send { conn, class, frame } => board.send(conn, class, frame),
+            HubMsg::Joined(joined) => board.joined(joined),
+            HubMsg::JoinRefused { slot, rejection } => board.refused(slot, rejection),
+            HubMsg::Unsubscribed { conn, room } => board.unsubscribed(conn, room),
+            HubMsg::RoomLost { room } => board.room_lost(room),
+            HubMsg::CloseSession { session, code } => {
+                board.close_where(|peer| peer.identity.session() == Some(session), code);
+            }
+            HubMsg::CloseUser { user, code } => board.close_where(|peer| peer.user() == user, code),
+            HubMsg::Restart { spread } => board.restart(spread),
+        }
+    }
+}

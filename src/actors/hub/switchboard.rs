@@ -1,0 +1,377 @@
+//! Which sockets of this thread hear which room.
+
+use super::handle::{ConnId, HubHandle, JoinSlot, Joined};
+use super::joining::Joining;
+use crate::actors::outbox::{Class, Pushed};
+use crate::actors::peer::{Peer, Pulse, Step};
+use crate::actors::registry::Rooms;
+use crate::actors::room::Subscribe;
+use crate::config::Config;
+use crate::domain::{Rejection, RoomId, Seq, UserId};
+use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
+use crate::telemetry::metrics;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Subscription requests that wait for one in progress, per socket: more are `overloaded`.
+const MAX_STEPS: usize = 16;
+/// Dirty sockets that end a turn early, so that a full mailbox doesn't keep the first of them waiting.
+const FLUSH_AT: usize = 4_096;
+
+/// See the module.
+pub struct Switchboard {
+    hub: HubHandle,
+    rooms: Arc<Rooms>,
+    config: Arc<Config>,
+    peers: HashMap<ConnId, Rc<Peer>>,
+    audiences: HashMap<RoomId, Audience>,
+    /// Peers with something to write at the end of this turn.
+    dirty: Vec<Rc<Peer>>,
+    next_serial: u64,
+    next_join: u64,
+}
+
+/// A room's subscribers on this thread.
+#[derive(Default)]
+struct Audience {
+    peers: Vec<Rc<Peer>>,
+    /// The last event that went out to them.
+    head: Seq,
+}
+
+impl Switchboard {
+    pub(super) fn new(hub: HubHandle, rooms: Arc<Rooms>, config: Arc<Config>) -> Self {
+        Self {
+            hub,
+            rooms,
+            config,
+            peers: HashMap::new(),
+            audiences: HashMap::new(),
+            dirty: Vec::new(),
+            next_serial: 0,
+            next_join: 0,
+        }
+    }
+
+    /// A name for the next socket.
+    pub fn name(&mut self) -> ConnId {
+        self.next_serial += 1;
+        ConnId { hub: self.hub.id(), serial: self.next_serial }
+    }
+
+    /// The way back here for replies.
+    pub fn hub(&self) -> &HubHandle {
+        &self.hub
+    }
+
+    /// A socket is open.
+    pub fn open(&mut self, peer: Rc<Peer>) {
+        metrics::connection_opened();
+        self.rooms.presence().opened(peer.user());
+        self.peers.insert(peer.id, peer);
+    }
+
+    /// A socket is gone, and with it everything that was kept for it (CONN-17).
+    pub fn close(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.remove(&conn) else { return };
+        let rooms: Vec<RoomId> = peer.places.borrow().keys().copied().collect();
+        for room in rooms {
+            self.leave(&peer, room);
+        }
+        peer.joining.borrow_mut().take();
+        peer.steps.borrow_mut().clear();
+        self.rooms.presence().closed(peer.user());
+        metrics::connection_closed(peer.outbox.closing());
+    }
+
+    /// A change of subscriptions; waits its turn behind the one in progress.
+    pub fn step(&mut self, peer: &Rc<Peer>, step: Step) {
+        if peer.joining.borrow().is_none() {
+            self.carry_out(peer, step);
+            return;
+        }
+        let mut steps = peer.steps.borrow_mut();
+        if steps.len() < MAX_STEPS {
+            steps.push_back(step);
+            return;
+        }
+        drop(steps);
+        let (Step::Subscribe { request_id, trace, .. } | Step::Unsubscribe { request_id, trace, .. }) = step;
+        self.refuse(peer, request_id.as_deref(), trace, &Rejection::overloaded());
+    }
+
+    fn carry_out(&mut self, peer: &Rc<Peer>, step: Step) {
+        match step {
+            Step::Unsubscribe { request_id, trace, room } => {
+                self.leave(peer, room);
+                let data = format!(r#"{{"room_id":{room}}}"#);
+                self.push(
+                    peer,
+                    Class::Control,
+                    websocket::text(&encode::reply(request_id.as_deref(), &data, trace)),
+                );
+            }
+            Step::Subscribe { request_id, trace, rooms, epoch, batch } => {
+                let places = peer.places.borrow();
+                let fresh = rooms.iter().filter(|resume| !places.contains_key(&resume.room)).count();
+                let total = places.len() + fresh;
+                drop(places);
+                if total > self.config.socket.subscriptions {
+                    let rejection = Rejection::invalid("rooms", "are more than one socket may subscribe to");
+                    self.refuse(peer, request_id.as_deref(), trace, &rejection);
+                    return;
+                }
+                self.next_join += 1;
+                let join = self.next_join;
+                *peer.joining.borrow_mut() = Some(Joining::new(join, request_id, trace, batch, rooms.len()));
+                if rooms.is_empty() {
+                    self.finish(peer);
+                }
+                for (index, resume) in rooms.into_iter().enumerate() {
+                    let slot = JoinSlot { conn: peer.id, join, index, room: resume.room };
+                    let person = peer.identity.person.clone();
+                    let subscribe = Subscribe::new(slot, self.hub.clone(), person, resume.after, epoch);
+                    self.rooms.subscribe(subscribe);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, peer: &Rc<Peer>, request_id: Option<&str>, trace: TraceId, rejection: &Rejection) {
+        self.push(peer, Class::Control, websocket::text(&encode::error(request_id, rejection, trace)));
+    }
+
+    /// Answers a frame that became no command.
+    pub fn reply(&mut self, peer: &Rc<Peer>, request_id: Option<RequestId>, trace: TraceId, data: &str) {
+        self.push(peer, Class::Control, websocket::text(&encode::reply(request_id.as_deref(), data, trace)));
+    }
+
+    /// Queues a frame for one of this thread's sockets.
+    pub fn push(&mut self, peer: &Rc<Peer>, class: Class, frame: Bytes) {
+        match peer.outbox.push(class, frame) {
+            Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
+            Pushed::Closed => peer.outbox.flush(),
+            Pushed::Resync => {
+                if let Class::Event(room, _) = class {
+                    self.leave(peer, room);
+                }
+                peer.outbox.flush();
+            }
+            Pushed::Queued(false) | Pushed::Dropped => {}
+        }
+    }
+
+    pub(super) fn send(&mut self, conn: ConnId, class: Class, frame: Bytes) {
+        if let Some(peer) = self.peers.get(&conn).map(Rc::clone) {
+            self.push(&peer, class, frame);
+        }
+    }
+
+    pub(super) fn event(&mut self, room: RoomId, seq: Seq, frame: &Bytes) {
+        let Some(audience) = self.audiences.get_mut(&room) else { return };
+        audience.head = seq;
+        let mut behind = Vec::new();
+        for peer in &audience.peers {
+            if peer.joining.borrow().is_some()
+                && hold(peer, room, seq, frame, self.config.socket.outbox_bytes)
+            {
+                continue;
+            }
+            match peer.outbox.push(Class::Event(room, seq), frame.clone()) {
+                Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
+                Pushed::Queued(false) | Pushed::Dropped => {}
+                Pushed::Resync | Pushed::Closed => behind.push(Rc::clone(peer)),
+            }
+        }
+        for peer in behind {
+            self.leave(&peer, room);
+            peer.outbox.flush();
+        }
+        if self.dirty.len() >= FLUSH_AT {
+            self.flush();
+        }
+    }
+
+    pub(super) fn signal(&mut self, room: RoomId, frame: &Bytes, except: Option<UserId>) {
+        let Some(audience) = self.audiences.get(&room) else { return };
+        for peer in audience.peers.iter().filter(|peer| Some(peer.user()) != except) {
+            // Before the reply a client doesn't know the room; its snapshot says what the signal would.
+            if peer.joining.borrow().as_ref().is_some_and(|joining| joining.holds(room)) {
+                continue;
+            }
+            if peer.outbox.push(Class::Signal, frame.clone()) == Pushed::Queued(true) {
+                self.dirty.push(Rc::clone(peer));
+            }
+        }
+    }
+
+    pub(super) fn joined(&mut self, joined: Joined) {
+        let slot = joined.slot;
+        let Some(peer) = self.peers.get(&slot.conn).map(Rc::clone) else {
+            self.rooms.left(slot.room, slot.conn);
+            return;
+        };
+        self.enter(&peer, slot.room, joined.head);
+        let done = match peer.joining.borrow_mut().as_mut() {
+            Some(joining) if joining.number == slot.join => joining.joined(joined),
+            _ => false,
+        };
+        if done {
+            self.finish(&peer);
+        }
+    }
+
+    pub(super) fn refused(&mut self, slot: JoinSlot, rejection: Rejection) {
+        let Some(peer) = self.peers.get(&slot.conn).map(Rc::clone) else { return };
+        // A subscription that isn't allowed any more is over, too.
+        self.strike(&peer, slot.room);
+        let done = match peer.joining.borrow_mut().as_mut() {
+            Some(joining) if joining.number == slot.join => joining.refused(slot.index, slot.room, rejection),
+            _ => false,
+        };
+        if done {
+            self.finish(&peer);
+        }
+    }
+
+    /// All rooms have answered: the reply, then what came meanwhile, then the next request.
+    fn finish(&mut self, peer: &Rc<Peer>) {
+        let Some(joining) = peer.joining.borrow_mut().take() else { return };
+        let (reply, held) = joining.finish(self.config.socket.outbox_bytes / 2);
+        self.push(peer, Class::Control, websocket::text(&reply));
+        for event in held {
+            if peer.places.borrow().contains_key(&event.room) {
+                self.push(peer, Class::Event(event.room, event.seq), event.frame);
+            }
+        }
+        loop {
+            let next = peer.steps.borrow_mut().pop_front();
+            let Some(step) = next else { break };
+            self.carry_out(peer, step);
+            if peer.joining.borrow().is_some() {
+                break;
+            }
+        }
+    }
+
+    /// Puts a peer on the room's list. Subscribing again keeps the place.
+    fn enter(&mut self, peer: &Rc<Peer>, room: RoomId, head: Seq) {
+        let audience = self.audiences.entry(room).or_default();
+        audience.head = audience.head.max(head);
+        if let Entry::Vacant(place) = peer.places.borrow_mut().entry(room) {
+            place.insert(audience.peers.len());
+            audience.peers.push(Rc::clone(peer));
+            metrics::subscriptions_added(1);
+        }
+    }
+
+    /// Takes a peer off the room's list and tells the room.
+    fn leave(&mut self, peer: &Rc<Peer>, room: RoomId) {
+        if self.strike(peer, room) {
+            self.rooms.left(room, peer.id);
+        }
+    }
+
+    fn strike(&mut self, peer: &Rc<Peer>, room: RoomId) -> bool {
+        let Some(place) = peer.places.borrow_mut().remove(&room) else { return false };
+        if let Some(audience) = self.audiences.get_mut(&room) {
+            audience.peers.swap_remove(place);
+            if let Some(moved) = audience.peers.get(place) {
+                moved.places.borrow_mut().insert(room, place);
+            }
+            if audience.peers.is_empty() {
+                self.audiences.remove(&room);
+            }
+        }
+        metrics::subscriptions_removed(1);
+        true
+    }
+
+    pub(super) fn unsubscribed(&mut self, conn: ConnId, room: RoomId) {
+        if let Some(peer) = self.peers.get(&conn).map(Rc::clone) {
+            self.strike(&peer, room);
+        }
+    }
+
+    /// The room's actor is gone and with it the certainty that nothing was missed: everybody subscribes again.
+    pub(super) fn room_lost(&mut self, room: RoomId) {
+        let Some(audience) = self.audiences.remove(&room) else { return };
+        let frame = websocket::text(&encode::resync(room, audience.head.next()));
+        for peer in audience.peers {
+            peer.places.borrow_mut().remove(&room);
+            metrics::subscriptions_removed(1);
+            self.push(&peer, Class::Control, frame.clone());
+        }
+    }
+
+    /// More came than this thread could take: what was left out is unknown, so every subscription starts anew.
+    pub(super) fn overrun(&mut self) {
+        let rooms: Vec<RoomId> = self.audiences.keys().copied().collect();
+        for room in rooms {
+            let peers: Vec<ConnId> = self
+                .audiences
+                .get(&room)
+                .map(|audience| audience.peers.iter().map(|peer| peer.id).collect())
+                .unwrap_or_default();
+            self.room_lost(room);
+            for conn in peers {
+                self.rooms.left(room, conn);
+            }
+        }
+    }
+
+    pub(super) fn close_where(&mut self, which: impl Fn(&Peer) -> bool, code: CloseCode) {
+        for peer in self.peers.values().filter(|peer| which(peer)) {
+            peer.outbox.close(code, code.name());
+        }
+    }
+
+    /// Sends everybody away, each to come back after a delay of its own within `spread`.
+    pub(super) fn restart(&mut self, spread: Duration) {
+        for peer in self.peers.values() {
+            let delay = spread.mul_f64(rand::random::<f64>()).as_millis();
+            peer.outbox.close(CloseCode::Restart, &format!("restart;delay_ms={delay}"));
+        }
+    }
+
+    pub(super) fn beat(&mut self) {
+        let now = Instant::now();
+        let ping = websocket::text(encode::PING);
+        for peer in self.peers.values() {
+            match peer.pulse(now, &self.config) {
+                Pulse::Fine => {}
+                Pulse::Ping => {
+                    if peer.outbox.push(Class::Control, ping.clone()) == Pushed::Queued(true) {
+                        self.dirty.push(Rc::clone(peer));
+                    }
+                }
+                Pulse::Dead => peer.outbox.close(CloseCode::HeartbeatLost, CloseCode::HeartbeatLost.name()),
+            }
+        }
+    }
+
+    /// Ends the turn: everything that was queued in it goes out.
+    pub fn flush(&mut self) {
+        for peer in self.dirty.drain(..) {
+            peer.outbox.flush();
+        }
+    }
+}
+
+/// Keeps an event of a room that has answered until the reply is out. False when the event isn't to be held.
+fn hold(peer: &Peer, room: RoomId, seq: Seq, frame: &Bytes, limit: usize) -> bool {
+    match peer.joining.borrow_mut().as_mut() {
+        Some(joining) if joining.holds(room) => {
+            if !joining.hold(room, seq, frame.clone(), limit) {
+                // So far behind before it has begun: the socket isn't worth keeping.
+                peer.outbox.close(CloseCode::SlowConsumer, CloseCode::SlowConsumer.name());
+            }
+            true
+        }
+        _ => false,
+    }
+}

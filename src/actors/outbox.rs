@@ -1,0 +1,348 @@
+//! One socket's way out: a queue bounded in bytes, written directly while the socket takes it.
+//!
+//! Lives on the worker's thread. Whoever pushes marks the outbox dirty; the hub flushes all dirty ones once per turn of the
+//! loop, so that frames that became ready together leave in one write. Only when the socket takes no more does a task of
+//! its own wait for it.
+
+use crate::config;
+use crate::domain::{RoomId, Seq};
+use crate::protocol::{CloseCode, encode, websocket};
+use crate::telemetry::metrics::{self, SlowConsumer};
+use bytes::{Buf, Bytes};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::timeout;
+
+/// What a frame is, which decides its fate when the socket doesn't keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Replies, errors, `welcome`: never dropped; too much of it closes the socket.
+    Control,
+    /// Durable: dropped only for a `room.resync`.
+    Event(RoomId, Seq),
+    /// Ephemeral: dropped first.
+    Signal,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the queue. `true`: the outbox was clean and has to be flushed.
+    Queued(bool),
+    /// A signal nobody will miss.
+    Dropped,
+    /// The room's events no longer fit: the client was told to resync and gets no more of this room.
+    Resync,
+    /// The socket is closed or closing.
+    Closed,
+}
+
+struct Item {
+    class: Class,
+    bytes: Bytes,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// Whether the front item is partly on the wire already and so has to be finished.
+    front_begun: bool,
+}
+
+/// See the module.
+pub struct Outbox {
+    socket: OwnedWriteHalf,
+    queue: RefCell<Queue>,
+    dirty: Cell<bool>,
+    draining: Cell<bool>,
+    closing: Cell<Option<CloseCode>>,
+    closed: Cell<bool>,
+    budget: usize,
+    coalesce: usize,
+    stall: Duration,
+    linger: Duration,
+}
+
+/// The most buffers one write hands to the kernel.
+const MAX_SLICES: usize = 16;
+
+impl Outbox {
+    /// An outbox on the writing half of a socket.
+    pub fn new(socket: OwnedWriteHalf, limits: &config::Socket) -> Rc<Self> {
+        Rc::new(Self {
+            socket,
+            queue: RefCell::default(),
+            dirty: Cell::new(false),
+            draining: Cell::new(false),
+            closing: Cell::new(None),
+            closed: Cell::new(false),
+            budget: limits.outbox_bytes,
+            coalesce: limits.coalesce.clamp(1, MAX_SLICES),
+            stall: limits.stall,
+            linger: limits.linger,
+        })
+    }
+
+    /// Queues a frame. The shared bytes aren't copied.
+    pub fn push(&self, class: Class, bytes: Bytes) -> Pushed {
+        if self.closing.get().is_some() || self.closed.get() {
+            return Pushed::Closed;
+        }
+        let mut queue = self.queue.borrow_mut();
+        let after = queue.bytes + bytes.len();
+        match class {
+            // Signals give way while there is still room for what counts.
+            Class::Signal if after > self.budget / 2 => {
+                metrics::signals_dropped(1);
+                return Pushed::Dropped;
+            }
+            Class::Event(room, seq) if after > self.budget => {
+                let from = queue.drop_events(room).unwrap_or(seq);
+                metrics::slow_consumer(SlowConsumer::Resync);
+                queue.put(Class::Control, websocket::text(&encode::resync(room, from)));
+                if queue.bytes > self.budget.saturating_mul(2) {
+                    drop(queue);
+                    self.give_up();
+                    return Pushed::Closed;
+                }
+                return Pushed::Resync;
+            }
+            Class::Control if after > self.budget.saturating_mul(2) => {
+                drop(queue);
+                self.give_up();
+                return Pushed::Closed;
+            }
+            Class::Control | Class::Event(..) | Class::Signal => queue.put(class, bytes),
+        }
+        Pushed::Queued(!self.dirty.replace(true))
+    }
+
+    /// Writes as much as the socket takes. What is left waits for the socket in a task of its own.
+    pub fn flush(self: &Rc<Self>) {
+        self.dirty.set(false);
+        if !self.draining.get() && !self.write() {
+            self.draining.set(true);
+            actix_rt::spawn(Rc::clone(self).drain());
+        }
+    }
+
+    /// Takes leave: what is queued goes out, then the close frame; after a while the socket is shut down whatever came of it.
+    pub fn close(self: &Rc<Self>, code: CloseCode, reason: &str) {
+        if self.closed.get() || self.closing.get().is_some() {
+            return;
+        }
+        self.queue.borrow_mut().put(Class::Control, websocket::close(code.code(), reason));
+        self.closing.set(Some(code));
+        self.flush();
+        let this = Rc::clone(self);
+        actix_rt::spawn(async move {
+            // The peer answers our close frame by closing; the connection then ends by itself and this finds it ended.
+            tokio::time::sleep(this.linger).await;
+            this.shut_down();
+        });
+    }
+
+    /// Why the socket is being closed, once it is.
+    pub fn closing(&self) -> Option<CloseCode> {
+        self.closing.get()
+    }
+
+    /// Bytes not on the wire yet.
+    pub fn backlog(&self) -> usize {
+        self.queue.borrow().bytes
+    }
+
+    /// Ends both directions now. The reading side sees the end of the stream.
+    pub fn shut_down(&self) {
+        if !self.closed.replace(true) {
+            *self.queue.borrow_mut() = Queue::default();
+            let stream: &tokio::net::TcpStream = self.socket.as_ref();
+            if let Err(error) = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both) {
+                tracing::trace!(%error, "socket was gone already");
+            }
+        }
+    }
+
+    /// The peer doesn't read: everything queued is let go, it is told so if it ever reads again.
+    fn give_up(&self) {
+        metrics::slow_consumer(SlowConsumer::Closed);
+        self.closing.set(Some(CloseCode::SlowConsumer));
+        let mut queue = self.queue.borrow_mut();
+        queue.keep_begun();
+        queue.put(
+            Class::Control,
+            websocket::close(CloseCode::SlowConsumer.code(), CloseCode::SlowConsumer.name()),
+        );
+    }
+
+    /// Writes until nothing is left (true) or the socket takes no more (false).
+    fn write(&self) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        while !queue.items.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, item) in slices.iter_mut().take(self.coalesce).zip(&queue.items) {
+                *slice = IoSlice::new(&item.bytes);
+                count += 1;
+            }
+            match self.socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+                Ok(written) => queue.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(_) => {
+                    drop(queue);
+                    self.shut_down();
+                    return true;
+                }
+            }
+        }
+        queue.rest();
+        true
+    }
+
+    /// Waits for a socket that took no more. A socket that takes nothing for the stall time is given up.
+    async fn drain(self: Rc<Self>) {
+        loop {
+            match timeout(self.stall, self.socket.writable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => break self.shut_down(),
+                Err(_) if self.closing.get().is_some() => break self.shut_down(),
+                Err(_) => self.give_up(),
+            }
+            if self.closed.get() || self.write() {
+                break;
+            }
+        }
+        self.draining.set(false);
+        if self.closing.get() == Some(CloseCode::SlowConsumer) {
+            self.shut_down();
+        }
+    }
+}
+
+impl Queue {
+    fn put(&mut self, class: Class, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.items.push_back(Item { class, bytes });
+    }
+
+    /// Takes `written` bytes off the front.
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        let mut sent = 0;
+        while let Some(front) = self.items.front_mut() {
+            if written < front.bytes.len() {
+                front.bytes.advance(written);
+                self.front_begun |= written > 0;
+                break;
+            }
+            written -= front.bytes.len();
+            self.front_begun = false;
+            self.items.pop_front();
+            sent += 1;
+        }
+        metrics::frames_out(sent);
+    }
+
+    /// Gives memory back once empty: most sockets are idle most of the time.
+    fn rest(&mut self) {
+        if self.items.capacity() > 32 {
+            self.items = VecDeque::new();
+        }
+    }
+
+    /// Takes out the room's events that aren't on the wire and returns the first one's seq.
+    fn drop_events(&mut self, room: RoomId) -> Option<Seq> {
+        let mut first = None;
+        let mut index = 0;
+        let begun = self.front_begun;
+        let mut freed = 0;
+        self.items.retain(|item| {
+            let on_the_wire = index == 0 && begun;
+            index += 1;
+            match item.class {
+                Class::Event(of, seq) if of == room && !on_the_wire => {
+                    first.get_or_insert(seq);
+                    freed += item.bytes.len();
+                    false
+                }
+                _ => true,
+            }
+        });
+        self.bytes -= freed;
+        first
+    }
+
+    /// Lets go of everything but a frame that is partly on the wire.
+    fn keep_begun(&mut self) {
+        self.items.truncate(usize::from(self.front_begun));
+        self.bytes = self.items.front().map_or(0, |item| item.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let near = TcpStream::connect(listener.local_addr().expect("address")).await.expect("connects");
+        (near, listener.accept().await.expect("accepts").0)
+    }
+
+    fn event(seq: i64, length: usize) -> (Class, Bytes) {
+        (Class::Event(RoomId::new(1), Seq::new(seq)), websocket::text(&"x".repeat(length)))
+    }
+
+    #[actix_rt::test]
+    async fn a_full_queue_drops_signals_then_trades_events_for_one_resync() {
+        let (near, mut far) = pair().await;
+        let (_read, write) = near.into_split();
+        let outbox = Outbox::new(write, &config::Socket { outbox_bytes: 4_096, ..config::Socket::default() });
+        for seq in 1..=3 {
+            let (class, bytes) = event(seq, 1_000);
+            assert!(matches!(outbox.push(class, bytes), Pushed::Queued(_)));
+        }
+        assert_eq!(outbox.push(Class::Signal, websocket::text("s")), Pushed::Dropped);
+        let (class, bytes) = event(4, 2_000);
+        assert_eq!(outbox.push(class, bytes), Pushed::Resync);
+        assert!(outbox.backlog() < 100, "only the resync is left");
+        outbox.flush();
+        outbox.close(CloseCode::Normal, "bye");
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).await.expect("reads");
+        let got = String::from_utf8_lossy(&got).into_owned();
+        assert!(got.contains(r#"{"type":"room.resync","room_id":1,"from":1}"#), "{got}");
+    }
+
+    #[actix_rt::test]
+    async fn a_peer_that_never_reads_is_let_go() {
+        let (near, far) = pair().await;
+        let (_read, write) = near.into_split();
+        let limits = config::Socket { stall: Duration::from_millis(50), ..config::Socket::default() };
+        let outbox = Outbox::new(write, &limits);
+        let frame = websocket::text(&"x".repeat(60_000));
+        let mut most = 0;
+        for _ in 0..2_000 {
+            if outbox.push(Class::Control, frame.clone()) == Pushed::Closed {
+                break;
+            }
+            outbox.flush();
+            most = most.max(outbox.backlog());
+        }
+        assert!(most <= 2 * limits.outbox_bytes, "{most}");
+        assert_eq!(outbox.closing(), Some(CloseCode::SlowConsumer));
+        while Rc::strong_count(&outbox) > 1 {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(outbox.backlog(), 0);
+        drop(far);
+    }
+}

@@ -1,0 +1,102 @@
+//! A connected socket as its hub knows it.
+
+use super::hub::{ConnId, Joining};
+use super::outbox::Outbox;
+use crate::auth::identity::Identity;
+use crate::config::Config;
+use crate::domain::{RoomId, UserId};
+use crate::protocol::{RequestId, Resume, TraceId};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// A change of subscriptions; they are carried out one after the other, so that their replies can't cross.
+pub enum Step {
+    Subscribe {
+        request_id: Option<RequestId>,
+        trace: TraceId,
+        rooms: Vec<Resume>,
+        epoch: Option<Uuid>,
+        batch: bool,
+    },
+    Unsubscribe {
+        request_id: Option<RequestId>,
+        trace: TraceId,
+        room: RoomId,
+    },
+}
+
+/// One socket: who it belongs to, its way out, when it was last heard, what it subscribed to.
+pub struct Peer {
+    pub id: ConnId,
+    pub identity: Identity,
+    pub outbox: Rc<Outbox>,
+    /// The place of this peer in each room's list of subscribers.
+    pub places: RefCell<HashMap<RoomId, usize>>,
+    /// The subscription that waits for its rooms.
+    pub joining: RefCell<Option<Joining>>,
+    /// What waits for that one.
+    pub steps: RefCell<VecDeque<Step>>,
+    heard: Cell<Instant>,
+    ping_at: Cell<Instant>,
+    pinged: Cell<bool>,
+}
+
+/// What the heartbeat wants of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pulse {
+    Fine,
+    Ping,
+    Dead,
+}
+
+impl Peer {
+    /// A peer that was heard at `now`. Its first ping comes at a random time, so that clients that came together don't
+    /// answer together for ever.
+    pub fn new(
+        id: ConnId,
+        identity: Identity,
+        outbox: Rc<Outbox>,
+        config: &Config,
+        now: Instant,
+    ) -> Rc<Self> {
+        let first = config.heartbeat.interval.mul_f64(rand::random::<f64>());
+        Rc::new(Self {
+            id,
+            identity,
+            outbox,
+            places: RefCell::default(),
+            joining: RefCell::default(),
+            steps: RefCell::default(),
+            heard: Cell::new(now),
+            ping_at: Cell::new(now + first),
+            pinged: Cell::new(false),
+        })
+    }
+
+    /// Whose socket it is.
+    pub fn user(&self) -> UserId {
+        self.identity.person.id
+    }
+
+    /// A frame arrived; any will do.
+    pub fn heard(&self, now: Instant, heartbeat: Duration) {
+        self.heard.set(now);
+        self.ping_at.set(now + heartbeat);
+        self.pinged.set(false);
+    }
+
+    /// What is due at `now`; a ping is due once per silence.
+    pub fn pulse(&self, now: Instant, config: &Config) -> Pulse {
+        if now.saturating_duration_since(self.heard.get()) >= config.heartbeat.dead_after {
+            return Pulse::Dead;
+        }
+        if !self.pinged.get() && now >= self.ping_at.get() {
+            self.pinged.set(true);
+            return Pulse::Ping;
+        }
+        Pulse::Fine
+    }
+}

@@ -1,0 +1,308 @@
+//! One actor per active room: it refuses early, passes on to the sequencer, and hands what was committed to the hubs in the
+//! order of `seq`. What it remembers can be dropped at any time; the store has the truth.
+
+mod handle;
+mod recent;
+mod subscribing;
+mod typing;
+
+pub use handle::{RoomHandle, RoomMsg};
+pub use subscribing::Subscribe;
+
+use super::hub::{ConnId, HubHandle, HubMsg};
+use super::registry::Rooms;
+use super::reply::ReplySink;
+use super::sequencer::Append;
+use super::watch::{self, Ending};
+use crate::domain::{self, Command, EventBody, Person, Recorded, Rejection, RoomId, Signal, Subject, UserId};
+use crate::protocol::{encode, websocket};
+use crate::storage::{StoreError, Write};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use recent::Recent;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+use typing::Typing;
+
+/// See the module.
+pub struct Room {
+    id: RoomId,
+    generation: u64,
+    handle: Option<RoomHandle>,
+    rooms: Arc<Rooms>,
+    phase: Phase,
+    listeners: HashMap<ConnId, Listener>,
+    /// The hubs that have listeners, with how many.
+    hubs: HashMap<u16, (HubHandle, usize)>,
+    typing: Typing,
+    typing_timer: Option<SpawnHandle>,
+    recent: Recent,
+}
+
+enum Phase {
+    /// The rows are on their way; what arrives meanwhile waits, bounded by permits.
+    Loading(Vec<RoomMsg>),
+    Ready(domain::Room),
+    /// There is no such room, or this memory isn't used any more.
+    Gone,
+}
+
+struct Listener {
+    user: UserId,
+    hub: u16,
+}
+
+impl Room {
+    /// Starts loading the room on the current arbiter.
+    pub fn start(
+        id: RoomId,
+        generation: u64,
+        rooms: Arc<Rooms>,
+        ended: impl FnOnce(Ending) + 'static,
+    ) -> RoomHandle {
+        let config = Arc::clone(rooms.config());
+        let room = Self {
+            id,
+            generation,
+            handle: None,
+            rooms,
+            phase: Phase::Loading(Vec::new()),
+            listeners: HashMap::new(),
+            hubs: HashMap::new(),
+            typing: Typing::new(config.typing.throttle, config.typing.expiry),
+            typing_timer: None,
+            recent: Recent::new(config.rooms.replay_events, config.rooms.replay_bytes),
+        };
+        let handle = RoomHandle::new(watch::start(room, ended), generation, config.rooms.queue);
+        handle.tell(RoomMsg::Named(handle.clone()));
+        handle
+    }
+
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        let (store, id) = (self.rooms.store().clone(), self.id);
+        ctx.spawn(async move { store.load_room(id).await }.into_actor(self).map(|loaded, room, ctx| {
+            room.on_loaded(loaded, ctx);
+        }));
+    }
+
+    fn on_loaded(&mut self, loaded: Result<Option<domain::Room>, StoreError>, ctx: &mut Context<Self>) {
+        let Phase::Loading(waiting) = &mut self.phase else { return };
+        let waiting = std::mem::take(waiting);
+        let refusal = match loaded {
+            Ok(Some(state)) => {
+                self.phase = Phase::Ready(state);
+                for message in waiting {
+                    self.handle(message, ctx);
+                }
+                return;
+            }
+            // It was made while we looked.
+            Ok(None) if waiting.iter().any(|message| matches!(message, RoomMsg::Committed(_))) => {
+                self.phase = Phase::Loading(waiting);
+                self.load(ctx);
+                return;
+            }
+            Ok(None) => Rejection::not_found("room"),
+            Err(error) => {
+                tracing::warn!(room.id = %self.id, %error, "room can't be loaded");
+                Rejection::unavailable()
+            }
+        };
+        self.end(ctx);
+        for message in waiting {
+            refuse(message, &refusal);
+        }
+    }
+
+    /// Drops this memory. The next message for the room starts another.
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        self.phase = Phase::Gone;
+        self.rooms.forget(self.id, self.generation);
+        ctx.stop();
+    }
+
+    fn on_submit(&mut self, actor: Person, command: Command, sink: ReplySink, permit: OwnedSemaphorePermit) {
+        let Phase::Ready(state) = &self.phase else { return };
+        if let Err(rejection) = state.decide(&actor, &command, &Subject::Unknown) {
+            // A repeated post gets its original answer even from somebody who was removed since; only the store knows.
+            if !matches!(command, Command::PostMessage { .. }) {
+                sink.answer(Err(rejection));
+                return;
+            }
+        }
+        match self.rooms.sequencer() {
+            Some(sequencer) => {
+                sequencer.append(Append {
+                    write: Write::Command { actor, command },
+                    sink,
+                    permit: Some(permit),
+                });
+            }
+            None => sink.answer(Err(Rejection::unavailable())),
+        }
+    }
+
+    fn on_committed(&mut self, recorded: Recorded, ctx: &mut Context<Self>) {
+        let Phase::Ready(state) = &mut self.phase else { return };
+        match state.apply(&recorded.event) {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(gap) => {
+                tracing::error!(room.id = %self.id, head = %gap.head, got = %gap.got, "an event is missing; the room is loaded anew");
+                self.end(ctx);
+                return;
+            }
+        }
+        let event = &recorded.event;
+        if let (EventBody::MessagePosted { .. }, Some(author)) = (&event.body, event.actor) {
+            // Told before the message: nobody is ever seen typing after it (TYPE-05).
+            self.stop_typing(author);
+        }
+        let json = encode::recorded(&recorded);
+        let frame = websocket::text(&json);
+        self.recent.push(event.seq, event.at, frame.slice(websocket::header_len(json.len())..));
+        for (hub, _) in self.hubs.values() {
+            hub.broadcast(HubMsg::Event { room: self.id, seq: event.seq, frame: frame.clone() });
+        }
+        match event.body {
+            EventBody::MemberRemoved { user, .. } => self.send_away(|listener| listener.user == user),
+            EventBody::RoomDeleted { .. } => self.send_away(|_| true),
+            _ => {}
+        }
+    }
+
+    fn send_away(&mut self, which: impl Fn(&Listener) -> bool) {
+        let gone: Vec<ConnId> =
+            self.listeners.iter().filter(|(_, listener)| which(listener)).map(|(conn, _)| *conn).collect();
+        for conn in gone {
+            if let Some((hub, _)) =
+                self.listeners.get(&conn).and_then(|listener| self.hubs.get(&listener.hub))
+            {
+                hub.tell(HubMsg::Unsubscribed { conn, room: self.id });
+            }
+            self.on_left(conn);
+        }
+    }
+
+    fn on_left(&mut self, conn: ConnId) {
+        let Some(listener) = self.listeners.remove(&conn) else { return };
+        if let Some((_, count)) = self.hubs.get_mut(&listener.hub) {
+            *count -= 1;
+            if *count == 0 {
+                self.hubs.remove(&listener.hub);
+            }
+        }
+        self.count_listeners();
+        if let Some((user, name)) = self.typing.gone(conn) {
+            self.tell_typing(user, name, false);
+        }
+    }
+
+    fn count_listeners(&self) {
+        if let Some(handle) = &self.handle {
+            handle.set_listeners(self.listeners.len());
+        }
+    }
+
+    fn on_typing(&mut self, conn: ConnId, person: &Person, typing: bool, ctx: &mut Context<Self>) {
+        if !typing {
+            self.stop_typing(person.id);
+            return;
+        }
+        let Phase::Ready(state) = &self.phase else { return };
+        if !self.listeners.contains_key(&conn) || state.kind.is_system() {
+            return;
+        }
+        let name = Arc::clone(&person.name);
+        if self.typing.start(person.id, Arc::clone(&name), conn, Instant::now()) {
+            self.tell_typing(person.id, name, true);
+        }
+        self.arm_typing(ctx);
+    }
+
+    fn stop_typing(&mut self, user: UserId) {
+        if let Some(name) = self.typing.stop(user) {
+            self.tell_typing(user, name, false);
+        }
+    }
+
+    fn arm_typing(&mut self, ctx: &mut Context<Self>) {
+        if self.typing_timer.is_some() {
+            return;
+        }
+        if let Some(next) = self.typing.next_expiry() {
+            let wait = next.saturating_duration_since(Instant::now());
+            self.typing_timer = Some(ctx.run_later(wait, |room, ctx| {
+                room.typing_timer = None;
+                for (user, name) in room.typing.expire(Instant::now()) {
+                    room.tell_typing(user, name, false);
+                }
+                room.arm_typing(ctx);
+            }));
+        }
+    }
+
+    fn tell_typing(&self, user: UserId, name: Arc<str>, typing: bool) {
+        self.tell_signal(&Signal::Typing { user, name, typing }, Some(user));
+    }
+
+    fn tell_signal(&self, signal: &Signal, except: Option<UserId>) {
+        let Phase::Ready(state) = &self.phase else { return };
+        let frame = websocket::text(&encode::signal(self.id, state.head, signal));
+        for (hub, _) in self.hubs.values() {
+            hub.broadcast(HubMsg::Signal { room: self.id, frame: frame.clone(), except });
+        }
+    }
+}
+
+/// Answers what waits for a room that isn't there.
+fn refuse(message: RoomMsg, rejection: &Rejection) {
+    match message {
+        RoomMsg::Submit { sink, .. } => sink.answer(Err(rejection.clone())),
+        RoomMsg::Subscribe(subscribe, _) => subscribe.refuse(rejection.clone()),
+        _ => {}
+    }
+}
+
+impl Actor for Room {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.load(ctx);
+        ctx.run_interval(self.rooms.config().rooms.idle, |room, _| {
+            if matches!(room.phase, Phase::Ready(_)) && room.listeners.is_empty() {
+                room.rooms.let_go(room.id, room.generation);
+            }
+        });
+    }
+}
+
+impl Handler<RoomMsg> for Room {
+    type Result = ();
+
+    fn handle(&mut self, message: RoomMsg, ctx: &mut Self::Context) {
+        if let RoomMsg::Named(handle) = message {
+            self.handle = Some(handle);
+            return;
+        }
+        match &mut self.phase {
+            Phase::Loading(waiting) => return waiting.push(message),
+            Phase::Gone => return refuse(message, &Rejection::unavailable()),
+            Phase::Ready(_) => {}
+        }
+        match message {
+            RoomMsg::Submit { actor, command, sink, permit } => self.on_submit(actor, command, sink, permit),
+            RoomMsg::Committed(recorded) => self.on_committed(recorded, ctx),
+            RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
+            RoomMsg::Left { conn } => self.on_left(conn),
+            RoomMsg::Typing { conn, person, typing } => self.on_typing(conn, &person, typing, ctx),
+            RoomMsg::Signal(signal) => self.tell_signal(&signal, None),
+            RoomMsg::Stop => {
+                self.phase = Phase::Gone;
+                ctx.stop();
+            }
+            RoomMsg::Named(_) => {}
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The one place that puts the writes of all rooms in order: what gathers while a commit runs is the next transaction
+//! (group commit). Events go to their rooms and answers to their askers only after the commit.
+
+use super::registry::Rooms;
+use super::reply::ReplySink;
+use super::turn::EndOfTurn;
+use crate::domain::{Rejection, RoomId, Timestamp};
+use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
+use crate::telemetry::metrics;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use chrono::Utc;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A write on its way into the log.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Append {
+    pub write: Write,
+    pub sink: ReplySink,
+    /// Its place in the room's queue.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The address of the sequencer, bounded.
+#[derive(Clone)]
+pub struct SequencerHandle {
+    address: Addr<Sequencer>,
+    permits: Arc<Semaphore>,
+    queue: usize,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Pending {
+    append: Append,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl SequencerHandle {
+    /// Queues a write; when the queue is full it is answered `overloaded`.
+    #[expect(clippy::disallowed_methods, reason = "bounded by the permits of the write queue")]
+    pub fn append(&self, append: Append) {
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => self.address.do_send(Pending { append, _permit: permit }),
+            Err(_) => append.sink.answer(Err(Rejection::overloaded())),
+        }
+    }
+
+    /// Writes that aren't answered yet.
+    pub fn depth(&self) -> usize {
+        self.queue - self.permits.available_permits()
+    }
+}
+
+/// See the module.
+pub struct Sequencer {
+    rooms: Arc<Rooms>,
+    batch: usize,
+    pending: VecDeque<Pending>,
+    committing: bool,
+}
+
+impl Sequencer {
+    /// Starts it on the current arbiter.
+    pub fn start(rooms: &Arc<Rooms>) -> SequencerHandle {
+        let config = rooms.config();
+        let queue = config.storage.write_queue;
+        let batch = config.storage.commit_batch.max(1);
+        let sequencer = Self { rooms: Arc::clone(rooms), batch, pending: VecDeque::new(), committing: false };
+        SequencerHandle { address: Actor::start(sequencer), permits: Arc::new(Semaphore::new(queue)), queue }
+    }
+
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        if self.committing || self.pending.is_empty() {
+            return;
+        }
+        let count = self.pending.len().min(self.batch);
+        let mut writes = Vec::with_capacity(count);
+        let mut askers = Vec::with_capacity(count);
+        for Pending { append: Append { write, sink, permit }, _permit } in self.pending.drain(..count) {
+            writes.push(write);
+            askers.push((sink, permit, _permit));
+        }
+        let began = Instant::now();
+        match self.rooms.store().submit(writes, Timestamp::from(Utc::now())) {
+            Ok(outcome) => {
+                self.committing = true;
+                ctx.spawn(outcome.into_actor(self).map(move |outcome, sequencer, ctx| {
+                    sequencer.committing = false;
+                    let outcome = outcome.unwrap_or_default();
+                    sequencer.on_committed(outcome, askers, began);
+                    sequencer.commit(ctx);
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the writer takes no more");
+                for (sink, ..) in askers {
+                    sink.answer(Err(rejection_of(&error)));
+                }
+            }
+        }
+    }
+
+    fn on_committed(
+        &self,
+        outcome: BatchOutcome,
+        askers: Vec<(ReplySink, Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)>,
+        began: Instant,
+    ) {
+        // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
+        let mut unknown = outcome.len() != askers.len();
+        let mut touched: Vec<RoomId> = Vec::new();
+        let batch = askers.len();
+        for (verdict, (sink, ..)) in outcome.into_iter().zip(askers) {
+            match verdict {
+                Ok(Verdict::Accepted { ack, events: recorded }) => {
+                    for recorded in recorded {
+                        metrics::event_committed(recorded.event.body.kind());
+                        if !touched.contains(&recorded.event.room) {
+                            touched.push(recorded.event.room);
+                        }
+                        self.rooms.route(recorded);
+                    }
+                    sink.answer(Ok(ack));
+                }
+                Ok(Verdict::Refused(rejection)) => sink.answer(Err(rejection)),
+                Err(error) => {
+                    unknown |= matches!(error, StoreError::OutcomeUnknown(_));
+                    tracing::error!(trace_id = %sink.trace(), %error, "a write failed");
+                    sink.answer(Err(rejection_of(&error)));
+                }
+            }
+        }
+        metrics::commit(batch, began.elapsed());
+        if !touched.is_empty() {
+            self.rooms.committed(touched.into());
+        }
+        if unknown {
+            tracing::error!("the outcome of a commit is unknown; every room is loaded anew");
+            self.rooms.forget_all();
+        }
+    }
+}
+
+/// What an asker is told of an incident; the incident itself goes to the log.
+pub fn rejection_of(error: &StoreError) -> Rejection {
+    match error {
+        StoreError::Full => Rejection::overloaded(),
+        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Rejection::unavailable(),
+        _ => Rejection::internal(),
+    }
+}
+
+impl Actor for Sequencer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // All that arrived in this turn is one batch.
+        ctx.spawn(EndOfTurn(|sequencer: &mut Self, ctx: &mut Context<Self>| sequencer.commit(ctx)));
+    }
+}
+
+impl Handler<Pending> for Sequencer {
+    type Result = ();
+
+    fn handle(&mut self, pending: Pending, _: &mut Self::Context) {
+        self.pending.push_back(pending);
+    }
+}

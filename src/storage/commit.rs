@@ -1,0 +1,139 @@
+//! One batch, one transaction: facts from rows, the domain's rules on them, and only then the writes.
+//!
+//! A refused write has written nothing, so it needs no savepoint, and it gets no number, so the log has no holes.
+
+mod bulk;
+mod enrol;
+mod facts;
+mod members;
+mod messages;
+mod people;
+mod reading;
+mod rooms;
+mod tx;
+
+use super::EncodePayload;
+use super::conn::Conn;
+use super::error::StoreError;
+use crate::domain::command::Recorded;
+use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Timestamp};
+use tx::Tx;
+
+/// Something to be written.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Write {
+    /// `actor` is who asks; status and role are taken from the store, not from here.
+    Command {
+        actor: Person,
+        command: Command,
+    },
+    Enrol(Enrolment),
+}
+
+/// What became of a write.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is committed. `events` are those it caused, in the order of the log, over all rooms.
+    Accepted { ack: Ack, events: Vec<Recorded> },
+    /// It is against the rules, and nothing was written.
+    Refused(Rejection),
+}
+
+/// Why a write is not executed.
+pub(super) enum Halt {
+    /// An answer to a person.
+    Refused(Rejection),
+    /// An incident: the transaction is lost.
+    Failed(StoreError),
+}
+
+impl From<Rejection> for Halt {
+    fn from(rejection: Rejection) -> Self {
+        Self::Refused(rejection)
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<diesel::result::Error> for Halt {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What an accepted write comes to.
+type Done = Result<(Ack, Vec<Recorded>), Halt>;
+
+/// Executes `writes` in their order within the open transaction.
+pub(super) fn run(
+    conn: &mut Conn,
+    encode: EncodePayload,
+    writes: &[Write],
+    now: Timestamp,
+) -> Result<Vec<Verdict>, StoreError> {
+    let mut tx = Tx::begin(conn, encode, now)?;
+    tx.prefetch(writes)?;
+    let mut verdicts = Vec::with_capacity(writes.len());
+    for write in writes {
+        let done = match write {
+            Write::Command { actor, command } => execute(&mut tx, actor, command),
+            Write::Enrol(enrolment) => enrol::enrol(&mut tx, enrolment),
+        };
+        verdicts.push(match done {
+            Ok((ack, events)) => Verdict::Accepted { ack, events },
+            Err(Halt::Refused(rejection)) => Verdict::Refused(rejection),
+            Err(Halt::Failed(error)) => return Err(error),
+        });
+    }
+    tx.finish()?;
+    Ok(verdicts)
+}
+
+fn execute(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
+    let Some(actor) = tx.active_person(actor.id)? else {
+        return Err(Rejection::new(RejectionCode::Unauthenticated, "this user is not active").into());
+    };
+    match command {
+        Command::PostMessage { room, client_message_id, body } => {
+            messages::post(tx, &actor, command, *room, *client_message_id, body)
+        }
+        Command::EditMessage { room, message, version, body } => {
+            messages::edit(tx, &actor, command, *room, *message, *version, body)
+        }
+        Command::DeleteMessage { room, message } => messages::delete(tx, &actor, command, *room, *message),
+        Command::CreateRoom { kind, name, members } => {
+            rooms::create(tx, &actor, command, *kind, name.as_ref(), members)
+        }
+        Command::RenameRoom { room, .. } => rooms::rename(tx, &actor, command, *room),
+        Command::DeleteRoom { room } => rooms::delete(tx, &actor, command, *room),
+        Command::AddMember { room, user } => members::add(tx, &actor, command, *room, *user),
+        Command::RemoveMember { room, user } => members::remove(tx, &actor, command, *room, *user),
+        Command::MarkRead { room, seq } => reading::mark(tx, &actor, command, *room, *seq),
+        Command::UpdateProfile { name } => people::update_profile(tx, &actor, command, name),
+        Command::UpdateAccount { name, settings } => {
+            people::update_account(tx, &actor, command, name.as_ref(), settings.as_deref())
+        }
+    }
+}
+
+/// How a batch went, for the statistics.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) refused: usize,
+    pub(super) failed: usize,
+    pub(super) events: usize,
+}
+
+impl Tally {
+    pub(super) fn of(outcome: &[Result<Verdict, StoreError>]) -> Self {
+        outcome.iter().fold(Self::default(), |tally, result| match result {
+            Ok(Verdict::Accepted { events, .. }) => Self { events: tally.events + events.len(), ..tally },
+            Ok(Verdict::Refused(_)) => Self { refused: tally.refused + 1, ..tally },
+            Err(_) => Self { failed: tally.failed + 1, ..tally },
+        })
+    }
+}

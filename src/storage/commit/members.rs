@@ -1,0 +1,88 @@
+//! Adding people to closed rooms and removing them.
+
+use super::Done;
+use super::messages::undecided;
+use super::tx::Tx;
+use crate::domain::{
+    Ack, Command, Decision, EventBody, Members, Person, Room, RoomCard, RoomId, Subject, UserId,
+};
+use crate::storage::conn::on;
+use crate::storage::error::StoreError;
+use crate::storage::schema::memberships;
+use diesel::prelude::*;
+use std::sync::Arc;
+
+/// Adds a person: the room hears it, and so does the person's inbox.
+pub(super) fn add(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId, user: UserId) -> Done {
+    let subject = Subject::Person(tx.active_person(user)?);
+    let event = match tx.decide(room, actor, command, Some(user), &subject)? {
+        Decision::Record(event) => event,
+        Decision::Unchanged => return Ok((Ack::Unchanged, Vec::new())),
+        Decision::Defer => return Err(undecided(command)),
+    };
+    insert(tx, room, user, Some(actor.id))?;
+    let added = tx.record(room, Some(actor.id), event)?;
+    let room = card(tx.room(room)?, Vec::new());
+    let inbox = tx.inbox(user)?;
+    let granted = tx.record(inbox, Some(actor.id), EventBody::MembershipGranted { room })?;
+    Ok((Ack::Recorded(added.event.position()), vec![added, granted]))
+}
+
+/// Removes a person: the room hears it, and so does the person's inbox.
+pub(super) fn remove(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId, user: UserId) -> Done {
+    let event = match tx.decide(room, actor, command, Some(user), &Subject::Unknown)? {
+        Decision::Record(event) => event,
+        Decision::Unchanged => return Ok((Ack::Unchanged, Vec::new())),
+        Decision::Defer => return Err(undecided(command)),
+    };
+    let query = diesel::delete(memberships::table.find((room.get(), user.get())));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    let removed = tx.record(room, Some(actor.id), event)?;
+    let inbox = tx.inbox(user)?;
+    let revoked = tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?;
+    Ok((Ack::Recorded(removed.event.position()), vec![removed, revoked]))
+}
+
+/// Writes a membership.
+pub(super) fn insert(
+    tx: &mut Tx<'_>,
+    room: RoomId,
+    user: UserId,
+    added_by: Option<UserId>,
+) -> Result<(), StoreError> {
+    let query = diesel::insert_into(memberships::table).values((
+        memberships::room_id.eq(room.get()),
+        memberships::user_id.eq(user.get()),
+        memberships::added_by.eq(added_by.map(UserId::get)),
+        memberships::created_at.eq(tx.now.as_millis()),
+    ));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    Ok(())
+}
+
+/// Everybody who was added to `room` by name.
+pub(super) fn all(tx: &mut Tx<'_>, room: RoomId) -> Result<Vec<UserId>, StoreError> {
+    let query = memberships::table
+        .filter(memberships::room_id.eq(room.get()))
+        .select(memberships::user_id)
+        .order(memberships::user_id);
+    let ids: Vec<i64> = on!(&mut *tx.conn, |c| query.load(c))?;
+    Ok(ids.into_iter().map(UserId::new).collect())
+}
+
+/// What `room` shows of itself.
+pub(super) fn card(room: &Room, members: Vec<Person>) -> Arc<RoomCard> {
+    Arc::new(RoomCard {
+        id: room.id,
+        kind: room.kind,
+        name: room.name.clone(),
+        created_by: room.created_by,
+        created_at: room.created_at,
+        members,
+    })
+}
+
+/// The members as a room holds them.
+pub(super) fn set(members: &[UserId]) -> Members {
+    Members(members.iter().copied().collect())
+}

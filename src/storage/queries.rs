@@ -1,0 +1,14 @@
+//! Typed questions to the store, a file per group of tables.
+
+pub(super) mod bots;
+pub(super) mod events;
+pub(super) mod messages;
+pub(super) mod people;
+pub(super) mod rooms;
+pub(super) mod search;
+pub(super) mod sessions;
+
+/// A limit as the databases take it.
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

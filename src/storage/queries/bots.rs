@@ -1,0 +1,86 @@
+//! Bots and their keys. Only the hash of a key is ever here.
+
+use super::people::{PROFILE_COLUMNS, PersonRow, Profile, ProfileRow, Status, person, profile};
+use crate::domain::{Person, Role, Timestamp, UserId};
+use crate::storage::Store;
+use crate::storage::conn::on;
+use crate::storage::error::StoreError;
+use crate::storage::schema::{bot_keys, users};
+use diesel::prelude::*;
+
+impl Store {
+    /// Active bots by id.
+    pub async fn bots(&self) -> Result<Vec<Profile>, StoreError> {
+        self.read(move |conn| {
+            let query = users::table
+                .filter(users::role.eq(Role::Bot.as_str()))
+                .filter(users::status.eq(Status::Active.as_str()))
+                .order(users::id)
+                .select(PROFILE_COLUMNS);
+            let rows: Vec<ProfileRow> = on!(conn, |c| query.load(c))?;
+            rows.into_iter().map(profile).collect()
+        })
+        .await
+    }
+
+    /// An active bot with the hashes of its living keys; none when it has no living key.
+    pub async fn bot_key(
+        &self,
+        bot: UserId,
+        now: Timestamp,
+    ) -> Result<Option<(Person, Vec<[u8; 32]>)>, StoreError> {
+        self.read(move |conn| {
+            let unexpired = bot_keys::expires_at.is_null().or(bot_keys::expires_at.gt(now.as_millis()));
+            let query = bot_keys::table
+                .inner_join(users::table)
+                .filter(bot_keys::user_id.eq(bot.get()))
+                .filter(bot_keys::revoked_at.is_null())
+                .filter(unexpired)
+                .filter(users::status.eq(Status::Active.as_str()))
+                .select(((users::id, users::name, users::role), bot_keys::key_hash));
+            let rows: Vec<(PersonRow, Vec<u8>)> = on!(conn, |c| query.load(c))?;
+            let mut found = None;
+            for (row, hash) in rows {
+                let hash =
+                    hash.try_into().map_err(|_bytes| StoreError::nonsense("bot_keys.key_hash of", bot))?;
+                let (_, hashes) = found.get_or_insert((person(row)?, Vec::new()));
+                hashes.push(hash);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Gives a bot a new key and ends the old ones; false when there is no such active bot.
+    pub async fn rotate_bot_key(
+        &self,
+        bot: UserId,
+        key_hash: [u8; 32],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |conn| {
+            let query = users::table
+                .find(bot.get())
+                .filter(users::role.eq(Role::Bot.as_str()))
+                .filter(users::status.eq(Status::Active.as_str()))
+                .select(users::id);
+            let found: Option<i64> = on!(&mut *conn, |c| query.first(c)).optional()?;
+            if found.is_none() {
+                return Ok(false);
+            }
+            let living = bot_keys::table
+                .filter(bot_keys::user_id.eq(bot.get()))
+                .filter(bot_keys::revoked_at.is_null());
+            let query = diesel::update(living).set(bot_keys::revoked_at.eq(now.as_millis()));
+            on!(&mut *conn, |c| query.execute(c))?;
+            let query = diesel::insert_into(bot_keys::table).values((
+                bot_keys::user_id.eq(bot.get()),
+                bot_keys::key_hash.eq(key_hash.to_vec()),
+                bot_keys::created_at.eq(now.as_millis()),
+            ));
+            on!(conn, |c| query.execute(c))?;
+            Ok(true)
+        })
+        .await
+    }
+}

@@ -1,0 +1,177 @@
+//! Sessions of browsers. Only the hash of a token is ever here.
+
+use super::people::{PersonRow, Status, person};
+use crate::domain::{Person, SessionId, Timestamp, UserId};
+use crate::storage::Store;
+use crate::storage::conn::on;
+use crate::storage::error::StoreError;
+use crate::storage::schema::{sessions, users};
+use diesel::prelude::*;
+use std::fmt;
+
+/// Characters of a device's description that are kept.
+const DEVICE_CHARS: usize = 200;
+
+/// A session to be made.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewSession {
+    pub user: UserId,
+    /// SHA-256 of the token.
+    pub token_hash: [u8; 32],
+    /// The user agent, cut to 200 characters.
+    pub device: String,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for NewSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSession").field("user", &self.user).field("device", &self.device).finish()
+    }
+}
+
+/// A session that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    pub id: SessionId,
+    pub user: UserId,
+    pub device: String,
+    pub created_at: Timestamp,
+    pub last_active_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl Store {
+    /// Makes a session.
+    pub async fn create_session(&self, new: NewSession) -> Result<SessionId, StoreError> {
+        self.write(move |conn| {
+            // PostgreSQL takes no NUL.
+            let device: String = new.device.chars().filter(|c| !c.is_control()).take(DEVICE_CHARS).collect();
+            let query = diesel::insert_into(sessions::table)
+                .values((
+                    sessions::token_hash.eq(new.token_hash.to_vec()),
+                    sessions::user_id.eq(new.user.get()),
+                    sessions::device.eq(device),
+                    sessions::created_at.eq(new.now.as_millis()),
+                    sessions::last_active_at.eq(new.now.as_millis()),
+                    sessions::expires_at.eq(new.expires_at.as_millis()),
+                ))
+                .returning(sessions::id);
+            let id: i64 = on!(conn, |c| query.get_result(c))?;
+            Ok(SessionId::new(id))
+        })
+        .await
+    }
+
+    /// The session of a token and whose it is, if it is neither revoked nor expired and the user is active.
+    pub async fn session(
+        &self,
+        token_hash: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<(SessionRow, Person)>, StoreError> {
+        self.read(move |conn| {
+            let query = sessions::table
+                .inner_join(users::table)
+                .filter(sessions::token_hash.eq(token_hash.to_vec()))
+                .filter(sessions::revoked_at.is_null())
+                .filter(sessions::expires_at.gt(now.as_millis()))
+                .filter(users::status.eq(Status::Active.as_str()))
+                .select((COLUMNS, (users::id, users::name, users::role)));
+            let row: Option<(Row, PersonRow)> = on!(conn, |c| query.first(c)).optional()?;
+            row.map(|(row, owner)| Ok((row.into(), person(owner)?))).transpose()
+        })
+        .await
+    }
+
+    /// The living sessions of a user, the newest first.
+    pub async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
+        self.read(move |conn| {
+            let query = sessions::table
+                .filter(sessions::user_id.eq(user.get()))
+                .filter(sessions::revoked_at.is_null())
+                .filter(sessions::expires_at.gt(now.as_millis()))
+                .order(sessions::id.desc())
+                .select(COLUMNS);
+            let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
+            Ok(rows.into_iter().map(SessionRow::from).collect())
+        })
+        .await
+    }
+
+    /// Ends a session of `user`; false when they have no such living one.
+    pub async fn revoke_session(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |conn| {
+            let living = sessions::table
+                .find(session.get())
+                .filter(sessions::user_id.eq(user.get()))
+                .filter(sessions::revoked_at.is_null());
+            let query = diesel::update(living).set(sessions::revoked_at.eq(now.as_millis()));
+            Ok(on!(conn, |c| query.execute(c))? > 0)
+        })
+        .await
+    }
+
+    /// Notes that a session is in use, and its user with it, and when it now expires.
+    pub async fn touch_session(
+        &self,
+        session: SessionId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let living = sessions::table.find(session.get()).filter(sessions::revoked_at.is_null());
+            let query = diesel::update(living)
+                .set((
+                    sessions::last_active_at.eq(now.as_millis()),
+                    sessions::expires_at.eq(expires_at.as_millis()),
+                ))
+                .returning(sessions::user_id);
+            let user: Option<i64> = on!(&mut *conn, |c| query.get_result(c)).optional()?;
+            if let Some(user) = user {
+                let query =
+                    diesel::update(users::table.find(user)).set(users::last_seen_at.eq(now.as_millis()));
+                on!(conn, |c| query.execute(c))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+type Columns = (
+    sessions::id,
+    sessions::user_id,
+    sessions::device,
+    sessions::created_at,
+    sessions::last_active_at,
+    sessions::expires_at,
+);
+
+const COLUMNS: Columns = (
+    sessions::id,
+    sessions::user_id,
+    sessions::device,
+    sessions::created_at,
+    sessions::last_active_at,
+    sessions::expires_at,
+);
+
+type Row = (i64, i64, String, i64, i64, i64);
+
+impl From<Row> for SessionRow {
+    fn from((id, user, device, created_at, last_active_at, expires_at): Row) -> Self {
+        Self {
+            id: SessionId::new(id),
+            user: UserId::new(user),
+            device,
+            created_at: Timestamp::from_millis(created_at),
+            last_active_at: Timestamp::from_millis(last_active_at),
+            expires_at: Timestamp::from_millis(expires_at),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The tables as diesel sees them: one text for both backends, kept equal to `migrations/` by a test.
+
+diesel::table! {
+    accounts (id) { id -> BigInt, name -> Text, join_code -> Text, settings -> Text, created_at -> BigInt, }
+}
+
+diesel::table! {
+    users (id) {
+        id -> BigInt,
+        name -> Text,
+        role -> Text,
+        status -> Text,
+        email -> Nullable<Text>,
+        password_hash -> Nullable<Text>,
+        last_seen_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> BigInt,
+        token_hash -> Binary,
+        user_id -> BigInt,
+        device -> Text,
+        created_at -> BigInt,
+        last_active_at -> BigInt,
+        expires_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    bot_keys (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        key_hash -> Binary,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    rooms (id) {
+        id -> BigInt,
+        kind -> Text,
+        name -> Nullable<Text>,
+        direct_key -> Nullable<Text>,
+        owner_id -> Nullable<BigInt>,
+        created_by -> Nullable<BigInt>,
+        created_at -> BigInt,
+        last_seq -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+        deleted_by -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    memberships (room_id, user_id) {
+        room_id -> BigInt,
+        user_id -> BigInt,
+        added_by -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    events (id) {
+        id -> BigInt,
+        room_id -> BigInt,
+        seq -> BigInt,
+        kind -> Text,
+        actor_id -> Nullable<BigInt>,
+        payload -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    log_head (id) { id -> BigInt, epoch -> Binary, last_id -> BigInt, }
+}
+
+diesel::table! {
+    messages (id) {
+        id -> BigInt,
+        room_id -> BigInt,
+        seq -> BigInt,
+        author_id -> BigInt,
+        client_message_id -> Binary,
+        digest -> Binary,
+        body -> Text,
+        version -> Integer,
+        created_at -> BigInt,
+        edited_at -> Nullable<BigInt>,
+        edited_by -> Nullable<BigInt>,
+        edit_event_id -> Nullable<BigInt>,
+        deleted_at -> Nullable<BigInt>,
+        deleted_by -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    read_marks (user_id, room_id) { user_id -> BigInt, room_id -> BigInt, seq -> BigInt, updated_at -> BigInt, }
+}
+
+diesel::joinable!(messages -> users (author_id));
+diesel::joinable!(messages -> rooms (room_id));
+diesel::joinable!(events -> rooms (room_id));
+diesel::joinable!(memberships -> users (user_id));
+diesel::joinable!(bot_keys -> users (user_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(read_marks -> rooms (room_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    users,
+    sessions,
+    bot_keys,
+    rooms,
+    memberships,
+    events,
+    messages,
+    read_marks,
+);
