@@ -1,5 +1,4 @@
-//! tests
-#[test]
-fn t() {
-    assert_eq!(1, 1);
-}
+//! The integration tests: one binary.
+
+mod postgres;
+mod store;
