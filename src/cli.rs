@@ -7,7 +7,6 @@ use crate::config::{self, Config, Sources};
 use crate::{app, telemetry};
 use clap::{Args, Parser, Subcommand};
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -114,21 +113,6 @@ fn serve(flags: ServeFlags) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says on standard output where the server is to be found, once it is.
-pub fn announce(config: &Config, bound: SocketAddr) {
-    println!("Hearth is ready: open {}", address(config, bound));
-}
-
-fn address(config: &Config, bound: SocketAddr) -> String {
-    match &config.server.public_url {
-        Some(url) => url.to_string(),
-        None if bound.ip() == Ipv4Addr::UNSPECIFIED || bound.ip() == Ipv6Addr::UNSPECIFIED => {
-            format!("http://localhost:{}", bound.port())
-        }
-        None => format!("http://{bound}"),
-    }
-}
-
 impl CommonFlags {
     fn settle(self) -> Result<Config, String> {
         self.settle_with([])
@@ -170,7 +154,8 @@ mod tests {
     fn the_arguments_make_sense() {
         Cli::command().debug_assert();
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
-        let cli = parse("hearth --listen 127.0.0.1:1 --data-dir d --set a.b=c").expect("serve is the default");
+        let cli =
+            parse("hearth --listen 127.0.0.1:1 --data-dir d --set a.b=c").expect("serve is the default");
         assert_eq!(cli.serve.listen.as_deref(), Some("127.0.0.1:1"));
         assert_eq!(cli.serve.common.settings, [("a.b".to_owned(), "c".to_owned())]);
         assert!(parse("hearth serve --workers 2 --public-url https://x").is_ok());
@@ -178,13 +163,5 @@ mod tests {
         assert!(parse("hearth admin create-user --name Ann --email ann@example.org --data-dir d").is_ok());
         assert!(parse("hearth migrate").is_err());
         assert!(parse("hearth --set x").is_err());
-    }
-
-    #[test]
-    fn the_address_can_be_opened() {
-        let bound = |text: &str| address(&Config::default(), text.parse().expect("an address"));
-        assert_eq!(bound("127.0.0.1:8080"), "http://127.0.0.1:8080");
-        assert_eq!(bound("0.0.0.0:80"), "http://localhost:80");
-        assert_eq!(bound("[::1]:80"), "http://[::1]:80");
     }
 }

@@ -32,6 +32,17 @@ impl Default for Server {
     }
 }
 
+impl Server {
+    /// What to open in a browser, when the server listens on `bound`.
+    pub fn url(&self, bound: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.to_string(),
+            None if bound.ip().is_unspecified() => format!("http://localhost:{}", bound.port()),
+            None => format!("http://{bound}"),
+        }
+    }
+}
+
 /// Sign-in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
@@ -91,4 +102,17 @@ impl Default for Log {
 pub struct Metrics {
     /// With a token, `Authorization: Bearer <token>` reads from anywhere; without one, only the machine itself.
     pub token: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_can_be_opened() {
+        let url = |bound: &str| Server::default().url(bound.parse().expect("an address"));
+        assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080");
+        assert_eq!(url("0.0.0.0:80"), "http://localhost:80");
+        assert_eq!(url("[::1]:80"), "http://[::1]:80");
+    }
 }

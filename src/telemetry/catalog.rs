@@ -46,7 +46,6 @@ pub const FRAMES_OUT: &str = "hearth_frames_out_total";
 pub const BYTES_OUT: &str = "hearth_bytes_out_total";
 pub const EVENTS_COMMITTED: &str = "hearth_events_committed_total";
 pub const COMMIT_COMMANDS: &str = "hearth_commit_commands";
-pub const COMMIT_EVENTS: &str = "hearth_commit_events";
 pub const COMMIT_SECONDS: &str = "hearth_commit_seconds";
 pub const QUEUE_DEPTH: &str = "hearth_queue_depth";
 pub const ROOMS: &str = "hearth_rooms";
@@ -63,7 +62,7 @@ pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
 
 /// All of them, in the order of the document.
-pub const METRICS: [Metric; 24] = [
+pub const METRICS: [Metric; 23] = [
     gauge(BUILD_INFO, &["version"], "Always 1; the version is the label."),
     gauge(CONNECTIONS, &[], "WebSocket connections that are open."),
     counter(CONNECTIONS_TOTAL, &["outcome"], "WebSocket handshakes: accepted, or why they were refused."),
@@ -77,7 +76,6 @@ pub const METRICS: [Metric; 24] = [
     counter(BYTES_OUT, &[], "Bytes of frames sent to clients."),
     counter(EVENTS_COMMITTED, &["kind"], "Events in the log, by kind."),
     histogram(COMMIT_COMMANDS, &[], COUNTS, "Commands in one transaction."),
-    histogram(COMMIT_EVENTS, &[], COUNTS, "Events in one transaction."),
     histogram(COMMIT_SECONDS, &[], SECONDS, "Seconds that one transaction took."),
     gauge(QUEUE_DEPTH, &["queue"], "What waits in a bounded queue."),
     gauge(ROOMS, &[], "Rooms in memory."),

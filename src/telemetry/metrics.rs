@@ -12,6 +12,15 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+/// What happened to a client that reads too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// A subscription ended in `room.resync`.
+    Resync,
+    /// It read nothing, and its socket was closed.
+    Closed,
+}
+
 /// The handles that are used many times a second: looking one up costs more than counting.
 struct Handles {
     prometheus: PrometheusHandle,
@@ -19,7 +28,6 @@ struct Handles {
     frames_out: Counter,
     bytes_out: Counter,
     commit_commands: Histogram,
-    commit_events: Histogram,
     commit_seconds: Histogram,
     rooms: Gauge,
     subscriptions: Gauge,
@@ -74,7 +82,6 @@ pub fn install() -> Result<(), String> {
         frames_out: counter!(catalog::FRAMES_OUT),
         bytes_out: counter!(catalog::BYTES_OUT),
         commit_commands: histogram!(catalog::COMMIT_COMMANDS),
-        commit_events: histogram!(catalog::COMMIT_EVENTS),
         commit_seconds: histogram!(catalog::COMMIT_SECONDS),
         rooms: gauge!(catalog::ROOMS),
         subscriptions: gauge!(catalog::SUBSCRIPTIONS),
@@ -135,11 +142,10 @@ pub fn event_committed(kind: &'static str) {
     counter!(catalog::EVENTS_COMMITTED, "kind" => kind).increment(1);
 }
 
-/// A transaction of `commands` commands recorded `events` events and took `took`.
-pub fn commit(commands: usize, events: usize, took: Duration) {
+/// A transaction of `commands` commands took `took`.
+pub fn commit(commands: usize, took: Duration) {
     with(|handles| {
         handles.commit_commands.record(number(commands));
-        handles.commit_events.record(number(events));
         handles.commit_seconds.record(took);
     });
 }
@@ -154,14 +160,12 @@ pub fn rejection(code: RejectionCode) {
     counter!(catalog::REJECTIONS, "code" => code.as_str()).increment(1);
 }
 
-/// `n` subscriptions ended in `room.resync`.
-pub fn resyncs(n: u64) {
-    with(|handles| handles.resyncs.increment(n));
-}
-
-/// A client that read nothing was closed.
-pub fn slow_consumer() {
-    with(|handles| handles.slow_consumers.increment(1));
+/// A client reads too slowly.
+pub fn slow_consumer(verdict: SlowConsumer) {
+    with(|handles| match verdict {
+        SlowConsumer::Resync => handles.resyncs.increment(1),
+        SlowConsumer::Closed => handles.slow_consumers.increment(1),
+    });
 }
 
 /// `n` signals were not sent.
@@ -212,8 +216,9 @@ mod tests {
         connection_opened();
         connection_closed(Some(CloseCode::Normal));
         frame_in("ping");
-        commit(3, 4, Duration::from_millis(2));
+        commit(3, Duration::from_millis(2));
         event_committed("message.posted");
+        slow_consumer(SlowConsumer::Resync);
         queue_depth("writer", 1);
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();

@@ -41,12 +41,10 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     }
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn page(request: HttpRequest) -> Answer {
     serve(&request, PAGE)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn file(request: HttpRequest) -> Answer {
     serve(&request, request.match_info().get("path").unwrap_or_default())
 }
@@ -63,10 +61,7 @@ fn serve(request: &HttpRequest, path: &str) -> Answer {
         .insert_header((header::ETAG, etag))
         // Files keep their names from release to release, so the browser asks each time.
         .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
-        .insert_header((
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(CONTENT_SECURITY_POLICY),
-        ))
+        .insert_header((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)))
         .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("same-origin")));
     if is_known {
         return Ok(response.finish());
@@ -131,7 +126,9 @@ mod tests {
     #[actix_web::test]
     async fn a_known_file_is_not_sent_again() {
         let app = test::init_service(App::new().configure(configure)).await;
-        let ask = |etag: &str| test::TestRequest::get().uri("/").insert_header(("if-none-match", etag)).to_request();
+        let ask = |etag: &str| {
+            test::TestRequest::get().uri("/").insert_header(("if-none-match", etag)).to_request()
+        };
         let first = test::call_service(&app, ask("\"x\"")).await;
         assert_eq!(first.status(), StatusCode::OK);
         assert_eq!(first.headers().get("content-type").expect("a type"), "text/html; charset=utf-8");

@@ -9,7 +9,12 @@ use crate::telemetry::metrics;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+
+/// A database that takes longer to say it lives isn't ready.
+const HEALTH_WAIT: Duration = Duration::from_secs(2);
 
 /// Adds the routes outside `/api/v1`.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -19,20 +24,44 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 /// The process lives, whatever else may be (OBS-01).
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "alive": true }))
 }
 
-/// Whether work should be sent here (OBS-01).
+/// Whether work should be sent here (OBS-01), and what the database is set to (DB-01).
 async fn ready(visit: Visit) -> HttpResponse {
-    let failed = failed_checks(&visit.state).await;
+    let state = &visit.state;
+    let mut failed = Vec::new();
+    let health = tokio::time::timeout(HEALTH_WAIT, state.store.health()).await;
+    let mut database = json!(null);
+    match health {
+        Ok(Ok(health)) => {
+            if !health.pending.is_empty() {
+                failed.push("migrations");
+            }
+            if !health.writer_alive {
+                failed.push("writer");
+            }
+            let settings: BTreeMap<_, _> = health.settings.into_iter().collect();
+            database = json!({ "kind": health.database, "settings": settings });
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the database is not healthy");
+            failed.push("database");
+        }
+        Err(_elapsed) => failed.push("database"),
+    }
+    if state.store.stats().write_queue >= state.config.storage.write_queue {
+        failed.push("write_queue");
+    }
+    if state.bus.draining() {
+        failed.push("drain");
+    }
     let mut response =
         if failed.is_empty() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(json!({ "ready": failed.is_empty(), "failed": failed }))
+    response.json(json!({ "ready": failed.is_empty(), "failed": failed, "database": database }))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn show_metrics(request: HttpRequest, visit: Visit) -> Answer {
     may_read_metrics(&request, &visit.state)?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics::render()))
