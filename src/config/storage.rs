@@ -64,11 +64,16 @@ impl Default for Storage {
 }
 
 impl Storage {
+    /// The SQLite file, used when no database is named.
+    pub fn sqlite_file(&self) -> PathBuf {
+        self.data_dir.join("hearth.db")
+    }
+
     /// How the store is to be opened. Between its jobs wait whole batches, so the queue of commands is the larger one.
     pub fn options(&self) -> StorageOptions {
         let database = match &self.database {
             Some(url) => Database::Postgres { url: PostgresUrl::new(url.reveal()) },
-            None => Database::Sqlite { path: self.data_dir.join("hearth.db") },
+            None => Database::Sqlite { path: self.sqlite_file() },
         };
         StorageOptions {
             synchronous: match self.synchronous {

@@ -2,7 +2,9 @@
 
 use crate::harness::{Ground, binary, on_both};
 use crate::postgres;
+use loadtest::progress::Progress;
 use loadtest::server::Server;
+use loadtest::world::{Admin, World};
 use loadtest::{server, trial};
 use tempfile::TempDir;
 
@@ -21,9 +23,10 @@ on_both!(
         let mut server = Server::start(options).await.expect("starts");
         let options = trial::Options { seed, ..trial::Options::default() };
         assert_eq!((options.clients, options.rooms, options.messages, options.kills), (20, 10, 5_000, 5));
-        let outcome = trial::run(&mut server, &options).await;
+        let world = World::open(&server.url(), &Admin::default()).await.expect("the account is set up");
+        let outcome = trial::run(&world, &options, Some(&mut server), Progress::silent()).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("SEED={seed}: {error}\n{}", server.log_tail()));
-        assert_eq!(outcome.kills, 5);
-        assert!(outcome.violations.is_empty(), "SEED={seed}: {:#?}", outcome.violations);
+        assert_eq!(outcome.tally.kills, 5);
+        assert!(outcome.is_ok(), "SEED={seed}: {outcome}");
     }
 );

@@ -185,7 +185,7 @@ impl Person {
 
     /// The whole history of a room, oldest first, as bodies.
     pub async fn reads(&self, room: u64) -> Vec<String> {
-        let history = self.client.history(room).await.expect("history");
+        let (history, _) = self.client.history(room).await.expect("history");
         history.into_iter().map(|message| message.body).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 mod harness;
 mod postgres;
+mod raw;
 mod store;
 mod tidy;
 

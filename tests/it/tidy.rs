@@ -68,7 +68,9 @@ fn dependencies_point_one_way() {
     for source in sources(&["src"]) {
         let Some((_, uses)) = allowed.iter().find(|(name, _)| *name == part(&source.path)) else { continue };
         for line in code(&source) {
-            for used in line.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next()) {
+            for used in
+                line.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next())
+            {
                 let used = used.unwrap_or_default();
                 if !used.is_empty() && !uses.contains(&used) {
                     wrong.push(format!("{} uses {used}: {line}", source.path));
@@ -102,7 +104,8 @@ fn libraries_stay_in_their_part() {
             }
         }
         if here == "domain" {
-            for library in ["serde", "tokio", "std::io", "std::fs", "Utc::now", "Instant::now", "SystemTime"] {
+            for library in ["serde", "tokio", "std::io", "std::fs", "Utc::now", "Instant::now", "SystemTime"]
+            {
                 for line in code(&source).filter(|line| line.contains(library)) {
                     wrong.push(format!("{} knows {library}: {line}", source.path));
                 }

@@ -7,6 +7,7 @@ use crate::actors::hub::Board;
 use crate::actors::outbox::Outbox;
 use crate::actors::peer::Peer;
 use crate::actors::sockets::TooMany;
+use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::config::Config;
@@ -20,7 +21,6 @@ use crate::telemetry::metrics;
 use crate::transport::http::problem::Problem;
 use actix_codec::Framed;
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
-use actix_http::error::DispatchError;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_http::{ConnectionType, HttpMessage as _, Request, Response, StatusCode, h1, ws};
 use chrono::Utc;
@@ -47,7 +47,7 @@ type Stream = Framed<TcpStream, h1::Codec>;
 
 impl Upgrade {
     /// Answers an upgrade request and, when it is welcome, starts its connection.
-    pub async fn accept(self, request: Request, mut stream: Stream) -> Result<(), DispatchError> {
+    pub async fn accept(self, request: Request, mut stream: Stream) -> Result<(), actix_web::Error> {
         let trace = request
             .headers()
             .get("traceparent")
@@ -89,14 +89,15 @@ impl Upgrade {
             return Err(with_status(Rejection::unavailable()));
         }
         let authorization = text(header::AUTHORIZATION);
-        let credentials = Credentials::from_headers(text(header::COOKIE), authorization, &protocols);
+        let cookie = SessionCookie::of(&self.config);
+        let credentials = Credentials::from_headers(cookie, text(header::COOKIE), authorization, &protocols);
         if credentials.rides_on_cookie() {
             let from =
                 Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
             origin::same_origin(from, self.config.server.public_url.as_ref()).map_err(with_status)?;
         }
         let now = Timestamp::from(Utc::now());
-        let identity = identity::identify(self.bus.rooms().store(), credentials, now)
+        let identity = identity::identify(self.bus.rooms().store(), &self.config.auth, credentials, now)
             .await
             .map_err(with_status)?
             .ok_or_else(|| with_status(Rejection::new(RejectionCode::Unauthenticated, "sign in first")))?;
@@ -204,7 +205,7 @@ async fn refuse(
     status: StatusCode,
     rejection: Rejection,
     trace: TraceId,
-) -> Result<(), DispatchError> {
+) -> Result<(), actix_web::Error> {
     let problem = if status == StatusCode::BAD_REQUEST {
         Problem::unreadable(rejection)
     } else {

@@ -101,32 +101,27 @@ on_both!(
     }
 );
 
-on_both!(
-    edits_and_deletes_reach_everybody_and_are_safe_to_repeat,
-    async |ground| {
-        let house = House::open(ground).await;
-        let room = house.lobby;
-        let bob = house.joined_by("Bob").await;
-        let mut hears = bob.listens_to(room).await;
-        let mut ann = house.admin.connects().await;
-        let message = ann.posts(room, "helo").await.id;
-        hears.hears_message().await;
-        let edit = |version: u32, body: &str| {
-            json!({ "room_id": room, "message_id": message, "version": version, "body": body })
-        };
-        let edited = ann.asks("message.edit", edit(1, "hello")).await;
-        assert_eq!(edited["version"], 2);
-        assert_eq!(ann.asks("message.edit", edit(1, "hello")).await["id"], edited["id"], "repeated");
-        assert_eq!(ann.is_refused("message.edit", edit(1, "hallo")).await, "version_conflict");
-        let event = hears.hears().await;
-        assert_eq!((event.kind.as_str(), event.text("body")), ("message.edited", Some("hello")));
-        assert_eq!(hears.is_refused("message.edit", edit(2, "mine")).await, "forbidden");
-        assert_eq!(bob.reads(room).await, ["hello"]);
-        let delete = json!({ "room_id": room, "message_id": message });
-        assert!(ann.asks("message.delete", delete.clone()).await["seq"].is_u64());
-        assert_eq!(ann.asks("message.delete", delete).await["duplicate"], true);
-        assert_eq!(hears.hears().await.kind, "message.deleted");
-        assert!(bob.reads(room).await.is_empty());
-        assert_eq!(ann.is_refused("message.edit", edit(2, "x")).await, "not_found");
-    }
-);
+on_both!(edits_and_deletes_reach_everybody_and_are_safe_to_repeat, async |ground| {
+    let house = House::open(ground).await;
+    let room = house.lobby;
+    let bob = house.joined_by("Bob").await;
+    let mut hears = bob.listens_to(room).await;
+    let mut ann = house.admin.connects().await;
+    let message = ann.posts(room, "helo").await.id;
+    hears.hears_message().await;
+    let edit = |version: u32, body: &str| json!({ "room_id": room, "message_id": message, "version": version, "body": body });
+    let edited = ann.asks("message.edit", edit(1, "hello")).await;
+    assert_eq!(edited["version"], 2);
+    assert_eq!(ann.asks("message.edit", edit(1, "hello")).await["id"], edited["id"], "repeated");
+    assert_eq!(ann.is_refused("message.edit", edit(1, "hallo")).await, "version_conflict");
+    let event = hears.hears().await;
+    assert_eq!((event.kind.as_str(), event.text("body")), ("message.edited", Some("hello")));
+    assert_eq!(hears.is_refused("message.edit", edit(2, "mine")).await, "forbidden");
+    assert_eq!(bob.reads(room).await, ["hello"]);
+    let delete = json!({ "room_id": room, "message_id": message });
+    assert!(ann.asks("message.delete", delete.clone()).await["seq"].is_u64());
+    assert_eq!(ann.asks("message.delete", delete).await["duplicate"], true);
+    assert_eq!(hears.hears().await.kind, "message.deleted");
+    assert!(bob.reads(room).await.is_empty());
+    assert_eq!(ann.is_refused("message.edit", edit(2, "x")).await, "not_found");
+});

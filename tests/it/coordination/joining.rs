@@ -187,59 +187,53 @@ on_both!(
     }
 );
 
-on_both!(
-    a_gap_is_never_silent,
-    async |ground| {
-        let house = House::open_with(ground, &["--set", "rooms.replay_events=5"]).await;
-        let room = house.lobby;
-        let mut ann = house.admin.connects().await;
-        let first = ann.posts(room, "0").await.seq;
-        for n in 1..=6 {
-            ann.posts(room, &n.to_string()).await;
-        }
-        assert_eq!(missed(&ann.joins(room, Some(first + 1)).await).len(), 5, "within the window");
-        let joined = ann.joins(room, Some(first)).await;
-        let Recovery::Gap { reason, page } = joined.recovery else { panic!("no gap: {joined:?}") };
-        assert_eq!(reason, "window_exceeded");
-        let log = house.admin.client.room_gap(room, &page).await.expect("pages the gap");
-        assert_eq!(log.events.first().map(|event| event.seq), Some(first + 1));
-        assert_eq!(log.events.last().map(|event| event.seq), Some(joined.head));
-
-        let ahead = ann.joins(room, Some(joined.head + 1)).await;
-        assert!(matches!(ahead.recovery, Recovery::Gap { reason, .. } if reason == "ahead_of_head"));
-        let data = json!({ "room_id": room, "after": first, "epoch": Uuid::new_v4() });
-        let foreign = ann.asks("room.subscribe", data).await;
-        assert_eq!((&foreign["recovery"], &foreign["reason"]), (&json!("gap"), &json!("epoch_changed")));
+on_both!(a_gap_is_never_silent, async |ground| {
+    let house = House::open_with(ground, &["--set", "rooms.replay_events=5"]).await;
+    let room = house.lobby;
+    let mut ann = house.admin.connects().await;
+    let first = ann.posts(room, "0").await.seq;
+    for n in 1..=6 {
+        ann.posts(room, &n.to_string()).await;
     }
-);
+    assert_eq!(missed(&ann.joins(room, Some(first + 1)).await).len(), 5, "within the window");
+    let joined = ann.joins(room, Some(first)).await;
+    let Recovery::Gap { reason, page } = joined.recovery else { panic!("no gap: {joined:?}") };
+    assert_eq!(reason, "window_exceeded");
+    let log = house.admin.client.room_gap(room, &page).await.expect("pages the gap");
+    assert_eq!(log.events.first().map(|event| event.seq), Some(first + 1));
+    assert_eq!(log.events.last().map(|event| event.seq), Some(joined.head));
 
-on_both!(
-    what_one_may_not_see_is_not_found_and_not_heard,
-    async |ground| {
-        let house = House::open(ground).await;
-        let (bob, eve) = (house.joined_by("Bob").await, house.joined_by("Eve").await);
-        let room = house.closed_room("Secret", &[&bob]).await.id;
-        let mut outsider = eve.listens_to(house.lobby).await;
-        let data = json!({ "room_id": room });
-        assert_eq!(outsider.is_refused("room.subscribe", data.clone()).await, "not_found");
-        let post = json!({ "room_id": room, "client_message_id": Uuid::new_v4(), "body": "let me in" });
-        assert_eq!(outsider.is_refused("message.post", post).await, "not_found");
-        let mut ann = house.admin.listens_to(room).await;
-        let mut member = bob.listens_to(room).await;
-        ann.posts(room, "just us").await;
-        assert_eq!(member.hears_message().await, "just us");
-        // Removed, he hears that and nothing after it.
-        ann.asks("member.remove", json!({ "room_id": room, "user_id": bob.id })).await;
-        assert_eq!(member.hears().await.kind, "member.removed");
-        ann.posts(room, "without him").await;
-        ann.posts(house.lobby, "marker").await;
-        member.joins(house.lobby, None).await;
-        ann.posts(house.lobby, "second marker").await;
-        assert!(member.frames_until("second marker").await.iter().all(|frame| match frame {
-            Frame::Event(event) => event.room_id != room,
-            _ => true,
-        }));
-        let only: Vec<Frame> = outsider.frames_until("second marker").await;
-        assert!(only.iter().all(|frame| matches!(frame, Frame::Event(event) if event.room_id == house.lobby)));
-    }
-);
+    let ahead = ann.joins(room, Some(joined.head + 1)).await;
+    assert!(matches!(ahead.recovery, Recovery::Gap { reason, .. } if reason == "ahead_of_head"));
+    let data = json!({ "room_id": room, "after": first, "epoch": Uuid::new_v4() });
+    let foreign = ann.asks("room.subscribe", data).await;
+    assert_eq!((&foreign["recovery"], &foreign["reason"]), (&json!("gap"), &json!("epoch_changed")));
+});
+
+on_both!(what_one_may_not_see_is_not_found_and_not_heard, async |ground| {
+    let house = House::open(ground).await;
+    let (bob, eve) = (house.joined_by("Bob").await, house.joined_by("Eve").await);
+    let room = house.closed_room("Secret", &[&bob]).await.id;
+    let mut outsider = eve.listens_to(house.lobby).await;
+    let data = json!({ "room_id": room });
+    assert_eq!(outsider.is_refused("room.subscribe", data.clone()).await, "not_found");
+    let post = json!({ "room_id": room, "client_message_id": Uuid::new_v4(), "body": "let me in" });
+    assert_eq!(outsider.is_refused("message.post", post).await, "not_found");
+    let mut ann = house.admin.listens_to(room).await;
+    let mut member = bob.listens_to(room).await;
+    ann.posts(room, "just us").await;
+    assert_eq!(member.hears_message().await, "just us");
+    // Removed, he hears that and nothing after it.
+    ann.asks("member.remove", json!({ "room_id": room, "user_id": bob.id })).await;
+    assert_eq!(member.hears().await.kind, "member.removed");
+    ann.posts(room, "without him").await;
+    ann.posts(house.lobby, "marker").await;
+    member.joins(house.lobby, None).await;
+    ann.posts(house.lobby, "second marker").await;
+    assert!(member.frames_until("second marker").await.iter().all(|frame| match frame {
+        Frame::Event(event) => event.room_id != room,
+        _ => true,
+    }));
+    let only: Vec<Frame> = outsider.frames_until("second marker").await;
+    assert!(only.iter().all(|frame| matches!(frame, Frame::Event(event) if event.room_id == house.lobby)));
+});

@@ -1,9 +1,11 @@
 //! A socket's life: handshake, heartbeat, goodbye, and that nothing of it is left.
 
-use crate::harness::{Ground, House, PATIENCE, on_both};
+use crate::harness::{Ground, House, on_both};
+use crate::raw::Raw;
 use loadtest::client::Client;
 use loadtest::socket::{Socket, SocketError};
 use loadtest::wire::Credentials;
+use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -38,14 +40,16 @@ fn cookie(credentials: &Credentials) -> String {
 async fn one_known_protocol_is_chosen_and_none_is_refused() {
     let house = House::open(Ground::Sqlite).await;
     let cookie = cookie(&house.admin.credentials());
-    let offers = |offer: &'static str| [("cookie", cookie.clone()), ("sec-websocket-protocol", offer.to_owned())];
+    let offers =
+        |offer: &'static str| [("cookie", cookie.clone()), ("sec-websocket-protocol", offer.to_owned())];
     for (offer, expected) in [
         ("hearth.v1.json", (101, Some("hearth.v1.json".to_owned()))),
         ("chat, hearth.v1.json", (101, Some("hearth.v1.json".to_owned()))),
         ("hearth.v2.json", (400, None)),
     ] {
         let headers = offers(offer);
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(shake(&house.url(), &headers).await, expected, "{offer}");
     }
     assert_eq!(shake(&house.url(), &[("cookie", &cookie)]).await.0, 400, "none offered");
@@ -57,8 +61,16 @@ async fn missing_invalid_and_ended_credentials_have_one_result_each() {
     let house = House::open(Ground::Sqlite).await;
     let protocol = ("sec-websocket-protocol", "hearth.v1.json");
     assert_eq!(shake(&house.url(), &[protocol]).await.0, 401, "missing");
-    assert_eq!(shake(&house.url(), &[protocol, ("cookie", "hearth_session=nonsense")]).await.0, 401, "invalid");
-    assert_eq!(shake(&house.url(), &[protocol, ("authorization", "Bearer 1-nonsense")]).await.0, 401, "invalid");
+    assert_eq!(
+        shake(&house.url(), &[protocol, ("cookie", "hearth_session=nonsense")]).await.0,
+        401,
+        "invalid"
+    );
+    assert_eq!(
+        shake(&house.url(), &[protocol, ("authorization", "Bearer 1-nonsense")]).await.0,
+        401,
+        "invalid"
+    );
     let cookie = cookie(&house.admin.credentials());
     assert_eq!(
         shake(&house.url(), &[protocol, ("cookie", &cookie), ("authorization", "Bearer 1-x")]).await.0,
@@ -68,9 +80,11 @@ async fn missing_invalid_and_ended_credentials_have_one_result_each() {
 
     let bob = house.joined_by("Bob").await;
     let mut open = bob.listens_to(house.lobby).await;
-    bob.client.call::<serde_json::Value>("DELETE", "/sessions/current", None).await.ok();
+    let out =
+        bob.client.call::<()>(Method::DELETE, "/sessions/current", &[], None).await.expect("signed out");
+    assert_eq!(out.0, 204);
     assert_eq!(open.is_closed().await, 4501, "ended while connected");
-    assert!(matches!(bob.tries_to_connect().await, Err(SocketError::Handshake(_))), "ended before");
+    assert!(matches!(bob.tries_to_connect().await, Err(SocketError::Refused(_))), "ended before");
 }
 
 /// Proves AUTH-02.
@@ -108,7 +122,10 @@ async fn every_frame_is_answered_and_traced() {
         ("[]", "frame"),
         (r#"{"type":"message.pots","request_id":"x"}"#, "type"),
         (r#"{"type":"message.post","request_id":"x","data":{"room_id":"one"}}"#, "room_id"),
-        (r#"{"type":"message.post","request_id":"x","data":{"room_id":1,"client_message_id":"1","body":""}}"#, "client_message_id"),
+        (
+            r#"{"type":"message.post","request_id":"x","data":{"room_id":1,"client_message_id":"1","body":""}}"#,
+            "client_message_id",
+        ),
         (r#"{"type":"read.mark","request_id":"x","data":{"room_id":1,"seq":1.5}}"#, "seq"),
     ] {
         ann.socket.send_text(text.to_owned()).await.expect("sent");
@@ -144,13 +161,13 @@ on_both!(
         let house = House::open_with(ground, &flags).await;
         let bob = house.joined_by("Bob").await;
         let mut ann = house.admin.listens_to(house.lobby).await;
-        let mut mute = loadtest::lean::Mute::connect(&house.url(), &bob.credentials()).await.expect("connects");
-        mute.send(&json!({ "type": "room.subscribe", "data": { "room_id": house.lobby } })).await.expect("sent");
-        mute.send(&json!({ "type": "typing.start", "data": { "room_id": house.lobby } })).await.expect("sent");
+        let mut mute = Raw::connect(&house.url(), &bob.credentials()).await;
+        mute.says(&json!({ "type": "room.subscribe", "data": { "room_id": house.lobby } })).await;
+        mute.says(&json!({ "type": "typing.start", "data": { "room_id": house.lobby } })).await;
         assert_eq!(ann.notices("typing").await["data"]["typing"], true);
         // Bob says nothing more, not even pong; Ann's client answers.
         assert_eq!(ann.notices("typing").await["data"]["typing"], false, "typing ended with the socket");
-        assert_eq!(mute.close_code(PATIENCE).await.expect("closed"), Some(4000));
+        assert_eq!(mute.close_code().await, Some(4000));
         house.metric_becomes("hearth_connections", "", 1.0).await;
         house.metric_becomes("hearth_subscriptions", "", 1.0).await;
         ann.socket.close().await.expect("closes");
@@ -172,7 +189,7 @@ on_both!(
         let poll = {
             let client = Client::new(&house.url()).expect("a client");
             client.sign_in("ann@example.org", crate::harness::PASSWORD).await.expect("signs in");
-            tokio::spawn(async move { client.feed(u64::from(last.id as u32), Duration::from_secs(20), None).await })
+            tokio::spawn(async move { client.feed(last.id, Duration::from_secs(20), None).await })
         };
         house.metric_becomes("hearth_polls_waiting", "", 1.0).await;
         let ended = house.server.terminate(Duration::from_secs(15)).await.expect("ends in time");

@@ -1,0 +1,103 @@
+//! One throw-away PostgreSQL for the whole run, a fresh database for each test.
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+struct Cluster {
+    directory: PathBuf,
+    databases: AtomicU32,
+    /// Waits for its input to close, which the end of this process brings about however it ends, and then stops the
+    /// server and removes its files.
+    _watchdog: Child,
+}
+
+/// The URL of a new, empty database.
+pub(crate) fn database() -> String {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    let cluster = CLUSTER.get_or_init(start);
+    let name = format!("hearth_{}", cluster.databases.fetch_add(1, Ordering::Relaxed));
+    let mut conn = PgConnection::establish(&cluster.url("postgres")).expect("connect to the test server");
+    conn.batch_execute(&format!("CREATE DATABASE {name}")).expect("create a database");
+    cluster.url(&name)
+}
+
+impl Cluster {
+    /// A socket in its own directory: no port to fight over.
+    fn url(&self, database: &str) -> String {
+        format!("postgres://hearth@/{database}?host={}", self.directory.display())
+    }
+}
+
+fn start() -> Cluster {
+    let directory = tempfile::Builder::new().prefix("hearth-pg-").tempdir().expect("a directory").keep();
+    let binaries = binaries();
+    let as_root = run("id", &["-u"]).trim() == "0";
+    if as_root {
+        run("chown", &["postgres", &directory.display().to_string()]);
+    }
+    let (bin, dir) = (binaries.display(), directory.display());
+    let init = format!(
+        "{bin}/initdb --pgdata {dir}/data --username hearth --auth trust --encoding UTF8 \
+         --locale C.UTF-8 --no-sync"
+    );
+    let settings = format!(
+        "-c listen_addresses= -c unix_socket_directories={dir} -c max_connections=200 -c shared_buffers=64MB"
+    );
+    let start = format!("{bin}/pg_ctl start --wait --pgdata {dir}/data --log {dir}/log -o '{settings}'");
+    as_postgres(as_root, &init);
+    as_postgres(as_root, &start);
+    let stop = format!("{bin}/pg_ctl stop --mode immediate --pgdata {dir}/data");
+    let stop = if as_root { format!("su postgres -c '{stop}'") } else { stop };
+    let watchdog = Command::new("sh")
+        .arg("-c")
+        .arg(format!("trap '' INT TERM HUP; read _; {stop}; rm -rf {dir}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("start the watchdog");
+    Cluster { directory, databases: AtomicU32::new(0), _watchdog: watchdog }
+}
+
+/// Where initdb is: Debian's place for the newest version, or the search path.
+fn binaries() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    found.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = found.into_iter().rev().chain(std::env::split_paths(&path));
+    places.find(|place| place.join("initdb").exists() && place.join("pg_ctl").exists()).expect(
+        "these tests need a PostgreSQL server: install postgresql, or put initdb and pg_ctl on the PATH",
+    )
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_postgres(as_root: bool, command: &str) {
+    if as_root {
+        run("su", &["postgres", "-c", command])
+    } else {
+        run("sh", &["-c", command])
+    };
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(Path::new("/"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,29 @@
+//! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
+
+mod bench;
+mod posting;
+
+use bench::Bench;
+
+/// Two tests of each contract, an `async fn(Bench)`: one per database.
+macro_rules! contracts {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn sqlite() {
+                crate::store::run(crate::store::Bench::on_sqlite(), super::$name);
+            }
+
+            #[test]
+            fn postgres() {
+                crate::store::run(crate::store::Bench::on_postgres(), super::$name);
+            }
+        }
+    )+};
+}
+use contracts;
+
+fn run<F: Future<Output = ()>>(bench: Bench, contract: impl FnOnce(Bench) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(contract(bench));
+}
