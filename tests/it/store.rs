@@ -1,6 +1,7 @@
 //! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
 
 mod bench;
+mod log;
 mod posting;
 
 use bench::Bench;
