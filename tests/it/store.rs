@@ -2,7 +2,10 @@
 
 mod bench;
 mod log;
+mod messages;
+mod people;
 mod posting;
+mod rooms;
 
 use bench::Bench;
 
