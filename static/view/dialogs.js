@@ -16,7 +16,10 @@ export function dialog(title, content, { id, className = '', onClose } = {}) {
     element.remove();
     onClose?.();
   });
-  element.addEventListener('mousedown', (event) => event.target === element && element.close());
+  element.addEventListener('mousedown', ({ target, clientX, clientY }) => {
+    const { left, right, top, bottom } = element.getBoundingClientRect();
+    if (target === element && (clientX < left || clientX > right || clientY < top || clientY > bottom)) element.close();
+  });
   document.body.append(element);
   element.showModal();
   element.querySelector('[data-first], input, .dialog-actions button')?.focus();

@@ -19,6 +19,7 @@ export class Editor {
   }
 
   update({ state, reason }) {
+    if (reason && this.note.textContent !== reason) requestAnimationFrame(() => this.area.focus());
     setText(this.note, reason ?? '');
     this.area.readOnly = state === 'saving';
     this.save.disabled = state === 'saving';

@@ -87,7 +87,8 @@ export class MessageList {
       return;
     }
     const element = this.#anchor && this.#cache.get(this.#anchor.key);
-    if (element) this.el.scrollTop = element.offsetTop - this.#anchor.offset;
+    const moved = element ? this.#distance(element) - this.#anchor.distance : 0;
+    if (Math.abs(moved) >= 1) this.el.scrollTop += moved;
   }
 
   #scrolled() {
@@ -110,7 +111,11 @@ export class MessageList {
     // Only a message is a good anchor: days and lines come and go with the rows around them.
     while (low < children.length - 1 && !children[low].classList.contains('message')) low++;
     const element = children[low];
-    this.#anchor = element ? { key: element.dataset.key, offset: element.offsetTop - scrollTop } : null;
+    this.#anchor = element ? { key: element.dataset.key, distance: this.#distance(element) } : null;
+  }
+
+  #distance(element) {
+    return element.getBoundingClientRect().top - this.el.getBoundingClientRect().top;
   }
 
   #reach() {

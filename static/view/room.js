@@ -13,6 +13,7 @@ export class RoomPage {
   #line = undefined;
   #heard = null;
   #known = false;
+  #shown = [];
 
   constructor(client, shell, roomId, messageId) {
     Object.assign(this, { client, shell, roomId, target: messageId });
@@ -88,7 +89,11 @@ export class RoomPage {
     const { loading, failed } = room.timeline;
     const window = shownWindow(room);
     const ready = room.timeline.excerpt !== null || room.timeline.live.loaded;
-    this.list.update(rowsOf(state, this.roomId, this.#line ?? null), { ready, older: window.older, newer: window.newer ?? false, loading });
+    const shown = [room.timeline, state.outbox, state.edits, state.deletes, state.users, this.#line];
+    if (shown.some((part, index) => part !== this.#shown[index])) {
+      this.#shown = shown;
+      this.list.update(rowsOf(state, this.roomId, this.#line ?? null), { ready, older: window.older, newer: window.newer ?? false, loading });
+    }
     this.#note(room, ready, loading, failed);
     this.#target(room);
     this.#typing(typists(state, this.roomId));

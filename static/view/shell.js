@@ -174,7 +174,7 @@ export class Shell {
     if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === 'k') {
       event.preventDefault();
       if (!document.querySelector('dialog[open]')) openSwitcher(this.client, this);
-    } else if (event.key === 'Escape' && this.app.classList.contains('drawer-open')) {
+    } else if (event.key === 'Escape' && this.app.classList.contains('drawer-open') && !document.querySelector('dialog[open]')) {
       this.drawer(false);
       this.menuButton.focus();
     }

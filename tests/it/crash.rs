@@ -18,7 +18,7 @@ on_both!(
         let dir = TempDir::new().expect("a temporary directory");
         let mut options = server::Options::new(binary(), dir.path().join("data"));
         if ground == Ground::Postgres {
-            options.database_url = Some(postgres::fresh_database());
+            options.database_url = Some(postgres::database());
         }
         let mut server = Server::start(options).await.expect("starts");
         let options = trial::Options { seed, ..trial::Options::default() };

@@ -6,7 +6,7 @@ use loadtest::server::{Options, Server};
 use loadtest::socket::{Frame, Place, Recovery, Socket, Subscribed};
 use loadtest::wire::{Ack, Credentials, Event};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -30,21 +30,21 @@ pub enum Ground {
 
 /// Runs an async test body on both databases: two tests, one text.
 macro_rules! on_both {
-    ($(#[$doc:meta])* $name:ident, $body:expr) => {
+    ($(#[$doc:meta])* $name:ident, async |$ground:ident| $body:block) => {
         mod $name {
             use super::*;
+
+            async fn body($ground: Ground) $body
 
             $(#[$doc])*
             #[tokio::test]
             async fn on_sqlite() {
-                let body: fn(Ground) -> _ = $body;
                 body(Ground::Sqlite).await;
             }
 
             $(#[$doc])*
             #[tokio::test]
             async fn on_postgres() {
-                let body: fn(Ground) -> _ = $body;
                 body(Ground::Postgres).await;
             }
         }
@@ -58,7 +58,7 @@ pub struct House {
     pub admin: Person,
     /// The first room.
     pub lobby: u64,
-    pub dir: TempDir,
+    _dir: TempDir,
     join_code: String,
 }
 
@@ -76,7 +76,7 @@ pub async fn empty(ground: Ground, args: &[&str]) -> (Server, TempDir) {
     options.args = quick(args);
     options.env.push(("HEARTH_LOG".to_owned(), "info,hearth=debug".to_owned()));
     if ground == Ground::Postgres {
-        options.database_url = Some(postgres::fresh_database());
+        options.database_url = Some(postgres::database());
     }
     let server = Server::start(options).await.expect("the server starts");
     (server, dir)
@@ -95,8 +95,8 @@ impl House {
         let SetUp { user, room, .. } =
             client.setup("House", "Ann", "ann@example.org", PASSWORD).await.expect("set up");
         let join_code = client.account().await.expect("account").join_code.expect("admins see it");
-        let admin = Person { id: user.id, name: "Ann".to_owned(), client };
-        Self { server, admin, lobby: room.id, dir, join_code }
+        let admin = Person { id: user.id, client };
+        Self { server, admin, lobby: room.id, _dir: dir, join_code }
     }
 
     /// Somebody joins by the invite code.
@@ -104,7 +104,7 @@ impl House {
         let client = Client::new(&self.server.url()).expect("a client");
         let email = format!("{}@example.org", name.to_lowercase());
         let user = client.join(&self.join_code, name, &email, PASSWORD).await.expect("joins");
-        Person { id: user.id, name: name.to_owned(), client }
+        Person { id: user.id, client }
     }
 
     /// A closed room of these people, made by the admin.
@@ -145,17 +145,11 @@ impl House {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.server.log_path()).expect("the log is readable")
     }
-
-    /// The data directory.
-    pub fn data(&self) -> PathBuf {
-        Path::new(self.dir.path()).join("data")
-    }
 }
 
 /// Somebody with a session.
 pub struct Person {
     pub id: u64,
-    pub name: String,
     pub client: Client,
 }
 

@@ -1,4 +1,10 @@
 //! The integration tests, one binary: the real server over real sockets, on SQLite and on PostgreSQL.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "an expectation that fails is a failed test"
+)]
 
 mod harness;
 mod postgres;
