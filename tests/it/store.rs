@@ -1,7 +1,11 @@
 //! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
 
 mod bench;
+mod log;
+mod messages;
+mod people;
 mod posting;
+mod rooms;
 
 use bench::Bench;
 

@@ -55,7 +55,7 @@ fn dependencies_point_one_way() {
         ("domain", &["domain"]),
         ("protocol", &["domain", "protocol"]),
         ("storage", &["domain", "storage"]),
-        ("config", &["config", "storage"]),
+        ("config", &["config", "domain", "storage"]),
         ("telemetry", &["config", "domain", "protocol", "telemetry"]),
         ("auth", &["auth", "config", "domain", "storage"]),
         ("actors", &["actors", "auth", "config", "domain", "protocol", "storage", "telemetry"]),

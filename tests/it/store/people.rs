@@ -1,0 +1,206 @@
+//! Enrolment, sign-in, sessions, keys.
+
+use super::bench::{Bench, NOW, accepted, kinds, name, refused};
+use super::contracts;
+use hearth::domain::{Ack, Enrolment, Person, RejectionCode, Role, UserId};
+use hearth::storage::{NewSession, Status, Write};
+use std::time::Duration;
+
+contracts!(
+    parallel_first_runs_are_one,
+    parallel_sign_ups_take_an_address_once,
+    a_wrong_code_invites_nobody,
+    an_operator_makes_the_account_if_there_is_none,
+    bots_are_made_by_admins,
+    a_key_is_replaced,
+    sessions_end_by_time_revocation_and_status,
+    a_new_password_ends_all_sessions,
+    people_are_listed_by_id,
+);
+
+fn set_up(n: usize) -> Enrolment {
+    Enrolment::SetUp {
+        account_name: name("Acme"),
+        join_code: format!("code-{n}"),
+        name: name("Ann"),
+        email: format!("ann{n}@example.org"),
+        password_hash: "hash".to_owned(),
+    }
+}
+
+fn join(code: &str, email: &str) -> Enrolment {
+    Enrolment::Join {
+        code: code.to_owned(),
+        name: name("Bob"),
+        email: email.to_owned(),
+        password_hash: "hash".to_owned(),
+    }
+}
+
+/// Proves DB-13.
+async fn parallel_first_runs_are_one(bench: Bench) {
+    let other = if bench.is_sqlite() { bench.store.clone() } else { super::bench::open(&bench.options) };
+    let outcomes: Vec<_> = (0..20)
+        .map(|n| {
+            let store = if n % 2 == 0 { &bench.store } else { &other };
+            store.submit(vec![Write::Enrol(set_up(n))], NOW).unwrap()
+        })
+        .collect();
+    let mut firsts = 0;
+    for outcome in outcomes {
+        match outcome.await.unwrap().pop().unwrap() {
+            Ok(hearth::storage::Verdict::Accepted { .. }) => firsts += 1,
+            other => assert_eq!(refused(other).code, RejectionCode::AlreadySetUp),
+        }
+    }
+    assert_eq!(firsts, 1);
+    assert_eq!(bench.count("SELECT count(*) FROM accounts"), 1);
+    assert_eq!(bench.count("SELECT count(*) FROM users"), 1);
+    assert_eq!(bench.count("SELECT count(*) FROM rooms WHERE kind = 'commons'"), 1);
+}
+
+/// Proves DB-13.
+async fn parallel_sign_ups_take_an_address_once(bench: Bench) {
+    bench.home().await;
+    let mut firsts = 0;
+    let emails = ["bob@example.org", " Bob@Example.org ", "BOB@EXAMPLE.ORG"];
+    let outcomes: Vec<_> = (0..30)
+        .map(|n| bench.store.submit(vec![Write::Enrol(join("join-me", emails[n % 3]))], NOW).unwrap())
+        .collect();
+    for outcome in outcomes {
+        match outcome.await.unwrap().pop().unwrap() {
+            Ok(hearth::storage::Verdict::Accepted { events, .. }) => {
+                assert_eq!(kinds(&events), ["room.created", "user.joined"]);
+                firsts += 1;
+            }
+            other => {
+                let rejection = refused(other);
+                assert_eq!(rejection.code, RejectionCode::EmailTaken);
+                assert_eq!(rejection.field.as_deref(), Some("email"));
+            }
+        }
+    }
+    assert_eq!(firsts, 1);
+    let credentials = bench.store.credentials("  BOB@example.org").await.unwrap().unwrap();
+    assert_eq!((credentials.person.role, credentials.status), (Role::Member, Status::Active));
+    assert_eq!(bench.store.credentials("nobody@example.org").await.unwrap(), None);
+}
+
+async fn a_wrong_code_invites_nobody(bench: Bench) {
+    let before = bench.one(Write::Enrol(join("join-me", "bob@example.org"))).await;
+    assert_eq!(refused(before).code, RejectionCode::NotFound, "before the first run");
+    bench.home().await;
+    for code in ["", "join-m", "join-me ", "JOIN-ME"] {
+        let rejection = refused(bench.one(Write::Enrol(join(code, "bob@example.org"))).await);
+        assert_eq!(rejection.code, RejectionCode::NotFound);
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM users"), 1);
+}
+
+async fn an_operator_makes_the_account_if_there_is_none(bench: Bench) {
+    let ann = bench.person("Ann", Role::Admin).await;
+    assert!(ann.is_admin());
+    let account = bench.store.account().await.unwrap().unwrap();
+    assert_eq!(account.name, "Hearth");
+    assert!(account.join_code.len() >= 20, "nobody guesses it");
+    let rejection = refused(bench.one(Write::Enrol(set_up(1))).await);
+    assert_eq!(rejection.code, RejectionCode::AlreadySetUp);
+    let bob = bench.person("Bob", Role::Guest).await;
+    assert_eq!(bob.role, Role::Guest);
+    assert_eq!(bench.count("SELECT count(*) FROM rooms WHERE kind = 'inbox'"), 2);
+}
+
+fn bot(by: &Person, key: u8) -> Enrolment {
+    Enrolment::Bot { by: by.clone(), name: name("Robo"), key_hash: [key; 32] }
+}
+
+async fn bots_are_made_by_admins(bench: Bench) {
+    let home = bench.home().await;
+    let bob = bench.person("Bob", Role::Member).await;
+    let claimed = Person { role: Role::Admin, ..bob };
+    let rejection = refused(bench.one(Write::Enrol(bot(&claimed, 1))).await);
+    assert_eq!(rejection.code, RejectionCode::Forbidden);
+    let (ack, events) = accepted(bench.one(Write::Enrol(bot(&home.admin, 1))).await);
+    let Ack::Enrolled { person, room: None } = ack else { panic!("{ack:?}") };
+    assert_eq!(kinds(&events), ["room.created", "user.joined"]);
+    assert_eq!(bench.store.bot_key(person.id, NOW).await.unwrap(), Some((person.clone(), vec![[1; 32]])));
+    let bots = bench.store.bots().await.unwrap();
+    assert_eq!((bots.len(), &bots[0].person, bots[0].email.as_deref()), (1, &person, None));
+    bench.posts(&person, home.general, "beep").await;
+    bench.sql("UPDATE users SET status = 'deactivated' WHERE role = 'bot'").unwrap();
+    assert_eq!(bench.store.bot_key(person.id, NOW).await.unwrap(), None);
+}
+
+async fn a_key_is_replaced(bench: Bench) {
+    let home = bench.home().await;
+    let robo = bench.enrolled(bot(&home.admin, 1)).await;
+    assert!(bench.store.rotate_bot_key(robo.id, [2; 32], NOW).await.unwrap());
+    assert_eq!(bench.store.bot_key(robo.id, NOW).await.unwrap().unwrap().1, [[2; 32]]);
+    assert!(!bench.store.rotate_bot_key(home.admin.id, [3; 32], NOW).await.unwrap(), "people have no key");
+    bench.sql(&format!("UPDATE bot_keys SET expires_at = {}", NOW.as_millis())).unwrap();
+    assert_eq!(bench.store.bot_key(robo.id, NOW).await.unwrap(), None, "expired");
+}
+
+fn session(user: UserId, token: u8) -> NewSession {
+    NewSession {
+        user,
+        token_hash: [token; 32],
+        device: "é".repeat(300),
+        now: NOW,
+        expires_at: NOW.after(Duration::from_secs(60)),
+    }
+}
+
+async fn sessions_end_by_time_revocation_and_status(bench: Bench) {
+    let home = bench.home().await;
+    let bob = bench.person("Bob", Role::Member).await;
+    let store = &bench.store;
+    let first = store.create_session(session(bob.id, 1)).await.unwrap();
+    let second = store.create_session(session(bob.id, 2)).await.unwrap();
+    let (row, person) = store.session([1; 32], NOW).await.unwrap().unwrap();
+    assert_eq!((row.id, &person, row.device.chars().count()), (first, &bob, 200));
+    assert_eq!(store.session([9; 32], NOW).await.unwrap(), None);
+    let later = NOW.after(Duration::from_secs(60));
+    assert_eq!(store.session([1; 32], later).await.unwrap(), None, "expired");
+    store.touch_session(first, later, later.after(Duration::from_secs(60))).await.unwrap();
+    assert_eq!(store.session([1; 32], later).await.unwrap().unwrap().0.last_active_at, later);
+    assert_eq!(bench.count("SELECT last_seen_at FROM users WHERE name = 'Bob'"), later.as_millis());
+    let listed = store.sessions_of(bob.id, NOW).await.unwrap();
+    assert_eq!(listed.iter().map(|row| row.id).collect::<Vec<_>>(), [second, first]);
+    assert!(!store.revoke_session(home.admin.id, first, NOW).await.unwrap(), "somebody else's");
+    assert!(store.revoke_session(bob.id, first, NOW).await.unwrap());
+    assert!(!store.revoke_session(bob.id, first, NOW).await.unwrap());
+    assert_eq!(store.session([1; 32], NOW).await.unwrap(), None);
+    bench.sql("UPDATE users SET status = 'banned' WHERE name = 'Bob'").unwrap();
+    assert_eq!(store.session([2; 32], NOW).await.unwrap(), None);
+    assert_eq!(store.credentials("bob@example.org").await.unwrap().unwrap().status, Status::Banned);
+}
+
+async fn a_new_password_ends_all_sessions(bench: Bench) {
+    let home = bench.home().await;
+    let store = &bench.store;
+    store.create_session(session(home.admin.id, 1)).await.unwrap();
+    assert!(store.set_password(home.admin.id, "new".to_owned(), NOW).await.unwrap());
+    assert_eq!(store.credentials("ann@example.org").await.unwrap().unwrap().password_hash, "new");
+    assert_eq!(store.session([1; 32], NOW).await.unwrap(), None);
+    let robo = bench.enrolled(bot(&home.admin, 1)).await;
+    assert!(!store.set_password(robo.id, "x".to_owned(), NOW).await.unwrap(), "bots have none");
+}
+
+async fn people_are_listed_by_id(bench: Bench) {
+    let home = bench.home().await;
+    let mut all = vec![home.admin.id];
+    for who in ["Bob", "Cleo", "Dan"] {
+        all.push(bench.person(who, Role::Member).await.id);
+    }
+    bench.sql("UPDATE users SET status = 'deactivated' WHERE name = 'Cleo'").unwrap();
+    let ids = async |after, limit| -> Vec<UserId> {
+        let people = bench.store.people(after, limit).await.unwrap();
+        people.into_iter().map(|profile| profile.person.id).collect()
+    };
+    assert_eq!(ids(None, 2).await, [all[0], all[1]]);
+    assert_eq!(ids(Some(all[1]), 2).await, [all[3]]);
+    let cleo = bench.store.person(all[2]).await.unwrap().unwrap();
+    assert_eq!((cleo.status, cleo.email.as_deref()), (Status::Deactivated, Some("cleo@example.org")));
+    assert_eq!(bench.store.person(UserId::new(999)).await.unwrap(), None);
+}
