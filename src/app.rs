@@ -133,13 +133,15 @@ fn serve_workers(
             let (hub, board) = Hub::start(id, Arc::clone(bus.rooms()), Arc::clone(&config));
             bus.rooms().add_hub(hub);
             let upgrade = Upgrade { bus: bus.clone(), board, config: Arc::clone(&config) };
-            let state = state.clone();
+            let (state, leaving) = (state.clone(), bus.clone());
             let app = App::new().configure(|service| http::configure(service, state));
             HttpService::build()
                 .keep_alive(config.http.keep_alive)
                 .client_request_timeout(config.http.head_timeout)
                 .client_disconnect_timeout(Duration::from_secs(1))
                 .tcp_nodelay(true)
+                // Idle connections are closed when we leave, not waited for.
+                .graceful_shutdown_signal(move || leaving.drain_begins())
                 .upgrade(fn_service(move |(request, stream)| upgrade.clone().accept(request, stream)))
                 .finish(map_config(app, |()| AppConfig::default()))
                 .tcp()

@@ -9,16 +9,15 @@ use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RoomId, SessionI
 use crate::protocol::{CloseCode, TraceId};
 use crate::storage::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Cheap to clone; shared by all threads.
 #[derive(Clone)]
 pub struct Bus {
     rooms: Arc<Rooms>,
     sockets: Arc<Sockets>,
-    draining: Arc<AtomicBool>,
+    draining: Arc<watch::Sender<bool>>,
 }
 
 /// Whose sockets are to be closed.
@@ -31,7 +30,7 @@ pub enum Ended {
 impl Bus {
     /// The door to `rooms`.
     pub fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms, sockets: Arc::default(), draining: Arc::default() }
+        Self { rooms, sockets: Arc::default(), draining: Arc::new(watch::Sender::new(false)) }
     }
 
     /// The rooms behind it.
@@ -102,12 +101,21 @@ impl Bus {
 
     /// Whether the process is on its way out.
     pub fn draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        *self.draining.borrow()
+    }
+
+    /// Ends when the way out begins.
+    pub fn drain_begins(&self) -> impl Future<Output = ()> + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // The sender lives as long as the process.
+            drop(draining.wait_for(|draining| *draining).await);
+        }
     }
 
     /// Begins the way out: no new sockets, and every client is told to come back after a delay of its own.
     pub fn drain(&self, spread: Duration) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.send_replace(true);
         // Wakes those who wait for something new; they see that nothing will come.
         self.rooms.committed(Arc::from([]));
         for hub in self.rooms.hubs() {

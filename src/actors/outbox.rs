@@ -93,13 +93,17 @@ impl Outbox {
         if self.closing.get().is_some() || self.closed.get() {
             return Pushed::Closed;
         }
+        if self.backlog() + bytes.len() > self.budget && !self.draining.get() && self.write() {
+            // The socket took it all: much at once is not the same as too much.
+            return self.enqueue(class, bytes);
+        }
         let mut queue = self.queue.borrow_mut();
         let after = queue.bytes + bytes.len();
         match class {
             // Signals give way while there is still room for what counts.
             Class::Signal if after > self.budget / 2 => {
                 metrics::signals_dropped(1);
-                return Pushed::Dropped;
+                Pushed::Dropped
             }
             Class::Event(room, seq) if after > self.budget => {
                 let from = queue.drop_events(room).unwrap_or(seq);
@@ -110,15 +114,22 @@ impl Outbox {
                     self.give_up();
                     return Pushed::Closed;
                 }
-                return Pushed::Resync;
+                Pushed::Resync
             }
             Class::Control if after > self.budget.saturating_mul(2) => {
                 drop(queue);
                 self.give_up();
-                return Pushed::Closed;
+                Pushed::Closed
             }
-            Class::Control | Class::Event(..) | Class::Signal => queue.put(class, bytes),
+            Class::Control | Class::Event(..) | Class::Signal => {
+                drop(queue);
+                self.enqueue(class, bytes)
+            }
         }
+    }
+
+    fn enqueue(&self, class: Class, bytes: Bytes) -> Pushed {
+        self.queue.borrow_mut().put(class, bytes);
         Pushed::Queued(!self.dirty.replace(true))
     }
 
@@ -304,21 +315,35 @@ mod tests {
     async fn a_full_queue_drops_signals_then_trades_events_for_one_resync() {
         let (near, mut far) = pair().await;
         let (_read, write) = near.into_split();
-        let outbox = Outbox::new(write, &config::Socket { outbox_bytes: 4_096, ..config::Socket::default() });
-        for seq in 1..=3 {
-            let (class, bytes) = event(seq, 1_000);
-            assert!(matches!(outbox.push(class, bytes), Pushed::Queued(_)));
+        let limits = config::Socket { outbox_bytes: 200_000, ..config::Socket::default() };
+        let outbox = Outbox::new(write, &limits);
+        while outbox.backlog() == 0 {
+            outbox.push(Class::Control, websocket::text(&"c".repeat(50_000)));
+            outbox.flush();
         }
-        assert_eq!(outbox.push(Class::Signal, websocket::text("s")), Pushed::Dropped);
-        let (class, bytes) = event(4, 2_000);
-        assert_eq!(outbox.push(class, bytes), Pushed::Resync);
-        assert!(outbox.backlog() < 100, "only the resync is left");
+        let begun = outbox.backlog();
+        let mut last = 0;
+        let pushed = loop {
+            last += 1;
+            let (class, bytes) = event(last, 10_000);
+            match outbox.push(class, bytes) {
+                Pushed::Queued(_) => {}
+                other => break other,
+            }
+            if outbox.backlog() > limits.outbox_bytes / 2 {
+                assert_eq!(outbox.push(Class::Signal, websocket::text("s")), Pushed::Dropped);
+            }
+        };
+        assert_eq!(pushed, Pushed::Resync);
+        assert!(last > 5, "events were queued before");
+        assert!(outbox.backlog() < begun + 100, "only the resync is left");
         outbox.flush();
         outbox.close(CloseCode::Normal, "bye");
         let mut got = Vec::new();
         far.read_to_end(&mut got).await.expect("reads");
         let got = String::from_utf8_lossy(&got).into_owned();
-        assert!(got.contains(r#"{"type":"room.resync","room_id":1,"from":1}"#), "{got}");
+        assert!(got.contains(r#"{"type":"room.resync","room_id":1,"from":1}"#), "told from where on");
+        assert!(!got.contains('x'), "none of the room's events");
     }
 
     #[actix_rt::test]
