@@ -4,6 +4,7 @@ use super::conn::Purpose;
 use super::error::StoreError;
 use super::options::{StorageOptions, Synchronous};
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use std::fs::OpenOptions;
@@ -61,22 +62,11 @@ pub(super) fn connect(
 
 /// The pragmas in effect.
 pub(super) fn settings(conn: &mut SqliteConnection) -> Result<Vec<(String, String)>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Setting {
-        #[diesel(sql_type = Text)]
-        value: String,
-    }
+    const NAMES: [&str; 6] =
+        ["journal_mode", "synchronous", "foreign_keys", "busy_timeout", "wal_autocheckpoint", "query_only"];
     let mut settings = Vec::new();
-    for (name, column) in [
-        ("journal_mode", "journal_mode"),
-        ("synchronous", "synchronous"),
-        ("foreign_keys", "foreign_keys"),
-        ("busy_timeout", "timeout"),
-        ("wal_autocheckpoint", "wal_autocheckpoint"),
-        ("query_only", "query_only"),
-    ] {
-        let sql = format!("SELECT CAST({column} AS TEXT) AS value FROM pragma_{name}");
-        let Setting { value } = sql_query(sql).get_result(conn)?;
+    for name in NAMES {
+        let value: String = sql::<Text>(&format!("PRAGMA {name}")).get_result(conn)?;
         settings.push((name.to_owned(), value));
     }
     Ok(settings)

@@ -6,6 +6,8 @@ mod messages;
 mod people;
 mod posting;
 mod rooms;
+mod schema;
+mod search;
 
 use bench::Bench;
 
