@@ -11,9 +11,8 @@ pub mod registry;
 pub mod reply;
 pub mod room;
 pub mod sequencer;
-pub mod settings;
 pub mod sockets;
+pub mod turn;
 pub mod watch;
 
 pub use bus::{Bus, Ended};
-pub use settings::Settings;

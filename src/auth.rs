@@ -3,6 +3,7 @@
 pub mod bot_key;
 pub mod cookie;
 pub mod email;
+pub mod identity;
 pub mod join_code;
 pub mod origin;
 pub mod password;

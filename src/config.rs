@@ -7,13 +7,15 @@ mod load;
 mod public_url;
 mod secret;
 mod server;
+mod storage;
 mod units;
 
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
 pub use load::{ConfigError, Sources, load};
 pub use public_url::PublicUrl;
 pub use secret::Secret;
-pub use server::{Auth, Log, LogFormat, Metrics, Server, Storage};
+pub use server::{Auth, Log, LogFormat, Metrics, Server};
+pub use storage::{Storage, Synchronous};
 
 use serde::{Deserialize, Serialize};
 

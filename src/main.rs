@@ -1,2 +1,7 @@
-//! bin
-fn main() {}
+//! The binary: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hearth::cli::run()
+}

@@ -3,7 +3,8 @@
 import { api } from './api.js';
 import { TALK } from './store/rooms.js';
 
-const PAGE = 50;
+const FIRST_PAGE = 50;
+const PAGE = 100;
 const RETRY_MS = 2_000;
 
 export class Effects {
@@ -73,7 +74,7 @@ export class Effects {
     const { generation, excerpt, live } = room.timeline;
     const of = (want === 'older' || want === 'newer') && excerpt ? 'excerpt' : want === 'around' ? 'excerpt' : 'live';
     const window = of === 'excerpt' ? excerpt : live;
-    const query = new URLSearchParams({ limit: PAGE });
+    const query = new URLSearchParams({ limit: want === 'newest' ? FIRST_PAGE : PAGE });
     if (want === 'older' && window.messages.length) query.set('before', window.messages[0].id);
     if (want === 'newer' && window.messages.length) query.set('after', window.messages.at(-1).id);
     if (want === 'around') query.set('around', messageId);

@@ -1,1 +1,19 @@
-//! lib
+//! Honest clients of Hearth, a checker that trusts nothing, and the loads built from both.
+//!
+//! Everything here speaks the public protocol (PROTOCOL.md) and links nothing of the server, so what it finds
+//! is what any client would find. The integration tests use it as a library, operators as the `loadtest` binary.
+
+pub mod check;
+pub mod client;
+pub mod history;
+pub mod lean;
+pub mod machine;
+pub mod progress;
+pub mod report;
+pub mod scenario;
+pub mod server;
+pub mod socket;
+pub mod stats;
+pub mod trial;
+pub mod wire;
+pub mod world;

@@ -1,2 +1,113 @@
-//! bin
-fn main() {}
+//! `loadtest`: puts a server under load, or kills it, and says what came of it.
+
+mod args;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use loadtest::progress::Progress;
+use loadtest::report::Report;
+use loadtest::scenario::{self, ScenarioError, Stage};
+use loadtest::server::{Options, Server};
+use loadtest::world::{Admin, World};
+use tokio::task::LocalSet;
+
+use args::{Args, Scenario, Target};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            // Nobody is left to tell when standard error is gone.
+            drop(writeln!(io::stderr(), "loadtest: {error} (seed {})", args.target.seed));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True when all promises were kept.
+fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+    // One thread: the other cores are for the server.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (report, kept) = LocalSet::new().block_on(&runtime, play(args))?;
+    let mut out = io::stdout().lock();
+    if args.target.json {
+        report.write_json(&mut out)?;
+    } else {
+        report.write_table(&mut out)?;
+    }
+    Ok(kept)
+}
+
+async fn play(args: &Args) -> Result<(Report, bool), ScenarioError> {
+    let target = &args.target;
+    if matches!(args.scenario, Scenario::Crash(_)) && target.spawn.is_none() {
+        return Err(ScenarioError::Refused(
+            "crash kills the server: name its binary with --spawn".to_owned(),
+        ));
+    }
+    let progress = if target.quiet { Progress::silent() } else { Progress::stderr() };
+    // Declared before the server, so that it is removed after the server is gone.
+    let home =
+        tempfile::tempdir().map_err(|source| ScenarioError::Io { what: "a temporary directory", source })?;
+    let mut server = match &target.spawn {
+        Some(binary) => Some(spawn(target, binary, home.path(), progress).await?),
+        None => None,
+    };
+    let url = server.as_ref().map_or_else(|| target.url.clone(), Server::url);
+    args::check_url(&url, target.anywhere).map_err(ScenarioError::Refused)?;
+    let admin = Admin { email: target.email.clone(), password: target.password.clone() };
+    let world = World::open(&url, &admin).await?;
+    let pid = server.as_ref().and_then(Server::pid).or(target.pid);
+    if pid.is_none() {
+        progress.say("no --pid: the server's CPU and memory will be missing");
+    }
+    let stage = Stage { world, pid, progress, seed: target.seed };
+    let played = tokio::time::timeout(Duration::from_secs(target.within), async {
+        match &args.scenario {
+            Scenario::Verify(trial) => promises(&stage, &trial.options(target), None).await,
+            Scenario::Crash(crash) => promises(&stage, &crash.options(target), server.as_mut()).await,
+            Scenario::Fanout(fanout) => Ok((fanout.options().run(&stage).await?, true)),
+            Scenario::Posts(posts) => Ok((posts.options().run(&stage).await?, true)),
+            Scenario::Idle(idle) => Ok((idle.options().run(&stage).await?, true)),
+        }
+    });
+    let played =
+        played.await.unwrap_or_else(|_| Err(ScenarioError::Late { what: "the end of the run".to_owned() }));
+    if let (Some(server), Ok((_, false)) | Err(_)) = (&server, &played) {
+        progress.say(format_args!("the server's log ends:\n{}", server.log_tail()));
+    }
+    played
+}
+
+async fn spawn(
+    target: &Target,
+    binary: &Path,
+    home: &Path,
+    progress: Progress,
+) -> Result<Server, ScenarioError> {
+    progress.say(format_args!("starting {}", binary.display()));
+    let mut options = Options::new(binary, home.join("data"));
+    options.database_url.clone_from(&target.database);
+    options.args.clone_from(&target.server_args);
+    Ok(Server::start(options).await?)
+}
+
+/// A trial; violations go to standard error.
+async fn promises(
+    stage: &Stage,
+    options: &loadtest::trial::Options,
+    server: Option<&mut Server>,
+) -> Result<(Report, bool), ScenarioError> {
+    let (report, outcome) = scenario::trial::run(stage, options, server).await?;
+    if !outcome.is_ok() {
+        // The exit code says it too.
+        drop(writeln!(io::stderr(), "{outcome}"));
+    }
+    Ok((report, outcome.is_ok()))
+}

@@ -3,7 +3,7 @@
 use super::hub::HubMsg;
 use super::registry::Rooms;
 use super::reply::ReplySink;
-use super::sequencer::Append;
+use super::sequencer::{Append, SequencerHandle};
 use super::sockets::Sockets;
 use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RoomId, SessionId, UserId};
 use crate::protocol::{CloseCode, TraceId};
@@ -53,7 +53,7 @@ impl Bus {
 
     /// Carries out a command; the outcome goes to `sink`.
     pub fn post(&self, actor: Person, command: Command, sink: ReplySink) {
-        match command.room().or_else(|| self.rooms.store().commons()) {
+        match command.room().or_else(|| self.rooms.commons()) {
             Some(room) => self.rooms.submit(room, actor, command, sink),
             None => sink.answer(Err(Rejection::not_found("account"))),
         }
@@ -68,7 +68,11 @@ impl Bus {
             }
             None => sink.answer(Err(Rejection::unavailable())),
         }
-        outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()))
+        let outcome = outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()));
+        if let Err(error) = self.rooms.find_commons().await {
+            tracing::warn!(%error, "the commons can't be read");
+        }
+        outcome
     }
 
     /// Whether the user is shown as online.
@@ -89,6 +93,11 @@ impl Bus {
     /// After each commit the rooms that have new events.
     pub fn tail(&self) -> broadcast::Receiver<Arc<[RoomId]>> {
         self.rooms.tail()
+    }
+
+    /// Writes that aren't answered yet.
+    pub fn pending(&self) -> usize {
+        self.rooms.sequencer().map_or(0, SequencerHandle::depth)
     }
 
     /// Whether the process is on its way out.

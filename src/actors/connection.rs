@@ -6,10 +6,10 @@ use super::peer::{Peer, Step};
 use super::reply::ReplySink;
 use super::room::RoomMsg;
 use super::sockets::SocketPermit;
+use crate::actors::outbox::Class;
 use crate::domain::{Rejection, RoomId};
 use crate::protocol::client_frame::BadFrame;
 use crate::protocol::{ClientFrame, CloseCode, Request, RequestId, TraceId, encode, websocket};
-use crate::actors::outbox::Class;
 use crate::telemetry::metrics;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use bytes::Bytes;
@@ -50,8 +50,8 @@ impl Connection {
         welcome: &str,
         inbound: impl Stream<Item = Vec<Inbound>> + 'static,
     ) {
-        let settings = bus.rooms().settings();
-        let (heartbeat, patience) = (settings.heartbeat, settings.invalid_frames);
+        let config = bus.rooms().config();
+        let (heartbeat, patience) = (config.heartbeat.interval, config.socket.invalid_frames);
         {
             let mut board = board.borrow_mut();
             board.push(&peer, Class::Control, websocket::text(welcome));
@@ -125,7 +125,7 @@ impl Connection {
     }
 
     fn refuse(&mut self, request_id: Option<RequestId>, trace: TraceId, rejection: &Rejection) {
-        metrics::rejection(rejection.code.as_str());
+        metrics::rejection(rejection.code);
         tracing::debug!(trace_id = %trace, conn.id = %self.peer.id, user.id = %self.peer.user(), %rejection, "frame refused");
         let frame = websocket::text(&encode::error(request_id.as_deref(), rejection, trace));
         self.board.borrow_mut().push(&self.peer, Class::Control, frame);
@@ -142,7 +142,6 @@ impl Actor for Connection {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         let code = self.peer.outbox.closing();
-        metrics::connection_closed(code.map_or("gone", CloseCode::name));
         tracing::debug!(conn.id = %self.peer.id, user.id = %self.peer.user(), code = code.map(CloseCode::code), "socket closed");
         self.board.borrow_mut().close(self.peer.id);
         self.peer.outbox.shut_down();

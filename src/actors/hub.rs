@@ -10,12 +10,12 @@ pub use joining::Joining;
 pub use switchboard::Switchboard;
 
 use super::registry::Rooms;
-use super::settings::Settings;
-use actix::{Actor, AsyncContext, Context, Handler, fut};
+use super::turn::EndOfTurn;
+use crate::config::Config;
+use actix::{Actor, AsyncContext, Context, Handler};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 /// The switchboard of one thread, shared by its hub and its connections.
@@ -30,11 +30,11 @@ pub struct Hub {
 
 impl Hub {
     /// Starts the hub of the current worker thread.
-    pub fn start(id: u16, rooms: Arc<Rooms>, settings: Arc<Settings>) -> (HubHandle, Board) {
+    pub fn start(id: u16, rooms: Arc<Rooms>, config: Arc<Config>) -> (HubHandle, Board) {
         let context = Context::new();
-        let handle = HubHandle::new(id, context.address(), settings.hub_backlog);
-        let tick = (settings.heartbeat / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        let board = Rc::new(RefCell::new(Switchboard::new(handle.clone(), rooms, settings)));
+        let handle = HubHandle::new(id, context.address(), config.rooms.hub_backlog);
+        let tick = (config.heartbeat.interval / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let board = Rc::new(RefCell::new(Switchboard::new(handle.clone(), rooms, config)));
         let hub = Self { handle: handle.clone(), board: Rc::clone(&board), tick };
         actix_rt::spawn(context.into_future(hub));
         (handle, board)
@@ -50,11 +50,7 @@ impl Actor for Hub {
             board.beat();
             board.flush();
         });
-        // The context polls its futures once the mailbox is empty: that is the end of a turn.
-        ctx.spawn(fut::poll_fn(|hub: &mut Self, _: &mut Self::Context, _| {
-            hub.board.borrow_mut().flush();
-            Poll::<()>::Pending
-        }));
+        ctx.spawn(EndOfTurn(|hub: &mut Self, _: &mut Self::Context| hub.board.borrow_mut().flush()));
     }
 }
 

@@ -4,10 +4,10 @@
 //! loop, so that frames that became ready together leave in one write. Only when the socket takes no more does a task of
 //! its own wait for it.
 
-use super::settings::Settings;
+use crate::config;
 use crate::domain::{RoomId, Seq};
 use crate::protocol::{CloseCode, encode, websocket};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, SlowConsumer};
 use bytes::{Buf, Bytes};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -73,7 +73,7 @@ const MAX_SLICES: usize = 16;
 
 impl Outbox {
     /// An outbox on the writing half of a socket.
-    pub fn new(socket: OwnedWriteHalf, settings: &Settings) -> Rc<Self> {
+    pub fn new(socket: OwnedWriteHalf, limits: &config::Socket) -> Rc<Self> {
         Rc::new(Self {
             socket,
             queue: RefCell::default(),
@@ -81,10 +81,10 @@ impl Outbox {
             draining: Cell::new(false),
             closing: Cell::new(None),
             closed: Cell::new(false),
-            budget: settings.outbox_bytes,
-            coalesce: settings.coalesce.clamp(1, MAX_SLICES),
-            stall: settings.stall,
-            linger: settings.linger,
+            budget: limits.outbox_bytes,
+            coalesce: limits.coalesce.clamp(1, MAX_SLICES),
+            stall: limits.stall,
+            linger: limits.linger,
         })
     }
 
@@ -103,7 +103,7 @@ impl Outbox {
             }
             Class::Event(room, seq) if after > self.budget => {
                 let from = queue.drop_events(room).unwrap_or(seq);
-                metrics::resyncs(1);
+                metrics::slow_consumer(SlowConsumer::Resync);
                 queue.put(Class::Control, websocket::text(&encode::resync(room, from)));
                 if queue.bytes > self.budget.saturating_mul(2) {
                     drop(queue);
@@ -170,7 +170,7 @@ impl Outbox {
 
     /// The peer doesn't read: everything queued is let go, it is told so if it ever reads again.
     fn give_up(&self) {
-        metrics::slow_consumer();
+        metrics::slow_consumer(SlowConsumer::Closed);
         self.closing.set(Some(CloseCode::SlowConsumer));
         let mut queue = self.queue.borrow_mut();
         queue.keep_begun();
@@ -304,7 +304,7 @@ mod tests {
     async fn a_full_queue_drops_signals_then_trades_events_for_one_resync() {
         let (near, mut far) = pair().await;
         let (_read, write) = near.into_split();
-        let outbox = Outbox::new(write, &Settings { outbox_bytes: 4_096, ..Settings::default() });
+        let outbox = Outbox::new(write, &config::Socket { outbox_bytes: 4_096, ..config::Socket::default() });
         for seq in 1..=3 {
             let (class, bytes) = event(seq, 1_000);
             assert!(matches!(outbox.push(class, bytes), Pushed::Queued(_)));
@@ -325,12 +325,8 @@ mod tests {
     async fn a_peer_that_never_reads_is_let_go() {
         let (near, far) = pair().await;
         let (_read, write) = near.into_split();
-        let settings = Settings {
-            outbox_bytes: 1_024 * 1_024,
-            stall: Duration::from_millis(50),
-            ..Settings::default()
-        };
-        let outbox = Outbox::new(write, &settings);
+        let limits = config::Socket { stall: Duration::from_millis(50), ..config::Socket::default() };
+        let outbox = Outbox::new(write, &limits);
         let frame = websocket::text(&"x".repeat(60_000));
         let mut most = 0;
         for _ in 0..2_000 {
@@ -340,7 +336,7 @@ mod tests {
             outbox.flush();
             most = most.max(outbox.backlog());
         }
-        assert!(most <= 2 * settings.outbox_bytes, "{most}");
+        assert!(most <= 2 * limits.outbox_bytes, "{most}");
         assert_eq!(outbox.closing(), Some(CloseCode::SlowConsumer));
         while Rc::strong_count(&outbox) > 1 {
             tokio::task::yield_now().await;

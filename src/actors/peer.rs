@@ -2,8 +2,8 @@
 
 use super::hub::{ConnId, Joining};
 use super::outbox::Outbox;
-use super::settings::Settings;
 use crate::auth::identity::Identity;
+use crate::config::Config;
 use crate::domain::{RoomId, UserId};
 use crate::protocol::{RequestId, Resume, TraceId};
 use std::cell::{Cell, RefCell};
@@ -21,7 +21,11 @@ pub enum Step {
         epoch: Option<Uuid>,
         batch: bool,
     },
-    Unsubscribe { request_id: Option<RequestId>, trace: TraceId, room: RoomId },
+    Unsubscribe {
+        request_id: Option<RequestId>,
+        trace: TraceId,
+        room: RoomId,
+    },
 }
 
 /// One socket: who it belongs to, its way out, when it was last heard, what it subscribed to.
@@ -55,10 +59,10 @@ impl Peer {
         id: ConnId,
         identity: Identity,
         outbox: Rc<Outbox>,
-        settings: &Settings,
+        config: &Config,
         now: Instant,
     ) -> Rc<Self> {
-        let first = settings.heartbeat.mul_f64(rand::random::<f64>());
+        let first = config.heartbeat.interval.mul_f64(rand::random::<f64>());
         Rc::new(Self {
             id,
             identity,
@@ -85,8 +89,8 @@ impl Peer {
     }
 
     /// What is due at `now`; a ping is due once per silence.
-    pub fn pulse(&self, now: Instant, settings: &Settings) -> Pulse {
-        if now.saturating_duration_since(self.heard.get()) >= settings.dead_after {
+    pub fn pulse(&self, now: Instant, config: &Config) -> Pulse {
+        if now.saturating_duration_since(self.heard.get()) >= config.heartbeat.dead_after {
             return Pulse::Dead;
         }
         if !self.pinged.get() && now >= self.ping_at.get() {

@@ -2,8 +2,8 @@
 //! reload doesn't flicker; ten tabs are one user.
 
 use super::registry::Rooms;
-use super::settings::Settings;
-use crate::domain::{PresenceState, RoomId, Signal, UserId};
+use crate::config::Config;
+use crate::domain::{PresenceState, Signal, UserId};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use dashmap::DashSet;
 use std::collections::HashMap;
@@ -121,7 +121,6 @@ pub struct PresenceTracker {
     tracker: Tracker,
     online: Arc<DashSet<UserId>>,
     rooms: Arc<Rooms>,
-    commons: Option<RoomId>,
     tick: Duration,
 }
 
@@ -135,14 +134,13 @@ struct Moved {
 impl PresenceTracker {
     /// Starts the tracker of `rooms` on the current arbiter.
     pub fn start(rooms: &Arc<Rooms>) {
-        let settings: &Settings = rooms.settings();
+        let config: &Config = rooms.config();
         let handle = rooms.presence();
         let tracker = Self {
-            tracker: Tracker::new(settings.presence_grace),
+            tracker: Tracker::new(config.presence.grace),
             online: Arc::clone(&handle.online),
             rooms: Arc::clone(rooms),
-            commons: None,
-            tick: settings.presence_tick,
+            tick: config.presence.tick,
         };
         if handle.address.set(Actor::start(tracker)).is_err() {
             tracing::error!("a second presence tracker was refused");
@@ -150,7 +148,6 @@ impl PresenceTracker {
     }
 
     fn on_tick(&mut self) {
-        self.commons = self.commons.or_else(|| self.rooms.store().commons());
         let users = self.tracker.tick(Instant::now());
         if users.is_empty() {
             return;
@@ -161,7 +158,7 @@ impl PresenceTracker {
                 PresenceState::Offline => self.online.remove(user).is_some(),
             };
         }
-        if let Some(commons) = self.commons {
+        if let Some(commons) = self.rooms.commons() {
             self.rooms.signal(commons, Signal::Presence { users });
         }
     }

@@ -8,10 +8,10 @@ use super::presence::PresenceHandle;
 use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
-use super::settings::Settings;
 use super::watch::Ending;
+use crate::config::Config;
 use crate::domain::{Command, Person, Recorded, Rejection, RoomId, Signal};
-use crate::storage::Store;
+use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
 use actix::{Actor, Addr, Context, Handler, Message};
 use dashmap::DashMap;
@@ -27,9 +27,10 @@ pub struct Rooms {
     sequencer: OnceLock<SequencerHandle>,
     presence: PresenceHandle,
     loading: Arc<Semaphore>,
+    commons: OnceLock<RoomId>,
     tail: broadcast::Sender<Arc<[RoomId]>>,
     store: Store,
-    settings: Arc<Settings>,
+    config: Arc<Config>,
 }
 
 /// Commits a long poll may fall behind before it has to look at the store anyway.
@@ -37,17 +38,18 @@ const TAIL: usize = 256;
 
 impl Rooms {
     /// An empty registry; [`Registry::start`] and the sequencer complete it.
-    pub fn new(store: Store, presence: PresenceHandle, settings: Arc<Settings>) -> Arc<Self> {
+    pub fn new(store: Store, presence: PresenceHandle, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             map: DashMap::new(),
             hubs: RwLock::default(),
             registry: OnceLock::new(),
             sequencer: OnceLock::new(),
             presence,
-            loading: Arc::new(Semaphore::new(settings.loading_rooms)),
+            loading: Arc::new(Semaphore::new(config.rooms.loading)),
+            commons: OnceLock::new(),
             tail: broadcast::channel(TAIL).0,
             store,
-            settings,
+            config,
         })
     }
 
@@ -74,8 +76,23 @@ impl Rooms {
     }
 
     /// The numbers rooms live by.
-    pub fn settings(&self) -> &Arc<Settings> {
-        &self.settings
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The room of everybody, once the account is set up and [`Rooms::find_commons`] has seen it.
+    pub fn commons(&self) -> Option<RoomId> {
+        self.commons.get().copied()
+    }
+
+    /// Looks for the commons until there is one.
+    pub async fn find_commons(&self) -> Result<(), StoreError> {
+        if self.commons.get().is_none()
+            && let Some(room) = self.store.commons().await?
+        {
+            self.commons.get_or_init(|| room);
+        }
+        Ok(())
     }
 
     /// Rooms in memory.
@@ -163,7 +180,8 @@ impl Rooms {
 
     /// A room has nothing to do. It goes unless something arrived meanwhile.
     pub fn let_go(&self, room: RoomId, generation: u64) {
-        let gone = self.map.remove_if(&room, |_, handle| handle.generation() == generation && handle.is_idle());
+        let gone =
+            self.map.remove_if(&room, |_, handle| handle.generation() == generation && handle.is_idle());
         if let Some((_, handle)) = gone {
             handle.tell(RoomMsg::Stop);
         }
@@ -182,7 +200,8 @@ impl Rooms {
 
     /// The outcome of a commit is unknown: what rooms remember may be behind. All of it is dropped.
     pub fn forget_all(&self) {
-        let rooms: Vec<(RoomId, u64)> = self.map.iter().map(|entry| (*entry.key(), entry.generation())).collect();
+        let rooms: Vec<(RoomId, u64)> =
+            self.map.iter().map(|entry| (*entry.key(), entry.generation())).collect();
         for (room, generation) in rooms {
             if let Some(handle) = self.map.get(&room) {
                 handle.tell(RoomMsg::Stop);

@@ -56,7 +56,7 @@ impl ReplySink {
         match &outcome {
             Ok(_) => tracing::debug!(trace_id = %self.trace, command = self.command, "done"),
             Err(rejection) => {
-                metrics::rejection(rejection.code.as_str());
+                metrics::rejection(rejection.code);
                 tracing::debug!(trace_id = %self.trace, command = self.command, code = rejection.code.as_str(), "refused");
             }
         }

@@ -61,7 +61,7 @@ impl Room {
         rooms: Arc<Rooms>,
         ended: impl FnOnce(Ending) + 'static,
     ) -> RoomHandle {
-        let settings = Arc::clone(rooms.settings());
+        let config = Arc::clone(rooms.config());
         let room = Self {
             id,
             generation,
@@ -70,11 +70,11 @@ impl Room {
             phase: Phase::Loading(Vec::new()),
             listeners: HashMap::new(),
             hubs: HashMap::new(),
-            typing: Typing::new(settings.typing_throttle, settings.typing_expiry),
+            typing: Typing::new(config.typing.throttle, config.typing.expiry),
             typing_timer: None,
-            recent: Recent::new(settings.replay_events, settings.replay_bytes),
+            recent: Recent::new(config.rooms.replay_events, config.rooms.replay_bytes),
         };
-        let handle = RoomHandle::new(watch::start(room, ended), generation, settings.room_queue);
+        let handle = RoomHandle::new(watch::start(room, ended), generation, config.rooms.queue);
         handle.tell(RoomMsg::Named(handle.clone()));
         handle
     }
@@ -133,7 +133,11 @@ impl Room {
         }
         match self.rooms.sequencer() {
             Some(sequencer) => {
-                sequencer.append(Append { write: Write::Command { actor, command }, sink, permit: Some(permit) });
+                sequencer.append(Append {
+                    write: Write::Command { actor, command },
+                    sink,
+                    permit: Some(permit),
+                });
             }
             None => sink.answer(Err(Rejection::unavailable())),
         }
@@ -172,7 +176,9 @@ impl Room {
         let gone: Vec<ConnId> =
             self.listeners.iter().filter(|(_, listener)| which(listener)).map(|(conn, _)| *conn).collect();
         for conn in gone {
-            if let Some((hub, _)) = self.listeners.get(&conn).and_then(|listener| self.hubs.get(&listener.hub)) {
+            if let Some((hub, _)) =
+                self.listeners.get(&conn).and_then(|listener| self.hubs.get(&listener.hub))
+            {
                 hub.tell(HubMsg::Unsubscribed { conn, room: self.id });
             }
             self.on_left(conn);
@@ -264,7 +270,7 @@ impl Actor for Room {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.load(ctx);
-        ctx.run_interval(self.rooms.settings().room_idle, |room, _| {
+        ctx.run_interval(self.rooms.config().rooms.idle, |room, _| {
             if matches!(room.phase, Phase::Ready(_)) && room.listeners.is_empty() {
                 room.rooms.let_go(room.id, room.generation);
             }

@@ -3,14 +3,14 @@
 
 use super::registry::Rooms;
 use super::reply::ReplySink;
+use super::turn::EndOfTurn;
 use crate::domain::{Rejection, RoomId, Timestamp};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture, fut};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use chrono::Utc;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -66,11 +66,10 @@ pub struct Sequencer {
 impl Sequencer {
     /// Starts it on the current arbiter.
     pub fn start(rooms: &Arc<Rooms>) -> SequencerHandle {
-        let settings = rooms.settings();
-        let queue = settings.write_queue;
-        let batch = settings.commit_batch.max(1);
-        let sequencer =
-            Self { rooms: Arc::clone(rooms), batch, pending: VecDeque::new(), committing: false };
+        let config = rooms.config();
+        let queue = config.storage.write_queue;
+        let batch = config.storage.commit_batch.max(1);
+        let sequencer = Self { rooms: Arc::clone(rooms), batch, pending: VecDeque::new(), committing: false };
         SequencerHandle { address: Actor::start(sequencer), permits: Arc::new(Semaphore::new(queue)), queue }
     }
 
@@ -114,13 +113,11 @@ impl Sequencer {
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
         let mut unknown = outcome.len() != askers.len();
         let mut touched: Vec<RoomId> = Vec::new();
-        let mut events = 0;
         let batch = askers.len();
         for (verdict, (sink, ..)) in outcome.into_iter().zip(askers) {
             match verdict {
                 Ok(Verdict::Accepted { ack, events: recorded }) => {
                     for recorded in recorded {
-                        events += 1;
                         metrics::event_committed(recorded.event.body.kind());
                         if !touched.contains(&recorded.event.room) {
                             touched.push(recorded.event.room);
@@ -137,7 +134,7 @@ impl Sequencer {
                 }
             }
         }
-        metrics::commit(batch, events, began.elapsed());
+        metrics::commit(batch, began.elapsed());
         if !touched.is_empty() {
             self.rooms.committed(touched.into());
         }
@@ -161,11 +158,8 @@ impl Actor for Sequencer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // Polled once the mailbox is empty: all that arrived in this turn is one batch.
-        ctx.spawn(fut::poll_fn(|sequencer: &mut Self, ctx: &mut Context<Self>, _| {
-            sequencer.commit(ctx);
-            Poll::<()>::Pending
-        }));
+        // All that arrived in this turn is one batch.
+        ctx.spawn(EndOfTurn(|sequencer: &mut Self, ctx: &mut Context<Self>| sequencer.commit(ctx)));
     }
 }
 

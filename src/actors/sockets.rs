@@ -28,7 +28,12 @@ pub enum TooMany {
 
 impl Sockets {
     /// Counts a socket of `user`, within both limits.
-    pub fn admit(self: &Arc<Self>, user: UserId, limit: usize, per_user: usize) -> Result<SocketPermit, TooMany> {
+    pub fn admit(
+        self: &Arc<Self>,
+        user: UserId,
+        limit: usize,
+        per_user: usize,
+    ) -> Result<SocketPermit, TooMany> {
         if self.all.fetch_add(1, Ordering::AcqRel) >= limit {
             self.all.fetch_sub(1, Ordering::AcqRel);
             return Err(TooMany::OfProcess);

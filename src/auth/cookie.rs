@@ -1,6 +1,7 @@
 //! The session cookie (AUTH-01): out of reach for scripts, for other sites and, with TLS, for the wire.
 
 use super::token::Token;
+use crate::config::Config;
 use std::time::Duration;
 
 /// With TLS the `__Host-` prefix makes browsers insist on `Secure`, `Path=/` and no `Domain` (RFC 6265bis 4.1.3.2).
@@ -17,6 +18,11 @@ pub struct SessionCookie {
 }
 
 impl SessionCookie {
+    /// As the settings want it.
+    pub fn of(config: &Config) -> Self {
+        Self { tls: config.is_tls(), lifetime: config.auth.session }
+    }
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         if self.tls { OVER_TLS } else { PLAIN }

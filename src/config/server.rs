@@ -1,11 +1,10 @@
-//! Where the server listens, stores and writes, and who may enter.
+//! Where the server listens, how people sign in, what is logged and who reads the metrics.
 
 use super::public_url::PublicUrl;
 use super::secret::Secret;
 use super::units::seconds;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where people reach the server.
@@ -33,38 +32,14 @@ impl Default for Server {
     }
 }
 
-/// What is remembered, and where.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Storage {
-    /// The directory of `hearth.db`.
-    pub data_dir: PathBuf,
-    /// `postgres://…`; the SQLite file in the data directory when unset.
-    pub database: Option<Secret>,
-    /// Connections that read (count).
-    pub readers: u32,
-    /// Commands waiting for the writer (count); over it: `overloaded`.
-    pub write_queue: usize,
-    /// Commands in one transaction (count); the rest waits for the next.
-    pub commit_batch: usize,
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            data_dir: PathBuf::from("./data"),
-            database: None,
-            readers: 4,
-            write_queue: 4096,
-            commit_batch: 512,
+impl Server {
+    /// What to open in a browser, when the server listens on `bound`.
+    pub fn url(&self, bound: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.to_string(),
+            None if bound.ip().is_unspecified() => format!("http://localhost:{}", bound.port()),
+            None => format!("http://{bound}"),
         }
-    }
-}
-
-impl Storage {
-    /// The SQLite file, used when no database is named.
-    pub fn sqlite_file(&self) -> PathBuf {
-        self.data_dir.join("hearth.db")
     }
 }
 
@@ -127,4 +102,17 @@ impl Default for Log {
 pub struct Metrics {
     /// With a token, `Authorization: Bearer <token>` reads from anywhere; without one, only the machine itself.
     pub token: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_can_be_opened() {
+        let url = |bound: &str| Server::default().url(bound.parse().expect("an address"));
+        assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080");
+        assert_eq!(url("0.0.0.0:80"), "http://localhost:80");
+        assert_eq!(url("[::1]:80"), "http://[::1]:80");
+    }
 }

@@ -194,3 +194,174 @@ pub fn direct_key(members: &[UserId]) -> Arc<str> {
     ids.dedup();
     ids.iter().map(i64::to_string).collect::<Vec<_>>().join("-").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Event;
+    use crate::domain::ids::{EventId, RoomId, Seq};
+    use crate::domain::message::{MessageBody, Name};
+    use crate::domain::room::{Gap, Members};
+    use crate::domain::time::Timestamp;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use uuid::Uuid;
+
+    const ROOM: RoomId = RoomId::new(1);
+
+    fn person(id: i64) -> Person {
+        let role = match id {
+            1 => Role::Admin,
+            5 => Role::Guest,
+            _ => Role::Member,
+        };
+        Person { id: UserId::new(id), name: format!("user {id}").into(), role }
+    }
+
+    fn room(kind: RoomKind) -> Room {
+        Room {
+            id: ROOM,
+            kind,
+            name: Some("Room".into()),
+            created_by: Some(UserId::new(2)),
+            created_at: Timestamp::default(),
+            deleted: false,
+            head: Seq::new(1),
+            members: Members([1, 2, 3].into_iter().map(UserId::new).collect()),
+        }
+    }
+
+    fn event(room: &Room, actor: &Person, body: EventBody) -> Event {
+        let seq = room.head.next();
+        Event {
+            id: EventId::new(seq.get() + 100),
+            room: ROOM,
+            seq,
+            at: Timestamp::default(),
+            actor: Some(actor.id),
+            body,
+        }
+    }
+
+    fn commands() -> impl Strategy<Value = Command> {
+        let message = (1i64..8).prop_map(MessageId::new);
+        let user = (1i64..6).prop_map(UserId::new);
+        let body = || MessageBody::parse("hello").expect("valid");
+        prop_oneof![
+            any::<u128>().prop_map(move |id| Command::PostMessage {
+                room: ROOM,
+                client_message_id: Uuid::from_u128(id),
+                body: body()
+            }),
+            (message.clone(), 1..4).prop_map(move |(message, version)| Command::EditMessage {
+                room: ROOM,
+                message,
+                version,
+                body: body()
+            }),
+            message.prop_map(|message| Command::DeleteMessage { room: ROOM, message }),
+            user.clone().prop_map(|user| Command::AddMember { room: ROOM, user }),
+            user.prop_map(|user| Command::RemoveMember { room: ROOM, user }),
+            "[a-c]".prop_map(|name| Command::RenameRoom {
+                room: ROOM,
+                name: Name::parse("name", &name).expect("valid")
+            }),
+            Just(Command::DeleteRoom { room: ROOM }),
+        ]
+    }
+
+    fn kinds() -> impl Strategy<Value = RoomKind> {
+        prop::sample::select(RoomKind::ALL.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_decided_applies_and_what_is_refused_changes_nothing(
+            kind in kinds(),
+            steps in prop::collection::vec((1i64..6, commands()), 0..60),
+        ) {
+            let mut room = room(kind);
+            let mut messages: HashMap<MessageId, MessageFacts> = HashMap::new();
+            for (who, command) in steps {
+                let actor = person(who);
+                let before = room.clone();
+                let subject = match &command {
+                    Command::EditMessage { message, .. } | Command::DeleteMessage { message, .. } =>
+                        Subject::Message(messages.get(message).cloned()),
+                    Command::AddMember { user, .. } => Subject::Person(Some(person(user.get()))),
+                    _ => Subject::Unknown,
+                };
+                let early = room.decide(&actor, &command, &Subject::Unknown);
+                let decision = room.decide(&actor, &command, &subject);
+                // The actor, which knows less, never refuses what the transaction would record.
+                if early.is_err() {
+                    prop_assert!(decision.is_err(), "{command:?}");
+                }
+                let Ok(Decision::Record(body)) = decision else {
+                    prop_assert_eq!(&room, &before);
+                    continue;
+                };
+                prop_assert!(!before.deleted && before.is_member(&actor));
+                prop_assert!(!kind.is_system(), "nobody changes a system room");
+                let happened = event(&room, &actor, body);
+                prop_assert_eq!(room.apply(&happened), Ok(true));
+                prop_assert_eq!(room.head, before.head.next());
+                let after = room.clone();
+                prop_assert_eq!(room.apply(&happened), Ok(false), "an event counts once");
+                prop_assert_eq!(&room, &after);
+                match happened.body {
+                    EventBody::MessagePosted { author, .. } => {
+                        let id = MessageId::new(i64::try_from(messages.len()).expect("few") + 1);
+                        messages.insert(id, MessageFacts { id, author: author.id, version: 1, deleted: false });
+                    }
+                    EventBody::MessageEdited { message, version, .. } => {
+                        let facts = messages.get_mut(&message).expect("was there");
+                        prop_assert_eq!(version, facts.version + 1);
+                        prop_assert!(!facts.deleted);
+                        prop_assert!(facts.author == actor.id || before.is_run_by(&actor));
+                        facts.version = version;
+                    }
+                    EventBody::MessageDeleted { message, .. } => {
+                        let facts = messages.get_mut(&message).expect("was there");
+                        prop_assert!(!facts.deleted, "deleted once");
+                        facts.deleted = true;
+                    }
+                    EventBody::MemberAdded { user, .. } => {
+                        prop_assert!(!before.members.0.contains(&user.id) && room.is_member(&user));
+                    }
+                    EventBody::MemberRemoved { user, .. } => {
+                        prop_assert!(before.members.0.contains(&user));
+                        prop_assert!(user == actor.id || before.is_run_by(&actor));
+                        prop_assert!(!room.members.0.contains(&user));
+                    }
+                    _ => {}
+                }
+            }
+        }
+
+        #[test]
+        fn an_event_out_of_order_is_a_gap(ahead in 2i64..100) {
+            let mut room = room(RoomKind::Open);
+            let mut late = event(&room, &person(1), EventBody::RoomDeleted { deleted_by: UserId::new(1) });
+            late.seq = Seq::new(room.head.get() + ahead);
+            let before = room.clone();
+            prop_assert_eq!(room.apply(&late), Err(Gap { head: before.head, got: late.seq }));
+            prop_assert_eq!(room, before);
+        }
+    }
+
+    #[test]
+    fn guests_see_only_where_they_were_added() {
+        let guest = person(5);
+        let mut open = room(RoomKind::Open);
+        assert!(!open.is_member(&guest));
+        open.members.0.insert(guest.id);
+        assert!(open.is_member(&guest));
+    }
+
+    #[test]
+    fn a_direct_room_is_named_by_its_people() {
+        let key = direct_key(&[UserId::new(9), UserId::new(10), UserId::new(9)]);
+        assert_eq!(&*key, "9-10");
+    }
+}

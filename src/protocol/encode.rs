@@ -4,9 +4,7 @@
 use super::error::ErrorObject;
 use super::trace::TraceId;
 use super::view::PersonView;
-use crate::domain::{
-    Ack, Epoch, EventId, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId,
-};
+use crate::domain::{Ack, Epoch, EventId, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId};
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;

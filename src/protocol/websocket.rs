@@ -159,16 +159,14 @@ impl Decoder {
             PING => each(Message::Ping(payload)),
             PONG => each(Message::Pong),
             CLOSE => each(Message::Close(close_code(payload)?)),
-            TEXT if header.fin => {
-                each(Message::Text(std::str::from_utf8(payload).map_err(|_| CloseCode::InvalidData)?))
-            }
+            TEXT if header.fin => each(Message::Text(utf8(payload)?)),
             _ => {
                 let mut fragments =
                     self.fragments.take().unwrap_or(Fragments { text: BytesMut::new(), valid: 0 });
                 fragments.text.extend_from_slice(payload);
                 fragments.check(header.fin)?;
                 if header.fin {
-                    let text = std::str::from_utf8(&fragments.text).map_err(|_| CloseCode::InvalidData)?;
+                    let text = utf8(&fragments.text)?;
                     each(Message::Text(text))
                 } else {
                     self.fragments = Some(fragments);
@@ -200,10 +198,15 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(CloseCode::Protocol);
             }
-            std::str::from_utf8(reason).map_err(|_| CloseCode::InvalidData)?;
+            utf8(reason)?;
             Ok(Some(code))
         }
     }
+}
+
+/// Where the text isn't UTF-8 is of no use to the peer; that it isn't ends the connection.
+fn utf8(bytes: &[u8]) -> Result<&str, CloseCode> {
+    std::str::from_utf8(bytes).map_err(|_error| CloseCode::InvalidData)
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {

@@ -15,9 +15,9 @@ use std::time::Duration;
 /// What happened to a client that reads too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlowConsumer {
-    /// Its events were dropped in favour of `room.resync`.
+    /// A subscription ended in `room.resync`.
     Resync,
-    /// It didn't read that either.
+    /// It read nothing, and its socket was closed.
     Closed,
 }
 
@@ -32,6 +32,8 @@ struct Handles {
     rooms: Gauge,
     subscriptions: Gauge,
     signals_dropped: Counter,
+    resyncs: Counter,
+    slow_consumers: Counter,
     polls_waiting: Gauge,
 }
 
@@ -84,6 +86,8 @@ pub fn install() -> Result<(), String> {
         rooms: gauge!(catalog::ROOMS),
         subscriptions: gauge!(catalog::SUBSCRIPTIONS),
         signals_dropped: counter!(catalog::SIGNALS_DROPPED),
+        resyncs: counter!(catalog::RESYNCS),
+        slow_consumers: counter!(catalog::SLOW_CONSUMERS),
         polls_waiting: gauge!(catalog::POLLS_WAITING),
     };
     HANDLES.set(handles).map_err(|_again| "the metrics were installed twice at once".to_owned())
@@ -112,10 +116,10 @@ pub fn connection_refused(outcome: &'static str) {
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-/// A socket that was accepted is gone.
-pub fn connection_closed(code: CloseCode) {
+/// A socket that was accepted is gone; without a code the peer went without a word.
+pub fn connection_closed(code: Option<CloseCode>) {
     with(|handles| handles.connections.decrement(1.0));
-    counter!(catalog::CONNECTIONS_CLOSED, "code" => code.name()).increment(1);
+    counter!(catalog::CONNECTIONS_CLOSED, "code" => code.map_or("gone", CloseCode::name)).increment(1);
 }
 
 /// A frame of a client; `kind` is a type of the protocol, or `invalid`.
@@ -138,7 +142,7 @@ pub fn event_committed(kind: &'static str) {
     counter!(catalog::EVENTS_COMMITTED, "kind" => kind).increment(1);
 }
 
-/// A transaction of `commands` commands ended after `took`.
+/// A transaction of `commands` commands took `took`.
 pub fn commit(commands: usize, took: Duration) {
     with(|handles| {
         handles.commit_commands.record(number(commands));
@@ -158,11 +162,10 @@ pub fn rejection(code: RejectionCode) {
 
 /// A client reads too slowly.
 pub fn slow_consumer(verdict: SlowConsumer) {
-    let verdict = match verdict {
-        SlowConsumer::Resync => "resync",
-        SlowConsumer::Closed => "closed",
-    };
-    counter!(catalog::SLOW_CONSUMERS, "verdict" => verdict).increment(1);
+    with(|handles| match verdict {
+        SlowConsumer::Resync => handles.resyncs.increment(1),
+        SlowConsumer::Closed => handles.slow_consumers.increment(1),
+    });
 }
 
 /// `n` signals were not sent.
@@ -211,12 +214,12 @@ mod tests {
     fn what_is_counted_is_in_the_list() {
         install().expect("installed");
         connection_opened();
-        connection_closed(CloseCode::Normal);
+        connection_closed(Some(CloseCode::Normal));
         frame_in("ping");
         commit(3, Duration::from_millis(2));
         event_committed("message.posted");
-        queue_depth("writer", 1);
         slow_consumer(SlowConsumer::Resync);
+        queue_depth("writer", 1);
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();
         for metric in METRICS {

@@ -134,7 +134,7 @@ export function onEditRefused(state, { message_id, error, current }) {
     ...edit,
     state: conflict ? 'conflict' : 'failed',
     version: current?.version ?? error.version ?? edit.version,
-    reason: conflict ? 'Somebody changed this message meanwhile. Above is how it reads on the server; your text is kept below.' : error.message,
+    reason: conflict ? 'This message was changed meanwhile. Above is how it reads on the server; your text is kept below.' : error.message,
   });
   if (!current) return next;
   return withRoom(next, edit.room_id, (room) => ({ ...room, timeline: correct(room.timeline, current) }));

@@ -1,4 +1,17 @@
-//! The integration tests: one binary.
+//! The integration tests, one binary: the real server over real sockets, on SQLite and on PostgreSQL.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "an expectation that fails is a failed test"
+)]
 
+mod harness;
 mod postgres;
+mod raw;
 mod store;
+mod tidy;
+
+mod coordination;
+mod crash;
+mod hostile;

@@ -73,14 +73,18 @@ fn binaries() -> PathBuf {
     found.sort();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = found.into_iter().rev().chain(std::env::split_paths(&path));
-    places
-        .find(|place| place.join("initdb").exists() && place.join("pg_ctl").exists())
-        .expect("these tests need a PostgreSQL server: install postgresql, or put initdb and pg_ctl on the PATH")
+    places.find(|place| place.join("initdb").exists() && place.join("pg_ctl").exists()).expect(
+        "these tests need a PostgreSQL server: install postgresql, or put initdb and pg_ctl on the PATH",
+    )
 }
 
 /// PostgreSQL refuses to run as root.
 fn as_postgres(as_root: bool, command: &str) {
-    if as_root { run("su", &["postgres", "-c", command]) } else { run("sh", &["-c", command]) };
+    if as_root {
+        run("su", &["postgres", "-c", command])
+    } else {
+        run("sh", &["-c", command])
+    };
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {

@@ -51,21 +51,49 @@ pub struct Joined {
 #[rtype(result = "()")]
 pub enum HubMsg {
     /// A durable event for the room's subscribers.
-    Event { room: RoomId, seq: Seq, frame: Bytes },
+    Event {
+        room: RoomId,
+        seq: Seq,
+        frame: Bytes,
+    },
     /// An ephemeral notice for the room's subscribers but one user's.
-    Signal { room: RoomId, frame: Bytes, except: Option<UserId> },
+    Signal {
+        room: RoomId,
+        frame: Bytes,
+        except: Option<UserId>,
+    },
     /// A frame for one socket.
-    Send { conn: ConnId, class: Class, frame: Bytes },
+    Send {
+        conn: ConnId,
+        class: Class,
+        frame: Bytes,
+    },
     Joined(Joined),
-    JoinRefused { slot: JoinSlot, rejection: Rejection },
+    JoinRefused {
+        slot: JoinSlot,
+        rejection: Rejection,
+    },
     /// The room takes somebody off its list: removed, or the room is deleted.
-    Unsubscribed { conn: ConnId, room: RoomId },
+    Unsubscribed {
+        conn: ConnId,
+        room: RoomId,
+    },
     /// The room's actor lost its memory.
-    RoomLost { room: RoomId },
-    CloseSession { session: SessionId, code: CloseCode },
-    CloseUser { user: UserId, code: CloseCode },
+    RoomLost {
+        room: RoomId,
+    },
+    CloseSession {
+        session: SessionId,
+        code: CloseCode,
+    },
+    CloseUser {
+        user: UserId,
+        code: CloseCode,
+    },
     /// The process ends: everybody comes back after a delay of their own within `spread`.
-    Restart { spread: Duration },
+    Restart {
+        spread: Duration,
+    },
 }
 
 /// The address of a hub.

@@ -33,7 +33,13 @@ pub struct Held {
 
 impl Joining {
     /// Waits for the answers of `rooms` rooms.
-    pub fn new(number: u64, request_id: Option<RequestId>, trace: TraceId, batch: bool, rooms: usize) -> Self {
+    pub fn new(
+        number: u64,
+        request_id: Option<RequestId>,
+        trace: TraceId,
+        batch: bool,
+        rooms: usize,
+    ) -> Self {
         Self {
             number,
             request_id,
@@ -87,9 +93,7 @@ impl Joining {
             let text = match self.parts.into_iter().next() {
                 Some(Part::Joined { text, .. }) => encode::reply(request_id, &text, self.trace),
                 Some(Part::Refused { rejection, .. }) => encode::error(request_id, &rejection, self.trace),
-                Some(Part::Waiting) | None => {
-                    encode::error(request_id, &Rejection::internal(), self.trace)
-                }
+                Some(Part::Waiting) | None => encode::error(request_id, &Rejection::internal(), self.trace),
             };
             return (text, self.held);
         }

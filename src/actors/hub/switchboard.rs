@@ -6,12 +6,13 @@ use crate::actors::outbox::{Class, Pushed};
 use crate::actors::peer::{Peer, Pulse, Step};
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
-use crate::actors::settings::Settings;
+use crate::config::Config;
 use crate::domain::{Rejection, RoomId, Seq, UserId};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ const FLUSH_AT: usize = 4_096;
 pub struct Switchboard {
     hub: HubHandle,
     rooms: Arc<Rooms>,
-    settings: Arc<Settings>,
+    config: Arc<Config>,
     peers: HashMap<ConnId, Rc<Peer>>,
     audiences: HashMap<RoomId, Audience>,
     /// Peers with something to write at the end of this turn.
@@ -43,11 +44,11 @@ struct Audience {
 }
 
 impl Switchboard {
-    pub(super) fn new(hub: HubHandle, rooms: Arc<Rooms>, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(hub: HubHandle, rooms: Arc<Rooms>, config: Arc<Config>) -> Self {
         Self {
             hub,
             rooms,
-            settings,
+            config,
             peers: HashMap::new(),
             audiences: HashMap::new(),
             dirty: Vec::new(),
@@ -69,6 +70,7 @@ impl Switchboard {
 
     /// A socket is open.
     pub fn open(&mut self, peer: Rc<Peer>) {
+        metrics::connection_opened();
         self.rooms.presence().opened(peer.user());
         self.peers.insert(peer.id, peer);
     }
@@ -83,6 +85,7 @@ impl Switchboard {
         peer.joining.borrow_mut().take();
         peer.steps.borrow_mut().clear();
         self.rooms.presence().closed(peer.user());
+        metrics::connection_closed(peer.outbox.closing());
     }
 
     /// A change of subscriptions; waits its turn behind the one in progress.
@@ -106,14 +109,18 @@ impl Switchboard {
             Step::Unsubscribe { request_id, trace, room } => {
                 self.leave(peer, room);
                 let data = format!(r#"{{"room_id":{room}}}"#);
-                self.push(peer, Class::Control, websocket::text(&encode::reply(request_id.as_deref(), &data, trace)));
+                self.push(
+                    peer,
+                    Class::Control,
+                    websocket::text(&encode::reply(request_id.as_deref(), &data, trace)),
+                );
             }
             Step::Subscribe { request_id, trace, rooms, epoch, batch } => {
                 let places = peer.places.borrow();
                 let fresh = rooms.iter().filter(|resume| !places.contains_key(&resume.room)).count();
                 let total = places.len() + fresh;
                 drop(places);
-                if total > self.settings.subscriptions {
+                if total > self.config.socket.subscriptions {
                     let rejection = Rejection::invalid("rooms", "are more than one socket may subscribe to");
                     self.refuse(peer, request_id.as_deref(), trace, &rejection);
                     return;
@@ -169,7 +176,9 @@ impl Switchboard {
         audience.head = seq;
         let mut behind = Vec::new();
         for peer in &audience.peers {
-            if peer.joining.borrow().is_some() && hold(peer, room, seq, frame, self.settings.outbox_bytes) {
+            if peer.joining.borrow().is_some()
+                && hold(peer, room, seq, frame, self.config.socket.outbox_bytes)
+            {
                 continue;
             }
             match peer.outbox.push(Class::Event(room, seq), frame.clone()) {
@@ -221,9 +230,7 @@ impl Switchboard {
         // A subscription that isn't allowed any more is over, too.
         self.strike(&peer, slot.room);
         let done = match peer.joining.borrow_mut().as_mut() {
-            Some(joining) if joining.number == slot.join => {
-                joining.refused(slot.index, slot.room, rejection)
-            }
+            Some(joining) if joining.number == slot.join => joining.refused(slot.index, slot.room, rejection),
             _ => false,
         };
         if done {
@@ -234,7 +241,7 @@ impl Switchboard {
     /// All rooms have answered: the reply, then what came meanwhile, then the next request.
     fn finish(&mut self, peer: &Rc<Peer>) {
         let Some(joining) = peer.joining.borrow_mut().take() else { return };
-        let (reply, held) = joining.finish(self.settings.outbox_bytes / 2);
+        let (reply, held) = joining.finish(self.config.socket.outbox_bytes / 2);
         self.push(peer, Class::Control, websocket::text(&reply));
         for event in held {
             if peer.places.borrow().contains_key(&event.room) {
@@ -255,11 +262,10 @@ impl Switchboard {
     fn enter(&mut self, peer: &Rc<Peer>, room: RoomId, head: Seq) {
         let audience = self.audiences.entry(room).or_default();
         audience.head = audience.head.max(head);
-        let mut places = peer.places.borrow_mut();
-        if !places.contains_key(&room) {
-            places.insert(room, audience.peers.len());
+        if let Entry::Vacant(place) = peer.places.borrow_mut().entry(room) {
+            place.insert(audience.peers.len());
             audience.peers.push(Rc::clone(peer));
-            metrics::subscriptions(1);
+            metrics::subscriptions_added(1);
         }
     }
 
@@ -281,7 +287,7 @@ impl Switchboard {
                 self.audiences.remove(&room);
             }
         }
-        metrics::subscriptions(-1);
+        metrics::subscriptions_removed(1);
         true
     }
 
@@ -295,10 +301,9 @@ impl Switchboard {
     pub(super) fn room_lost(&mut self, room: RoomId) {
         let Some(audience) = self.audiences.remove(&room) else { return };
         let frame = websocket::text(&encode::resync(room, audience.head.next()));
-        metrics::resyncs(u64::try_from(audience.peers.len()).unwrap_or_default());
         for peer in audience.peers {
             peer.places.borrow_mut().remove(&room);
-            metrics::subscriptions(-1);
+            metrics::subscriptions_removed(1);
             self.push(&peer, Class::Control, frame.clone());
         }
     }
@@ -337,7 +342,7 @@ impl Switchboard {
         let now = Instant::now();
         let ping = websocket::text(encode::PING);
         for peer in self.peers.values() {
-            match peer.pulse(now, &self.settings) {
+            match peer.pulse(now, &self.config) {
                 Pulse::Fine => {}
                 Pulse::Ping => {
                     if peer.outbox.push(Class::Control, ping.clone()) == Pushed::Queued(true) {

@@ -14,12 +14,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[rtype(result = "()")]
 pub enum RoomMsg {
     /// A command; the permit is given back when it is answered.
-    Submit { actor: Person, command: Command, sink: ReplySink, permit: OwnedSemaphorePermit },
+    Submit {
+        actor: Person,
+        command: Command,
+        sink: ReplySink,
+        permit: OwnedSemaphorePermit,
+    },
     /// The sequencer committed an event of this room.
     Committed(Recorded),
     Subscribe(Subscribe, OwnedSemaphorePermit),
-    Left { conn: ConnId },
-    Typing { conn: ConnId, person: Person, typing: bool },
+    Left {
+        conn: ConnId,
+    },
+    Typing {
+        conn: ConnId,
+        person: Person,
+        typing: bool,
+    },
     Signal(Signal),
     /// The room's own handle, once.
     Named(RoomHandle),
@@ -66,7 +77,10 @@ impl RoomHandle {
     }
 
     /// Puts a message into the room's mailbox; commands and subscriptions bring a permit.
-    #[expect(clippy::disallowed_methods, reason = "bounded by permits, or one message per socket, event or tick")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded by permits, or one message per socket, event or tick"
+    )]
     pub fn tell(&self, message: RoomMsg) {
         self.address.do_send(message);
     }

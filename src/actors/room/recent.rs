@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 /// A contiguous run of events that ends at the head; bounded in count and bytes.
 #[derive(Debug)]
-pub struct Recent {
+pub(super) struct Recent {
     events: VecDeque<Entry>,
     bytes: usize,
     max_events: usize,
@@ -23,20 +23,20 @@ struct Entry {
 
 /// What came after a position.
 #[derive(Debug, Default)]
-pub struct Missed {
+pub(super) struct Missed {
     /// When the first of them happened.
-    pub since: Option<Timestamp>,
-    pub events: Vec<Bytes>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) events: Vec<Bytes>,
 }
 
 impl Recent {
     /// Holds at most `max_events` events and `max_bytes` bytes.
-    pub fn new(max_events: usize, max_bytes: usize) -> Self {
+    pub(super) fn new(max_events: usize, max_bytes: usize) -> Self {
         Self { events: VecDeque::new(), bytes: 0, max_events, max_bytes }
     }
 
     /// The next event.
-    pub fn push(&mut self, seq: Seq, at: Timestamp, json: Bytes) {
+    pub(super) fn push(&mut self, seq: Seq, at: Timestamp, json: Bytes) {
         self.bytes += json.len();
         self.events.push_back(Entry { seq, at, json });
         while self.events.len() > self.max_events || self.bytes > self.max_bytes {
@@ -48,7 +48,7 @@ impl Recent {
     }
 
     /// Everything after `after`, if all of it up to `head` is still here.
-    pub fn after(&self, after: Seq, head: Seq) -> Option<Missed> {
+    pub(super) fn after(&self, after: Seq, head: Seq) -> Option<Missed> {
         if after == head {
             return Some(Missed::default());
         }

@@ -4,8 +4,8 @@ use super::recent::Missed;
 use super::{Listener, Phase, Room};
 use crate::actors::hub::{HubHandle, HubMsg, JoinSlot, Joined};
 use crate::domain::{Person, Rejection, RoomKind, Seq, Timestamp};
+use crate::protocol::cursor::Cursor;
 use crate::protocol::encode::{self, GapReason, Snapshot};
-use crate::protocol::cursor;
 use crate::storage::{StoreError, StoredEvent};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
@@ -88,9 +88,9 @@ impl Room {
         if after > head {
             return self.join(subscribe, Recovery::Gap(GapReason::AheadOfHead));
         }
-        let settings = self.rooms.settings();
+        let config = self.rooms.config();
         let behind = usize::try_from(head.get() - after.get()).unwrap_or(usize::MAX);
-        if behind > settings.replay_events {
+        if behind > config.rooms.replay_events {
             return self.join(subscribe, Recovery::Gap(GapReason::WindowExceeded));
         }
         match self.recent.after(after, head) {
@@ -112,7 +112,7 @@ impl Room {
         ctx: &mut Context<Self>,
     ) {
         let (store, id) = (self.rooms.store().clone(), self.id);
-        let limit = self.rooms.settings().replay_events;
+        let limit = self.rooms.config().rooms.replay_events;
         let read = async move { store.room_events(id, after, limit).await };
         ctx.spawn(read.into_actor(self).map(move |read, room, ctx| {
             room.on_missed(subscribe, after, read, permit, ctx);
@@ -152,13 +152,13 @@ impl Room {
             match self.recent.after(reached, state.head) {
                 Some(more) => events.extend(more.events),
                 // So much was committed meanwhile that memory let it go again.
-                None if stored.len() < self.rooms.settings().replay_events => {
+                None if stored.len() < self.rooms.config().rooms.replay_events => {
                     return self.read_missed(subscribe, after, permit, ctx);
                 }
                 None => return self.join(subscribe, Recovery::Gap(GapReason::WindowExceeded)),
             }
         }
-        if events.len() > self.rooms.settings().replay_events {
+        if events.len() > self.rooms.config().rooms.replay_events {
             return self.join(subscribe, Recovery::Gap(GapReason::WindowExceeded));
         }
         let recovery = self.within_window(Missed { since, events });
@@ -166,10 +166,10 @@ impl Room {
     }
 
     fn within_window(&self, missed: Missed) -> Recovery {
-        let settings = self.rooms.settings();
-        let oldest = Timestamp::from(Utc::now()).before(settings.replay_age);
+        let config = self.rooms.config();
+        let oldest = Timestamp::from(Utc::now()).before(config.rooms.replay_age);
         let bytes: usize = missed.events.iter().map(Bytes::len).sum();
-        if missed.since.is_some_and(|at| at < oldest) || bytes > settings.replay_bytes {
+        if missed.since.is_some_and(|at| at < oldest) || bytes > config.rooms.replay_bytes {
             return Recovery::Gap(GapReason::WindowExceeded);
         }
         Recovery::Complete(missed.events)
@@ -179,21 +179,22 @@ impl Room {
     fn join(&mut self, subscribe: Subscribe, recovery: Recovery) {
         let Phase::Ready(state) = &self.phase else { return };
         let typing = self.typing.active(subscribe.person.id);
-        let online =
-            (state.kind == RoomKind::Commons).then(|| self.rooms.presence().online());
+        let online = (state.kind == RoomKind::Commons).then(|| self.rooms.presence().online());
         let snapshot =
             encode::snapshot(&Snapshot { room: state, typing: &typing, online: online.as_deref() });
         let head = state.head;
-        let page = cursor::events(self.id, subscribe.after.unwrap_or(head));
+        let page = Cursor::Events { room: self.id, after: subscribe.after.unwrap_or(head) }.encode();
         let (part, without_events) = match recovery {
-            Recovery::Complete(events) if events.is_empty() => (encode::recovered(&snapshot, head, &events), None),
+            Recovery::Complete(events) if events.is_empty() => {
+                (encode::recovered(&snapshot, head, &events), None)
+            }
             Recovery::Complete(events) => (
                 encode::recovered(&snapshot, head, &events),
                 Some(encode::gap(&snapshot, head, GapReason::WindowExceeded, &page)),
             ),
             // Nothing the client has is of this log: the page starts at the beginning.
             Recovery::Gap(reason @ (GapReason::EpochChanged | GapReason::AheadOfHead)) => {
-                let page = cursor::events(self.id, Seq::default());
+                let page = Cursor::Events { room: self.id, after: Seq::default() }.encode();
                 (encode::gap(&snapshot, head, reason, &page), None)
             }
             Recovery::Gap(reason) => (encode::gap(&snapshot, head, reason, &page), None),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The typists of a room. Time is an argument.
 #[derive(Debug)]
-pub struct Typing {
+pub(super) struct Typing {
     throttle: Duration,
     expiry: Duration,
     typists: HashMap<UserId, Typist>,
@@ -26,12 +26,12 @@ struct Typist {
 
 impl Typing {
     /// Starts are told at most once per `throttle`; who doesn't go on is done after `expiry`.
-    pub fn new(throttle: Duration, expiry: Duration) -> Self {
+    pub(super) fn new(throttle: Duration, expiry: Duration) -> Self {
         Self { throttle, expiry, typists: HashMap::new() }
     }
 
     /// Somebody types. True when the others have to be told.
-    pub fn start(&mut self, user: UserId, name: Arc<str>, conn: ConnId, now: Instant) -> bool {
+    pub(super) fn start(&mut self, user: UserId, name: Arc<str>, conn: ConnId, now: Instant) -> bool {
         let until = now + self.expiry;
         match self.typists.get_mut(&user) {
             Some(typist) if typist.active => {
@@ -49,20 +49,20 @@ impl Typing {
     }
 
     /// Somebody stopped. Their name when the others have to be told. The throttle stays in force until the expiry.
-    pub fn stop(&mut self, user: UserId) -> Option<Arc<str>> {
+    pub(super) fn stop(&mut self, user: UserId) -> Option<Arc<str>> {
         let typist = self.typists.get_mut(&user).filter(|typist| typist.active)?;
         typist.active = false;
         Some(Arc::clone(&typist.name))
     }
 
     /// A socket is gone. Whose typing ended with it.
-    pub fn gone(&mut self, conn: ConnId) -> Option<(UserId, Arc<str>)> {
+    pub(super) fn gone(&mut self, conn: ConnId) -> Option<(UserId, Arc<str>)> {
         let user = *self.typists.iter().find(|(_, typist)| typist.active && typist.conn == conn)?.0;
         self.stop(user).map(|name| (user, name))
     }
 
     /// Whose typing ended by itself.
-    pub fn expire(&mut self, now: Instant) -> Vec<(UserId, Arc<str>)> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(UserId, Arc<str>)> {
         let mut ended = Vec::new();
         self.typists.retain(|user, typist| {
             let over = now >= typist.until;
@@ -75,12 +75,12 @@ impl Typing {
     }
 
     /// When [`Typing::expire`] has something to do next.
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.typists.values().map(|typist| typist.until).min()
     }
 
     /// Who types, without `but`.
-    pub fn active(&self, but: UserId) -> Vec<(UserId, Arc<str>)> {
+    pub(super) fn active(&self, but: UserId) -> Vec<(UserId, Arc<str>)> {
         self.typists
             .iter()
             .filter(|(user, typist)| typist.active && **user != but)

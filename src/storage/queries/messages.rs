@@ -2,11 +2,12 @@
 
 use super::limited;
 use super::people::{PersonRow, person};
+use super::rooms::readable;
 use crate::domain::{MessageId, Person, RoomId, Seq, Timestamp};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{messages, users};
+use crate::storage::schema::{messages, rooms, users};
 use diesel::prelude::*;
 use uuid::Uuid;
 
@@ -65,7 +66,6 @@ impl Store {
     /// One message, if it isn't deleted, nor its room.
     pub async fn message(&self, message: MessageId) -> Result<Option<Message>, StoreError> {
         self.read(move |conn| {
-            use crate::storage::schema::rooms;
             let query = messages::table
                 .inner_join(users::table)
                 .inner_join(rooms::table)
@@ -75,6 +75,25 @@ impl Store {
                 .select(COLUMNS);
             let row: Option<Row> = on!(conn, |c| query.first(c)).optional()?;
             row.map(Message::try_from).transpose()
+        })
+        .await
+    }
+
+    /// The room of a message, deleted or not, if `person` may read it.
+    pub async fn room_of_message(
+        &self,
+        person: &Person,
+        message: MessageId,
+    ) -> Result<Option<RoomId>, StoreError> {
+        let person = person.clone();
+        self.read(move |conn| {
+            let query = messages::table
+                .inner_join(rooms::table)
+                .filter(messages::id.eq(message.get()))
+                .filter(readable!(person))
+                .select(messages::room_id);
+            let room: Option<i64> = on!(conn, |c| query.first(c)).optional()?;
+            Ok(room.map(RoomId::new))
         })
         .await
     }

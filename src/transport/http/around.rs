@@ -80,9 +80,8 @@ fn with_problem(answered: ServiceResponse<BoxBody>, trace: TraceId) -> ServiceRe
         }
         None => return answered,
     };
-    metrics::rejection(problem.rejection.code);
-    if answered.status().is_server_error() {
-        tracing::warn!(%trace, code = problem.rejection.code.as_str(), "request refused");
+    if !problem.is_counted {
+        metrics::rejection(problem.rejection.code);
     }
     let (request, _) = answered.into_parts();
     ServiceResponse::new(request, problem.response(trace))

@@ -4,7 +4,8 @@ use super::State;
 use super::around::{About, Asker, Renewal, text};
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use crate::auth::identity::{self, Credentials, Identity, Via};
+use crate::auth::cookie::SessionCookie;
+use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{Ack, Command, MessageId, Person, Rejection, RejectionCode, RoomId, UserId};
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
@@ -21,8 +22,8 @@ use std::ops::Deref;
 const DEVICE_CHARS: usize = 200;
 
 /// A request of anybody.
-pub(super) struct Visit {
-    pub(super) state: web::Data<State>,
+pub(in crate::transport) struct Visit {
+    pub(in crate::transport) state: web::Data<State>,
     pub(super) trace: TraceId,
     request: HttpRequest,
     payload: Payload,
@@ -97,7 +98,7 @@ impl Visit {
         let http = &self.state.config.http;
         let limit = http.body_bytes;
         let payload = web::Payload::from_request(&self.request, &mut self.payload).await;
-        let payload = payload.map_err(|_| interrupted())?;
+        let payload = payload.map_err(|_broken| interrupted())?;
         let arrival = tokio::time::timeout(http.body_timeout, payload.to_bytes_limited(limit)).await;
         let bytes = match arrival {
             Ok(Ok(Ok(bytes))) => bytes,
@@ -136,8 +137,8 @@ impl Call {
     }
 
     /// Sends a command down the street.
-    pub(super) async fn submit(&self, command: Command) -> Result<Ack, Rejection> {
-        self.state.bus.submit(self.me().clone(), command, self.trace).await
+    pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
+        self.state.bus.submit(self.me().clone(), command, self.trace).await.map_err(Problem::counted)
     }
 }
 
@@ -178,15 +179,16 @@ fn visit(request: &HttpRequest, payload: &mut Payload) -> Result<Visit, Problem>
 
 async fn identify(visit: &Visit) -> Result<Identity, Rejection> {
     let headers = visit.request.headers();
-    let cookie = visit.state.cookie();
+    let cookie = SessionCookie::of(&visit.state.config);
     let cookies = text(headers, &header::COOKIE);
     // An Authorization header that is no text is a wrong one, not a missing one.
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    let credentials = Credentials::from_headers(cookie, cookies, authorization, None);
-    let identified = identity::identify(&visit.state.store, credentials, super::now()).await?;
+    let credentials = Credentials::from_headers(cookie, cookies, authorization, &[]);
+    let state = &visit.state;
+    let identified = identity::identify(&state.store, &state.config.auth, credentials, super::now()).await?;
     let identity = identified.ok_or_else(identity::unauthenticated)?;
-    if let (Via::Session(_), Credentials::Session(token), true) = (identity.via, credentials, identity.renew) {
-        visit.request.extensions_mut().insert(Renewal(cookie.renew(token)));
+    if let (true, Credentials::Session(token)) = (identity.renewed, credentials) {
+        visit.request.extensions_mut().insert(Renewal(cookie.renew(token.reveal())));
     }
     Ok(identity)
 }

@@ -18,9 +18,16 @@ pub struct Problem {
     pub rejection: Rejection,
     status: StatusCode,
     allow: Option<String>,
+    /// Whether the metrics know of it: the bus counts what it refuses.
+    pub(super) is_counted: bool,
 }
 
 impl Problem {
+    /// A refusal of the bus.
+    pub fn counted(rejection: Rejection) -> Self {
+        Self { is_counted: true, ..rejection.into() }
+    }
+
     /// The request could not be read at all: 400 in place of 422.
     pub fn unreadable(rejection: Rejection) -> Self {
         Self { status: StatusCode::BAD_REQUEST, ..rejection.into() }
@@ -99,7 +106,12 @@ struct Body<'a> {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let status = StatusCode::from_u16(http_status(rejection.code));
-        Self { status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), rejection, allow: None }
+        Self {
+            status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            rejection,
+            allow: None,
+            is_counted: false,
+        }
     }
 }
 

@@ -1,34 +1,40 @@
 //! Query parameters, read so that a wrong one is named.
 
+use crate::auth::identity::refusal;
 use crate::domain::Rejection;
+use crate::storage::StoreError;
 use actix_web::web;
 use std::str::FromStr;
 
 /// The parameters of one request. Unknown ones are ignored, of repeated ones the first counts.
 #[derive(Debug)]
-pub struct Query(Vec<(String, String)>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Takes a query string apart.
-    pub fn parse(text: &str) -> Result<Self, Rejection> {
+    pub(super) fn parse(text: &str) -> Result<Self, Rejection> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(text);
-        pairs.map(|pairs| Self(pairs.into_inner())).map_err(|_| Rejection::invalid("query", "can't be understood"))
+        pairs
+            .map(|pairs| Self(pairs.into_inner()))
+            .map_err(|_unreadable| Rejection::invalid("query", "can't be understood"))
     }
 
     /// The text of a parameter.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter of another type, `what` for people.
-    pub fn parsed<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, Rejection> {
+    pub(super) fn parsed<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, Rejection> {
         self.text(name)
-            .map(|text| text.parse().map_err(|_| Rejection::invalid(name, &format!("is not {what}"))))
+            .map(|text| {
+                text.parse().map_err(|_unreadable| Rejection::invalid(name, &format!("is not {what}")))
+            })
             .transpose()
     }
 
     /// A number that isn't negative.
-    pub fn number(&self, name: &'static str) -> Result<Option<i64>, Rejection> {
+    pub(super) fn number(&self, name: &'static str) -> Result<Option<i64>, Rejection> {
         match self.parsed::<i64>(name, "a number")? {
             Some(number) if number < 0 => Err(Rejection::invalid(name, "is negative")),
             number => Ok(number),
@@ -36,13 +42,28 @@ impl Query {
     }
 
     /// `limit`, from 1 to `most`; `usual` without it.
-    pub fn limit(&self, usual: u32, most: u32) -> Result<u32, Rejection> {
+    pub(super) fn limit(&self, usual: u32, most: u32) -> Result<u32, Rejection> {
         match self.parsed::<u32>("limit", "a number")? {
             None => Ok(usual),
             Some(limit) if (1..=most).contains(&limit) => Ok(limit),
             Some(_) => Err(Rejection::invalid("limit", &format!("is not between 1 and {most}"))),
         }
     }
+}
+
+/// Loads a page and one entry more, to see whether there are more.
+pub(super) async fn one_more<T, F>(
+    limit: u32,
+    load: impl FnOnce(usize) -> F,
+) -> Result<(Vec<T>, bool), Rejection>
+where
+    F: Future<Output = Result<Vec<T>, StoreError>>,
+{
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let mut found = load(limit.saturating_add(1)).await.map_err(refusal)?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more))
 }
 
 #[cfg(test)]

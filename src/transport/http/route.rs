@@ -5,13 +5,13 @@ use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::{FromRequest, Handler, Resource, Responder, guard, web};
 
 /// A path with its methods.
-pub struct Route {
+pub(in crate::transport) struct Route {
     resource: Resource,
     allow: Vec<&'static str>,
 }
 
 /// Begins a route.
-pub fn at(path: &str) -> Route {
+pub(in crate::transport) fn at(path: &str) -> Route {
     Route { resource: web::resource(path), allow: Vec::new() }
 }
 
@@ -20,7 +20,7 @@ macro_rules! methods {
         $(
             $(#[$doc])*
             #[must_use]
-            pub fn $name<F, Args>(self, handler: F) -> Self
+            pub(in crate::transport) fn $name<F, Args>(self, handler: F) -> Self
             where
                 F: Handler<Args>,
                 Args: FromRequest + 'static,

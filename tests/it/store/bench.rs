@@ -10,7 +10,9 @@ use hearth::domain::{
     Ack, Command, Enrolment, EventBody, MessageBody, Name, NewRoomKind, Person, Position, Rejection,
     RejectionCode, Role, RoomCard, RoomId, Timestamp, UserId,
 };
-use hearth::storage::{BatchOutcome, Database, PostgresUrl, StorageOptions, Store, StoreError, Verdict, Write};
+use hearth::storage::{
+    BatchOutcome, Database, PostgresUrl, StorageOptions, Store, StoreError, Verdict, Write,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;

@@ -1,0 +1,273 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use loadtest::scenario::crowd::Crowd;
+use loadtest::scenario::fanout::Fanout;
+use loadtest::scenario::idle::Idle;
+use loadtest::scenario::posts::Posts;
+use loadtest::trial;
+use loadtest::world::Admin;
+
+/// Loads a Hearth server, or kills it, and says what came of it. Exit code 1: a promise was broken; 2: the run failed.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "The server and the output")]
+pub(crate) struct Target {
+    /// The server to load
+    #[arg(long, global = true, default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// Start this binary on a temporary data directory instead
+    #[arg(long, global = true, value_name = "HEARTH")]
+    pub(crate) spawn: Option<PathBuf>,
+    /// The database of a spawned server (postgres://…)
+    #[arg(long, global = true, requires = "spawn")]
+    pub(crate) database: Option<String>,
+    /// A further argument of a spawned server; repeatable
+    #[arg(long = "server-arg", global = true, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) server_args: Vec<String>,
+    /// The server's process, to read its CPU and memory
+    #[arg(long, global = true)]
+    pub(crate) pid: Option<u32>,
+    /// An admin of the server; made when the server waits for its first run
+    #[arg(long, global = true, default_value_t = Admin::default().email)]
+    pub(crate) email: String,
+    #[arg(long, global = true, env = "LOADTEST_PASSWORD", hide_env_values = true, default_value_t = Admin::default().password)]
+    pub(crate) password: String,
+    /// Where the plan is drawn from; random when absent
+    #[arg(long, global = true, default_value_t = rand::random::<u32>().into(), hide_default_value = true)]
+    pub(crate) seed: u64,
+    /// One JSON line instead of a table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress on standard error
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// The whole run has to be over within so many seconds
+    #[arg(long, global = true, default_value_t = 900)]
+    pub(crate) within: u64,
+    /// Load a server that is not on this machine
+    #[arg(long, global = true)]
+    pub(crate) anywhere: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Posts and listens in rooms of its own, then checks that nothing is lost, doubled or out of order
+    Verify(Trial),
+    /// The same while the server is killed and restarted (needs --spawn)
+    Crash(Crash),
+    /// One room, many receivers: deliveries per server CPU second
+    Fanout(FanoutArgs),
+    /// Acked posts per second and their latency
+    Posts(PostsArgs),
+    /// Connections that do nothing: memory and CPU of each
+    Idle(IdleArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Trial {
+    /// Posting clients
+    #[arg(long, default_value_t = 20, value_parser = small)]
+    clients: usize,
+    /// Listening clients, each in all rooms
+    #[arg(long, default_value_t = 6, value_parser = small)]
+    listeners: usize,
+    #[arg(long, default_value_t = 10, value_parser = small)]
+    rooms: usize,
+    #[arg(long, default_value_t = 5_000, value_parser = large)]
+    messages: usize,
+    /// A socket sends up to so many posts before it waits for their acks
+    #[arg(long, default_value_t = 5, value_parser = small)]
+    burst: usize,
+    /// A client waits up to so many milliseconds between bursts
+    #[arg(long, default_value_t = 20)]
+    pause_ms: u64,
+    /// A listener drops its connection after about so many events
+    #[arg(long, default_value_t = 400, value_parser = large)]
+    drop_after: usize,
+    /// After the last post everybody has so many seconds to hear the rest
+    #[arg(long, default_value_t = 30)]
+    catch_up: u64,
+}
+
+impl Trial {
+    pub(crate) fn options(&self, target: &Target) -> trial::Options {
+        trial::Options {
+            seed: target.seed,
+            clients: self.clients,
+            listeners: self.listeners,
+            rooms: self.rooms,
+            messages: self.messages,
+            kills: 0,
+            burst: self.burst,
+            pause: Duration::from_millis(self.pause_ms),
+            drop_after: self.drop_after,
+            catch_up: Duration::from_secs(self.catch_up),
+            deadline: Duration::from_secs(target.within),
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Crash {
+    #[command(flatten)]
+    trial: Trial,
+    /// How often the server is killed
+    #[arg(long, default_value_t = 5, value_parser = small)]
+    kills: usize,
+}
+
+impl Crash {
+    pub(crate) fn options(&self, target: &Target) -> trial::Options {
+        trial::Options { kills: self.kills, ..self.trial.options(target) }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CrowdArgs {
+    /// Connections
+    #[arg(long, short = 'n', default_value_t = 1_000, value_parser = large)]
+    sockets: usize,
+    /// Connections of one user; the server allows 20 by default
+    #[arg(long, default_value_t = 20, value_parser = large)]
+    sockets_per_user: usize,
+    /// Handshakes at once
+    #[arg(long, default_value_t = 64, value_parser = small)]
+    at_once: usize,
+}
+
+impl CrowdArgs {
+    fn options(&self) -> Crowd {
+        Crowd { sockets: self.sockets, per_user: self.sockets_per_user, at_once: self.at_once }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FanoutArgs {
+    #[command(flatten)]
+    crowd: CrowdArgs,
+    #[arg(long, default_value_t = 100, value_parser = large)]
+    messages: usize,
+    /// Posts per second; 0 keeps one message in flight
+    #[arg(long, default_value_t = 0)]
+    rate: u32,
+    /// Users who post in turn; the server's message limit is per user
+    #[arg(long, default_value_t = 1, value_parser = small)]
+    posters: usize,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 100, value_parser = large)]
+    size: usize,
+}
+
+impl FanoutArgs {
+    pub(crate) fn options(&self) -> Fanout {
+        let crowd = self.crowd.options();
+        Fanout { crowd, messages: self.messages, rate: self.rate, posters: self.posters, size: self.size }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PostsArgs {
+    /// Users with one post in flight each
+    #[arg(long, short = 'c', default_value_t = 50, value_parser = large)]
+    clients: usize,
+    #[arg(long, default_value_t = 10, value_parser = small)]
+    rooms: usize,
+    #[arg(long, short = 't', default_value_t = 10)]
+    seconds: u64,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 100, value_parser = large)]
+    size: usize,
+}
+
+impl PostsArgs {
+    pub(crate) fn options(&self) -> Posts {
+        Posts { clients: self.clients, rooms: self.rooms, seconds: self.seconds, size: self.size }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct IdleArgs {
+    #[command(flatten)]
+    crowd: CrowdArgs,
+    /// Rooms each connection is subscribed to
+    #[arg(long, default_value_t = 5, value_parser = small)]
+    rooms: usize,
+    /// How long everyone stays
+    #[arg(long, short = 't', default_value_t = 30)]
+    seconds: u64,
+}
+
+impl IdleArgs {
+    pub(crate) fn options(&self) -> Idle {
+        Idle { crowd: self.crowd.options(), rooms: self.rooms, seconds: self.seconds }
+    }
+}
+
+fn small(text: &str) -> Result<usize, String> {
+    bounded(text, 1_000)
+}
+
+fn large(text: &str) -> Result<usize, String> {
+    bounded(text, 1_000_000)
+}
+
+fn bounded(text: &str, most: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("a number from 1 to {most}")),
+    }
+}
+
+/// Loads go to this machine unless the operator says otherwise.
+pub(crate) fn check_url(url: &str, anywhere: bool) -> Result<(), String> {
+    let local = ["http://127.0.0.1", "http://localhost"].iter().any(|base| {
+        let rest = url.strip_prefix(base);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    });
+    if local || anywhere {
+        Ok(())
+    } else {
+        Err(format!("{url} is not this machine; --anywhere loads it all the same"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_behind_the_scenario() {
+        let line = "loadtest crash --kills 2 --spawn /x/hearth --seed 7 --server-arg --rate --json";
+        let args = Args::try_parse_from(line.split(' ')).unwrap();
+        assert!(matches!(&args.scenario, Scenario::Crash(crash) if crash.options(&args.target).kills == 2));
+        assert_eq!((args.target.seed, args.target.server_args), (7, vec!["--rate".to_owned()]));
+    }
+
+    #[test]
+    fn only_this_machine_is_loaded_unasked() {
+        assert!(check_url("http://127.0.0.1:8080", false).is_ok());
+        assert!(check_url("http://localhost", false).is_ok());
+        assert!(check_url("http://127.0.0.1.example.com", false).is_err());
+        assert!(check_url("http://example.com", false).is_err());
+        assert!(check_url("http://example.com", true).is_ok());
+    }
+}

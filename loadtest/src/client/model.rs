@@ -1,0 +1,100 @@
+//! What REST answers with, as far as a client needs it; unknown fields are ignored.
+
+use serde::Deserialize;
+
+use crate::wire::Event;
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct User {
+    pub id: u64,
+    pub name: String,
+    pub role: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OfUser {
+    pub(super) user: User,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct SetUp {
+    pub user: User,
+    pub room: Room,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Account {
+    pub name: String,
+    /// Shown to admins.
+    pub join_code: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Room {
+    pub id: u64,
+    pub kind: String,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub head: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct RoomList {
+    pub rooms: Vec<Room>,
+    pub next: Option<String>,
+}
+
+/// The answer to a post.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Posted {
+    pub id: u64,
+    pub seq: u64,
+    #[serde(default)]
+    pub duplicate: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Message {
+    pub id: u64,
+    pub room_id: u64,
+    pub seq: u64,
+    /// Absent for messages posted over REST without one, should the server not make one up.
+    pub client_message_id: Option<uuid::Uuid>,
+    pub body: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Bot {
+    pub id: u64,
+    pub name: String,
+    /// Shown once.
+    pub key: String,
+}
+
+/// One answer of `GET /events`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Feed {
+    pub events: Vec<Event>,
+    /// The id to go on from.
+    pub next: u64,
+    pub epoch: String,
+    pub recovery: String,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MessagePage {
+    pub(super) messages: Vec<Message>,
+    pub(super) next: Option<String>,
+    pub(super) head: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct EventPage {
+    pub(super) events: Vec<Event>,
+    pub(super) next: Option<String>,
+    pub(super) head: u64,
+    pub(super) epoch: String,
+}

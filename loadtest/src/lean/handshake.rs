@@ -1,0 +1,72 @@
+//! Opens a lean socket: TCP from a chosen loopback address, the upgrade, nothing kept of it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::upgrade;
+use crate::wire::Credentials;
+
+/// One source address has about 28,000 ports on a default Linux.
+const PER_SOURCE: usize = 20_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where and as whom to connect.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub server: SocketAddr,
+    pub credentials: Credentials,
+}
+
+/// Connects the `index`th socket; above 20,000 they come from several source addresses. Returns the stream and
+/// what the server sent behind the upgrade's answer.
+pub async fn connect(door: &Door, index: usize) -> io::Result<(TcpStream, Vec<u8>)> {
+    match timeout(PATIENCE, upgraded(door, index)).await {
+        Ok(result) => result,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer to the upgrade in time")),
+    }
+}
+
+async fn upgraded(door: &Door, index: usize) -> io::Result<(TcpStream, Vec<u8>)> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(source) = source(door.server.ip(), index) {
+        socket.bind(source)?;
+    }
+    let mut stream = socket.connect(door.server).await?;
+    stream.set_nodelay(true)?;
+    stream.write_all(upgrade::request(&door.server.to_string(), &door.credentials).as_bytes()).await?;
+    let mut answer = Vec::with_capacity(1024);
+    loop {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed during the upgrade"));
+        }
+        if let Some(rest) = upgrade::accepted(&answer)? {
+            let rest = rest.to_vec();
+            return Ok((stream, rest));
+        }
+    }
+}
+
+/// The first 20,000 leave the choice to the kernel.
+fn source(server: IpAddr, index: usize) -> Option<SocketAddr> {
+    let nth = u8::try_from(index / PER_SOURCE).ok().filter(|nth| *nth > 0)?;
+    server.is_loopback().then(|| SocketAddr::from((Ipv4Addr::new(127, 0, 0, nth.saturating_add(1)), 0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_sockets_come_from_many_addresses() {
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        assert_eq!(source(here, 19_999), None);
+        assert_eq!(source(here, 20_000).unwrap().to_string(), "127.0.0.2:0");
+        assert_eq!(source(here, 45_000).unwrap().to_string(), "127.0.0.3:0");
+        assert_eq!(source(IpAddr::from([10, 0, 0, 1]), 45_000), None);
+    }
+}

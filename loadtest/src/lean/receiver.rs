@@ -1,0 +1,87 @@
+//! One lean connection: reads into a buffer shared by all, answers heartbeats, hands frames to a closure.
+
+use std::cell::RefCell;
+use std::io;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::{Scanner, Seen, client_text};
+
+/// The one read buffer of a thread's receivers.
+pub type Scratch = Rc<RefCell<Vec<u8>>>;
+
+/// `Break` ends the receiving.
+pub type Control = ControlFlow<()>;
+
+pub struct Receiver {
+    stream: TcpStream,
+    scanner: Scanner,
+    scratch: Scratch,
+    /// Bytes that came with the upgrade's answer.
+    early: Vec<u8>,
+}
+
+impl Receiver {
+    pub fn new((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
+        Receiver { stream, scanner: Scanner::default(), scratch: Rc::clone(scratch), early }
+    }
+
+    /// A buffer for all receivers of this thread.
+    pub fn scratch() -> Scratch {
+        Rc::new(RefCell::new(vec![0; 64 * 1024]))
+    }
+
+    pub async fn send(&mut self, text: &str) -> io::Result<()> {
+        self.stream.write_all(&client_text(text)).await
+    }
+
+    /// Reads until `seen` breaks. Pings are answered here. The end of the connection is an error.
+    pub async fn receive(&mut self, mut seen: impl FnMut(Seen<'_>) -> Control) -> io::Result<()> {
+        let early = std::mem::take(&mut self.early);
+        if self.take(Some(&early), &mut seen).await? {
+            return Ok(());
+        }
+        loop {
+            self.stream.readable().await?;
+            if self.take(None, &mut seen).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Scans given bytes, or one read's; true when `seen` broke.
+    async fn take(
+        &mut self,
+        given: Option<&[u8]>,
+        seen: &mut impl FnMut(Seen<'_>) -> Control,
+    ) -> io::Result<bool> {
+        let (mut broke, mut pinged, mut closed) = (false, false, false);
+        let mut look = |frame: Seen<'_>| {
+            pinged |= frame.is_type("ping");
+            closed |= frame.is_close();
+            broke |= seen(frame).is_break();
+        };
+        match given {
+            Some(bytes) => self.scanner.scan(bytes, &mut look),
+            None => {
+                let mut scratch = self.scratch.borrow_mut();
+                match self.stream.try_read(&mut scratch) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(read) => self.scanner.scan(scratch.get(..read).unwrap_or_default(), &mut look),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        if closed && !broke {
+            return Err(io::Error::new(io::ErrorKind::ConnectionReset, "closed by the server"));
+        }
+        if pinged {
+            self.send(r#"{"type":"pong"}"#).await?;
+        }
+        Ok(broke)
+    }
+}

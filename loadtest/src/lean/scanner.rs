@@ -1,0 +1,156 @@
+//! Finds the frames in a stream of bytes from the server: their kind, length and first bytes, nothing of the rest.
+
+/// As much of a payload as tells `{"type":"…"` apart.
+const PREFIX: usize = 40;
+/// Two bytes and the longest length; frames of a server have no mask.
+const LONGEST_HEADER: usize = 10;
+
+/// One whole frame that went by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen<'a> {
+    pub opcode: u8,
+    pub length: u64,
+    /// The payload's first bytes, at most 40.
+    pub prefix: &'a [u8],
+}
+
+impl Seen<'_> {
+    pub fn is_text(&self) -> bool {
+        self.opcode == 1
+    }
+
+    pub fn is_close(&self) -> bool {
+        self.opcode == 8
+    }
+
+    /// Does the payload begin as a frame of this `type`? The server writes `type` first.
+    pub fn is_type(&self, kind: &str) -> bool {
+        let rest =
+            self.prefix.strip_prefix(br#"{"type":""#).and_then(|rest| rest.strip_prefix(kind.as_bytes()));
+        self.is_text() && rest.is_some_and(|rest| rest.starts_with(b"\""))
+    }
+}
+
+/// Keeps its place between reads; holds at most a header and a prefix.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    header: Vec<u8>,
+    prefix: Vec<u8>,
+    length: u64,
+    /// Payload bytes still to come; none while the header is incomplete.
+    left: Option<u64>,
+}
+
+impl Scanner {
+    /// Takes the next bytes and calls `seen` for every frame that is complete with them.
+    pub fn scan(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Seen<'_>)) {
+        loop {
+            let left = match self.left {
+                Some(left) => left,
+                None => match self.read_header(&mut bytes) {
+                    Some(length) => length,
+                    None => return,
+                },
+            };
+            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            let (payload, rest) = bytes.split_at(taken);
+            let wanted = PREFIX.saturating_sub(self.prefix.len()).min(payload.len());
+            self.prefix.extend(payload.iter().take(wanted));
+            bytes = rest;
+            let left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));
+            self.left = Some(left);
+            if left > 0 {
+                return;
+            }
+            let opcode = self.header.first().copied().unwrap_or_default() & 0x0f;
+            seen(Seen { opcode, length: self.length, prefix: &self.prefix });
+            self.header.clear();
+            self.prefix.clear();
+            self.left = None;
+        }
+    }
+
+    /// Takes header bytes until the length is known.
+    fn read_header(&mut self, bytes: &mut &[u8]) -> Option<u64> {
+        while self.header.len() < LONGEST_HEADER {
+            let (byte, rest) = bytes.split_first()?;
+            self.header.push(*byte);
+            *bytes = rest;
+            let length = match *self.header.as_slice() {
+                [_, short] if short & 0x7f < 126 => u64::from(short & 0x7f),
+                [_, 126, high, low] => u64::from(u16::from_be_bytes([high, low])),
+                [_, 127, a, b, c, d, e, f, g, h] => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+                _ => continue,
+            };
+            self.length = length;
+            self.left = Some(length);
+            return Some(length);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x80 | opcode];
+        match payload.len() {
+            short @ 0..=125 => frame.push(u8::try_from(short).unwrap()),
+            medium @ 126..=65_535 => {
+                frame.push(126);
+                frame.extend(u16::try_from(medium).unwrap().to_be_bytes());
+            }
+            long => {
+                frame.push(127);
+                frame.extend(u64::try_from(long).unwrap().to_be_bytes());
+            }
+        }
+        frame.extend(payload);
+        frame
+    }
+
+    fn stream() -> Vec<u8> {
+        let posted = [br#"{"type":"message.posted","id":1,"#.as_slice(), &[b'x'; 300]].concat();
+        let frames = [
+            server_frame(1, br#"{"type":"ping"}"#),
+            server_frame(1, &posted),
+            server_frame(9, b""),
+            server_frame(1, &[b'y'; 70_000]),
+            server_frame(8, &[3, 232]),
+        ];
+        frames.concat()
+    }
+
+    fn scanned(chunk: usize) -> Vec<(u8, u64, bool, bool)> {
+        let mut scanner = Scanner::default();
+        let mut frames = Vec::new();
+        for chunk in stream().chunks(chunk) {
+            scanner.scan(chunk, |seen| {
+                frames.push((seen.opcode, seen.length, seen.is_type("ping"), seen.is_type("message.posted")));
+            });
+        }
+        frames
+    }
+
+    #[test]
+    fn frames_are_found_however_the_bytes_are_cut() {
+        let expected = vec![
+            (1, 15, true, false),
+            (1, 332, false, true),
+            (9, 0, false, false),
+            (1, 70_000, false, false),
+            (8, 2, false, false),
+        ];
+        for chunk in [1, 2, 3, 7, 64, 4096, 1 << 20] {
+            assert_eq!(scanned(chunk), expected, "in chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_type_is_not_matched_by_its_beginning() {
+        let mut scanner = Scanner::default();
+        scanner.scan(&server_frame(1, br#"{"type":"pinged"}"#), |seen| assert!(!seen.is_type("ping")));
+    }
+}

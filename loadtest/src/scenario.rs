@@ -1,0 +1,24 @@
+//! What the `loadtest` binary runs: each scenario takes a world and answers with a report.
+
+pub mod crowd;
+pub mod error;
+pub mod fanout;
+pub mod idle;
+pub mod meter;
+pub mod posts;
+pub mod trial;
+
+use crate::progress::Progress;
+use crate::world::World;
+
+pub use error::ScenarioError;
+pub use meter::Meter;
+
+/// What every scenario needs.
+pub struct Stage {
+    pub world: World,
+    /// The server process, when its CPU and memory can be read.
+    pub pid: Option<u32>,
+    pub progress: Progress,
+    pub seed: u64,
+}

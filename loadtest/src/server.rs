@@ -1,0 +1,231 @@
+//! The real server as a child process: started, killed without mercy, stopped politely, brought back.
+
+mod error;
+mod usage;
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+pub use error::ServerError;
+pub use usage::Usage;
+
+const POLL: Duration = Duration::from_millis(20);
+/// Another process may take the free port between our look and the server's bind.
+const PORT_TRIES: usize = 3;
+
+/// How to start the server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub binary: PathBuf,
+    pub data_dir: PathBuf,
+    /// `postgres://…`; SQLite in the data directory without.
+    pub database_url: Option<String>,
+    /// 0 picks a free one; restarts keep it.
+    pub port: u16,
+    /// Appended to the command line.
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// Standard output and error are appended here; `server.log` beside the data directory without.
+    pub log: Option<PathBuf>,
+    /// How long until `/ready` has to say 200.
+    pub ready_within: Duration,
+}
+
+impl Options {
+    pub fn new(binary: impl Into<PathBuf>, data_dir: impl Into<PathBuf>) -> Options {
+        Options {
+            binary: binary.into(),
+            data_dir: data_dir.into(),
+            database_url: None,
+            port: 0,
+            args: Vec::new(),
+            env: Vec::new(),
+            log: None,
+            ready_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A running server, or one that was killed and can be brought back. Dropping it kills it.
+pub struct Server {
+    options: Options,
+    port: u16,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts the server and waits until it is ready.
+    pub async fn start(options: Options) -> Result<Server, ServerError> {
+        let log = options.log.clone().unwrap_or_else(|| options.data_dir.with_extension("server.log"));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let port = if options.port == 0 { free_port()? } else { options.port };
+            let mut server = Server { options: options.clone(), port, log: log.clone(), child: None };
+            match server.restart().await {
+                Ok(()) => return Ok(server),
+                Err(ServerError::Exited { .. }) if options.port == 0 && tries < PORT_TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Starts the process again on the same data and port, and waits until it is ready. Kills one still running.
+    pub async fn restart(&mut self) -> Result<(), ServerError> {
+        self.kill()?;
+        self.child = Some(self.spawn()?);
+        self.wait_ready().await
+    }
+
+    fn spawn(&self) -> Result<Child, ServerError> {
+        let out = self.open_log()?;
+        let err = out.try_clone().map_err(|e| ServerError::io(&self.log, e))?;
+        let mut command = Command::new(&self.options.binary);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--data-dir"]);
+        command.arg(&self.options.data_dir);
+        if let Some(url) = &self.options.database_url {
+            command.args(["--database", url]);
+        }
+        command.args(&self.options.args).envs(self.options.env.iter().cloned());
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        command.spawn().map_err(|e| ServerError::io(&self.options.binary, e))
+    }
+
+    fn open_log(&self) -> Result<File, ServerError> {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(|e| ServerError::io(&self.log, e))
+    }
+
+    async fn wait_ready(&mut self) -> Result<(), ServerError> {
+        let deadline = Instant::now() + self.options.ready_within;
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+        let url = format!("{}/ready", self.url());
+        let mut last = "nothing yet".to_owned();
+        while Instant::now() < deadline {
+            if let Some(status) = self.exited()? {
+                self.child = None;
+                return Err(ServerError::Exited { status, log: self.log_tail() });
+            }
+            match http.get(&url).send().await {
+                Ok(response) if response.status().as_u16() == 200 => return Ok(()),
+                Ok(response) => {
+                    last = format!("{}: {}", response.status(), response.text().await.unwrap_or_default())
+                }
+                Err(error) => last = error.to_string(),
+            }
+            sleep(POLL).await;
+        }
+        Err(ServerError::NotReady { last, log: self.log_tail() })
+    }
+
+    /// `kill -9`. Returns when the process is gone; harmless when it is gone already.
+    pub fn kill(&mut self) -> Result<(), ServerError> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .map(drop)
+            .map_err(|e| ServerError::io(&self.options.binary, e))
+    }
+
+    /// `kill -TERM`, and waits for a clean end. Kills when there is none `within`.
+    pub async fn terminate(&mut self, within: Duration) -> Result<ExitStatus, ServerError> {
+        let pid = self.pid().ok_or(ServerError::NotRunning)?;
+        let kill = Command::new("kill").args(["-TERM", &pid.to_string()]).status();
+        kill.map_err(|e| ServerError::io(Path::new("kill"), e))?;
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            if let Some(status) = self.exited()? {
+                self.child = None;
+                return Ok(status);
+            }
+            sleep(POLL).await;
+        }
+        self.kill()?;
+        Err(ServerError::DidNotStop { within, log: self.log_tail() })
+    }
+
+    fn exited(&mut self) -> Result<Option<ExitStatus>, ServerError> {
+        match &mut self.child {
+            Some(child) => child.try_wait().map_err(|e| ServerError::io(&self.options.binary, e)),
+            None => Err(ServerError::NotRunning),
+        }
+    }
+
+    /// `http://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// CPU and memory so far.
+    pub fn usage(&self) -> Option<Usage> {
+        self.pid().and_then(|pid| Usage::of(pid).ok())
+    }
+
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
+    /// The last lines of the log, for messages about failures.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines.iter().skip(lines.len().saturating_sub(30)).copied().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nobody is left to tell; a process that cannot be killed is gone.
+        drop(self.kill());
+    }
+}
+
+fn free_port() -> Result<u16, ServerError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|e| ServerError::io(Path::new("127.0.0.1:0"), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_ends_at_once_says_why() {
+        let home = tempfile::tempdir().unwrap();
+        let script = home.path().join("server");
+        std::fs::write(&script, "#!/bin/sh\necho \"no such option: $6\" >&2\nexit 3\n").unwrap();
+        let mut permissions = std::fs::metadata(&script).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        std::fs::set_permissions(&script, permissions).unwrap();
+        let options =
+            Options { args: vec!["--nonsense".to_owned()], ..Options::new(script, home.path().join("data")) };
+        match Server::start(options).await {
+            Err(ServerError::Exited { status, log }) => {
+                assert_eq!(status.code(), Some(3));
+                assert!(log.contains("no such option: --nonsense"), "{log}");
+            }
+            other => panic!("{:?}", other.map(|server| server.port()).map_err(|error| error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Why a trial could not be carried through; a broken promise is no error but an `Outcome`.
+
+use std::time::Duration;
+
+use crate::client::ClientError;
+use crate::server::ServerError;
+use crate::socket::SocketError;
+use crate::world::WorldError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    #[error("preparing: {0}")]
+    World(#[from] WorldError),
+    #[error("the server: {0}")]
+    Server(#[from] ServerError),
+    /// An honest client was turned away for good.
+    #[error("{who} on the socket: {source}")]
+    Socket { who: String, source: SocketError },
+    #[error("{who} over REST: {source}")]
+    Rest { who: String, source: ClientError },
+    #[error("not over within {deadline:?}: {acked} of {messages} posts acked, {still} clients at work")]
+    Late { deadline: Duration, acked: usize, messages: usize, still: usize },
+    #[error("a client broke: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+    #[error("a plan with kills needs a server it may kill")]
+    NothingToKill,
+}

@@ -1,0 +1,21 @@
+//! A client of the trial: a name for messages, and its REST client.
+
+use crate::client::{Client, ClientError};
+use crate::socket::SocketError;
+use crate::trial::TrialError;
+
+#[derive(Clone)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) client: Client,
+}
+
+impl Identity {
+    pub(super) fn socket_error(&self, source: SocketError) -> TrialError {
+        TrialError::Socket { who: self.name.clone(), source }
+    }
+
+    pub(super) fn rest_error(&self, source: ClientError) -> TrialError {
+        TrialError::Rest { who: self.name.clone(), source }
+    }
+}

@@ -1,0 +1,199 @@
+//! Composition: who is started in which order, on which thread, and in which order everything ends.
+
+use crate::actors::Bus;
+use crate::actors::hub::Hub;
+use crate::actors::presence::{PresenceHandle, PresenceTracker};
+use crate::actors::registry::{Registry, Rooms};
+use crate::actors::sequencer::Sequencer;
+use crate::config::{self, Config};
+use crate::protocol::payload;
+use crate::storage::{Database, PostgresUrl, StorageOptions, Store, StoreError};
+use crate::telemetry::metrics;
+use crate::transport::http::{self, State};
+use crate::transport::ws::Upgrade;
+use actix_http::HttpService;
+use actix_rt::{Arbiter, System};
+use actix_server::{Server, ServerHandle};
+use actix_service::{fn_service, map_config};
+use actix_web::App;
+use actix_web::dev::AppConfig;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Why the server didn't start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("can't listen on {address}: {source}; choose another address with --listen")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("metrics: {0}")]
+    Metrics(String),
+    #[error("the core thread did not start")]
+    Core,
+}
+
+/// How often histograms are folded and gauges read.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How the store is opened, by configuration.
+pub fn storage_options(config: &config::Storage) -> StorageOptions {
+    let database = match &config.database {
+        Some(url) => Database::Postgres { url: PostgresUrl::new(url.reveal()) },
+        None => Database::Sqlite { path: config.sqlite_file() },
+    };
+    StorageOptions { readers: config.readers, ..StorageOptions::new(database) }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub fn serve(config: Config) -> Result<(), ServeError> {
+    System::new().block_on(run(Arc::new(config)))
+}
+
+async fn run(config: Arc<Config>) -> Result<(), ServeError> {
+    metrics::install().map_err(ServeError::Metrics)?;
+    std::fs::create_dir_all(&config.storage.data_dir)?;
+    let options = storage_options(&config.storage);
+    let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
+        .await
+        .map_err(std::io::Error::other)??;
+    // Before anything is spawned: a signal that comes early has to be heard, too.
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+
+    let core = Arbiter::new();
+    let bus = start_core(&core, store.clone(), &config).await?;
+    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config));
+
+    let listener = listen(&config.server)?;
+    let address = listener.local_addr()?;
+    let server = serve_workers(listener, &bus, state, &config)?;
+    let handle = server.handle();
+    actix_rt::spawn(upkeep(bus.clone(), store.clone()));
+    announce(&config, address);
+
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        ended = &mut server => ended?,
+        _ = term.recv() => drain(&bus, &handle, &config).await,
+        _ = int.recv() => drain(&bus, &handle, &config).await,
+    }
+    core.stop();
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Rooms, registry, sequencer and presence share one thread apart from the workers: a flood of sockets can't keep the
+/// log waiting, and a message from one to the other never leaves the thread.
+async fn start_core(core: &Arbiter, store: Store, config: &Arc<Config>) -> Result<Bus, ServeError> {
+    let (ready, started) = tokio::sync::oneshot::channel();
+    let config = Arc::clone(config);
+    core.spawn_fn(move || {
+        let rooms = Rooms::new(store, PresenceHandle::new(), config);
+        Registry::start(&rooms);
+        rooms.set_sequencer(Sequencer::start(&rooms));
+        PresenceTracker::start(&rooms);
+        // The receiver only goes away with the whole start.
+        drop(ready.send(Bus::new(rooms)));
+    });
+    let bus = started.await.map_err(|_closed| ServeError::Core)?;
+    bus.rooms().find_commons().await?;
+    Ok(bus)
+}
+
+fn listen(config: &config::Server) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Listen { address: config.listen, source };
+    let domain = socket2::Domain::for_address(config.listen);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).map_err(failed)?;
+    socket.set_reuse_address(true).map_err(failed)?;
+    socket.bind(&config.listen.into()).map_err(failed)?;
+    socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX)).map_err(failed)?;
+    Ok(socket.into())
+}
+
+fn serve_workers(
+    listener: TcpListener,
+    bus: &Bus,
+    state: State,
+    config: &Arc<Config>,
+) -> Result<Server, ServeError> {
+    let workers = config
+        .server
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let next_hub = Arc::new(AtomicU16::new(0));
+    let (bus, config) = (bus.clone(), Arc::clone(config));
+    let drain = config.shutdown.drain.as_secs();
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(config.socket.per_instance)
+        .shutdown_timeout(drain)
+        .disable_signals()
+        .listen("hearth", listener, move || {
+            // Called once on each worker's thread.
+            let id = next_hub.fetch_add(1, Ordering::Relaxed);
+            let (hub, board) = Hub::start(id, Arc::clone(bus.rooms()), Arc::clone(&config));
+            bus.rooms().add_hub(hub);
+            let upgrade = Upgrade { bus: bus.clone(), board, config: Arc::clone(&config) };
+            let state = state.clone();
+            let app = App::new().configure(|service| http::configure(service, state));
+            HttpService::build()
+                .keep_alive(config.http.keep_alive)
+                .client_request_timeout(config.http.head_timeout)
+                .client_disconnect_timeout(Duration::from_secs(1))
+                .tcp_nodelay(true)
+                .upgrade(fn_service(move |(request, stream)| upgrade.clone().accept(request, stream)))
+                .finish(map_config(app, |()| AppConfig::default()))
+                .tcp()
+        })?
+        .run();
+    Ok(server)
+}
+
+/// The order of leaving: nobody new, everybody told to come back, what is running finished, then the threads end.
+async fn drain(bus: &Bus, server: &ServerHandle, config: &Config) {
+    let began = Instant::now();
+    tracing::info!(sockets = bus.sockets().count(), "draining");
+    bus.drain(config.shutdown.spread);
+    let deadline = began + config.shutdown.drain;
+    while bus.sockets().count() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    if tokio::time::timeout(left, server.stop(true)).await.is_err() {
+        server.stop(false).await;
+    }
+    while bus.pending() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tracing::info!(took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "drained");
+}
+
+/// Folds histograms and reads the gauges that nobody else writes.
+async fn upkeep(bus: Bus, store: Store) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tick.tick().await;
+        metrics::run_upkeep();
+        metrics::queue_depth("commands", bus.pending());
+        let stats = store.stats();
+        metrics::queue_depth("writer", stats.write_queue);
+        metrics::queue_depth("readers", stats.read_queue);
+        metrics::queue_depth("hubs", bus.rooms().hubs().iter().map(|hub| hub.waiting()).sum());
+    }
+}
+
+/// Tells the person at the terminal where to go.
+fn announce(config: &Config, address: SocketAddr) {
+    let url =
+        config.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
+    tracing::info!(%address, "listening");
+    // A closed standard output is no reason not to serve.
+    drop(writeln!(std::io::stdout(), "Hearth is ready: open {url}"));
+}

@@ -1,0 +1,148 @@
+//! Coming in: first run, invitation, sign-in. Each ends with a session cookie.
+
+use super::call::{Visit, ok};
+use super::problem::{Answer, Problem};
+use super::view::{AccountView, Me, SessionView, room};
+use crate::auth::cookie::SessionCookie;
+use crate::auth::identity::{refusal, unauthenticated};
+use crate::auth::password::Password;
+use crate::auth::token::Token;
+use crate::auth::{email, join_code};
+use crate::domain::{Ack, Enrolment, Name, Person, Rejection, RejectionCode, RoomCard};
+use crate::storage::{Account, NewSession, Profile, RoomFilter, SessionRow, Status};
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+#[derive(Deserialize)]
+struct SetUp {
+    account_name: String,
+    #[serde(flatten)]
+    person: Newcomer,
+}
+
+#[derive(Deserialize)]
+struct Newcomer {
+    name: String,
+    email: String,
+    password: String,
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    email: String,
+    password: String,
+}
+
+/// `GET /setup`
+pub(super) async fn needs_setup(visit: Visit) -> Answer {
+    let account = visit.state.store.account().await.map_err(refusal)?;
+    ok(&json!({ "needed": account.is_none() }))
+}
+
+/// `POST /setup`
+pub(super) async fn set_up(mut visit: Visit) -> Answer {
+    let SetUp { account_name, person: newcomer } = visit.read().await?;
+    let account_name = Name::parse("account_name", &account_name)?;
+    let (name, email, password) = newcomer.checked()?;
+    if visit.state.store.account().await.map_err(refusal)?.is_some() {
+        // Said before the password costs anything; the transaction has the last word.
+        return Err(Rejection::new(RejectionCode::AlreadySetUp, "the first run is over").into());
+    }
+    let password_hash = visit.state.hasher.hash(password).await?;
+    let join_code = join_code::random();
+    let enrolment = Enrolment::SetUp { account_name, join_code, name, email, password_hash };
+    let (person, first_room) = enrol(&visit, enrolment).await?;
+    let account = visit.state.store.account().await.map_err(refusal)?.ok_or_else(Rejection::internal)?;
+    let first_room = first_room.ok_or_else(Rejection::internal)?;
+    let filter = RoomFilter { ids: Some(vec![first_room.id]), system: false };
+    let rooms = visit.state.store.room_views(&person, filter, None, 1).await.map_err(refusal)?;
+    let first_room = rooms.first().ok_or_else(Rejection::internal)?;
+    let (profile, _, cookie) = begin_session(&visit, &person).await?;
+    Ok(HttpResponse::Created().insert_header((header::SET_COOKIE, cookie)).json(json!({
+        "account": AccountView::new(&account, true),
+        "user": Me::from(&profile),
+        "room": room(first_room),
+    })))
+}
+
+/// `GET /join/{code}`
+pub(super) async fn invitation(visit: Visit) -> Answer {
+    let account = invited(&visit).await?;
+    ok(&json!({ "account": { "name": account.name } }))
+}
+
+/// `POST /join/{code}`
+pub(super) async fn join(mut visit: Visit) -> Answer {
+    invited(&visit).await?;
+    let newcomer: Newcomer = visit.read().await?;
+    let (name, email, password) = newcomer.checked()?;
+    let password_hash = visit.state.hasher.hash(password).await?;
+    let enrolment = Enrolment::Join { code: visit.part("code").to_owned(), name, email, password_hash };
+    let (person, _) = enrol(&visit, enrolment).await?;
+    let (profile, _, cookie) = begin_session(&visit, &person).await?;
+    let mut response = HttpResponse::Created();
+    Ok(response.insert_header((header::SET_COOKIE, cookie)).json(json!({ "user": Me::from(&profile) })))
+}
+
+/// `POST /sessions`
+pub(super) async fn sign_in(mut visit: Visit) -> Answer {
+    let SignIn { email, password } = visit.read().await?;
+    let found = match email::normalise(&email) {
+        Ok(email) => visit.state.store.credentials(&email).await.map_err(refusal)?,
+        Err(_) => None,
+    };
+    let found = found.filter(|found| found.status == Status::Active);
+    let hash = found.as_ref().map(|found| found.password_hash.clone());
+    let is_right = visit.state.hasher.verify(password, hash).await?;
+    let Some(found) = found.filter(|_| is_right) else {
+        // The same for a wrong password, an unknown address and a closed account.
+        return Err(
+            Rejection { message: "wrong e-mail address or password".into(), ..unauthenticated() }.into()
+        );
+    };
+    let (profile, session, cookie) = begin_session(&visit, &found.person).await?;
+    Ok(HttpResponse::Created().insert_header((header::SET_COOKIE, cookie)).json(json!({
+        "session": SessionView::new(&session, Some(session.id)),
+        "user": Me::from(&profile),
+    })))
+}
+
+impl Newcomer {
+    fn checked(self) -> Result<(Name, String, Password), Rejection> {
+        let name = Name::parse("name", &self.name)?;
+        Ok((name, email::normalise(&self.email)?, Password::parse(self.password)?))
+    }
+}
+
+/// The account, for those who know the code in the path.
+async fn invited(visit: &Visit) -> Result<Account, Problem> {
+    let account = visit.state.store.account().await.map_err(refusal)?;
+    let knows = |account: &Account| account.join_code.as_bytes().ct_eq(visit.part("code").as_bytes()).into();
+    Ok(account.filter(knows).ok_or_else(|| Rejection::not_found("invitation"))?)
+}
+
+async fn enrol(visit: &Visit, enrolment: Enrolment) -> Result<(Person, Option<Arc<RoomCard>>), Problem> {
+    match visit.state.bus.enrol(enrolment, visit.trace).await.map_err(Problem::counted)? {
+        Ack::Enrolled { person, room } => Ok((person, room)),
+        _ => Err(Rejection::internal().into()),
+    }
+}
+
+/// A new session and the header that carries it.
+async fn begin_session(visit: &Visit, person: &Person) -> Result<(Profile, SessionRow, String), Rejection> {
+    let state = &visit.state;
+    let profile = state.store.person(person.id).await.map_err(refusal)?.ok_or_else(Rejection::internal)?;
+    let (token, now) = (Token::random(), super::now());
+    let expires_at = now.after(state.config.auth.session);
+    let device = visit.device();
+    let new =
+        NewSession { user: person.id, token_hash: token.hash(), device: device.clone(), now, expires_at };
+    let id = state.store.create_session(new).await.map_err(refusal)?;
+    let session =
+        SessionRow { id, user: person.id, device, created_at: now, last_active_at: now, expires_at };
+    Ok((profile, session, SessionCookie::of(&state.config).set(&token)))
+}

@@ -1,0 +1,141 @@
+//! `GET /events`: everything one may see, in the order of the log, waited for.
+
+use super::State;
+use super::call::Call;
+use super::events::{MOST, USUAL, joined, json};
+use super::problem::{Answer, Problem};
+use crate::auth::identity::refusal;
+use crate::domain::{EventId, Person, Rejection, RoomId};
+use crate::protocol::encode::GapReason;
+use crate::storage::StoredEvent;
+use crate::telemetry::metrics;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::SemaphorePermit;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+/// `GET /events`
+pub(super) async fn events(call: Call) -> Answer {
+    let query = call.query()?;
+    let limit = usize::try_from(query.limit(USUAL, MOST)?).unwrap_or_default();
+    let after = EventId::new(query.number("after")?.unwrap_or_default());
+    let wait = wait(query.parsed("wait", "a number of seconds")?, call.state.config.polling.wait)?;
+    let epoch: Option<Uuid> = query.parsed("epoch", "a UUID")?;
+    // Listened to before the log is read: what is committed in between is heard.
+    let tail = call.state.bus.tail();
+    let head = call.state.store.log_head().await.map_err(refusal)?;
+    let gap = if epoch.is_some_and(|epoch| epoch != head.epoch.0) {
+        Some(GapReason::EpochChanged)
+    } else if after > head.last_id {
+        Some(GapReason::AheadOfHead)
+    } else {
+        None
+    };
+    if let Some(reason) = gap {
+        return Ok(json(format!(
+            r#"{{"events":[],"next":{},"epoch":"{}","recovery":"gap","reason":"{}"}}"#,
+            head.last_id,
+            head.epoch,
+            reason.as_str()
+        )));
+    }
+    let poll = Poll { state: &call.state, me: call.me(), after, limit };
+    let (events, next) = poll.run(tail, Instant::now() + wait).await?;
+    Ok(json(format!(
+        r#"{{"events":[{}],"next":{next},"epoch":"{}","recovery":"complete"}}"#,
+        joined(&events),
+        head.epoch
+    )))
+}
+
+fn wait(seconds: Option<u64>, most: Duration) -> Result<Duration, Rejection> {
+    let wait = Duration::from_secs(seconds.unwrap_or_default());
+    if wait > most {
+        return Err(Rejection::invalid("wait", &format!("is longer than {} s", most.as_secs())));
+    }
+    Ok(wait)
+}
+
+struct Poll<'a> {
+    state: &'a State,
+    me: &'a Person,
+    after: EventId,
+    limit: usize,
+}
+
+/// One long poll's place among those that may wait.
+struct Waiting<'a> {
+    state: &'a State,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Poll<'_> {
+    /// The events, and the id to go on from.
+    async fn run(
+        &self,
+        mut tail: Receiver<Arc<[RoomId]>>,
+        deadline: Instant,
+    ) -> Result<(Vec<StoredEvent>, EventId), Problem> {
+        let mut place = None;
+        loop {
+            // Read before the events: everything up to this head has been looked at afterwards, seen or not.
+            let head = self.state.store.log_head().await.map_err(refusal)?.last_id;
+            let events =
+                self.state.store.events_for(self.me, self.after, self.limit).await.map_err(refusal)?;
+            let is_over = Instant::now() >= deadline || self.state.bus.draining();
+            if !events.is_empty() || is_over {
+                let last = events.last().map_or(self.after, |event| event.id);
+                let next = if events.len() < self.limit { last.max(head) } else { last };
+                return Ok((events, next));
+            }
+            if place.is_none() {
+                place = Some(Waiting::take(self.state)?);
+            }
+            let rooms = self.state.store.readable_room_ids(self.me).await.map_err(refusal)?;
+            self.hear(&mut tail, &rooms.into_iter().collect(), deadline).await;
+        }
+    }
+
+    /// Waits for an event in one of `rooms`, the deadline, or the end of the server. Becoming a member of another room
+    /// is an event in one's inbox, which is among them.
+    async fn hear(&self, tail: &mut Receiver<Arc<[RoomId]>>, rooms: &HashSet<RoomId>, deadline: Instant) {
+        loop {
+            match timeout_at(deadline, tail.recv()).await {
+                Ok(Ok(touched)) => {
+                    if touched.iter().any(|room| rooms.contains(room)) || self.state.bus.draining() {
+                        return;
+                    }
+                }
+                Ok(Err(RecvError::Lagged(_))) => return,
+                // Nobody will say anything any more: what is left is the deadline.
+                Ok(Err(RecvError::Closed)) => tokio::time::sleep_until(deadline).await,
+                Err(_elapsed) => return,
+            }
+        }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn take(state: &'a State) -> Result<Self, Rejection> {
+        let permit = state.polls.try_acquire().map_err(|_full| Rejection::overloaded())?;
+        let place = Self { state, permit: Some(permit) };
+        place.count();
+        Ok(place)
+    }
+
+    fn count(&self) {
+        let waiting = self.state.config.polling.waiting;
+        metrics::polls_waiting(waiting.saturating_sub(self.state.polls.available_permits()));
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.permit = None;
+        self.count();
+    }
+}

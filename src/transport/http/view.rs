@@ -1,0 +1,116 @@
+//! The JSON of REST answers that the socket doesn't have.
+
+use crate::domain::SessionId;
+use crate::protocol::view::{PersonView, RoomView};
+use crate::storage::{Account, Message, Profile, RoomView as Room, SessionRow};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// A message as it stands.
+#[derive(Serialize)]
+pub(super) struct MessageView<'a> {
+    id: i64,
+    room_id: i64,
+    seq: i64,
+    author: PersonView<'a>,
+    client_message_id: Uuid,
+    body: &'a str,
+    version: i32,
+    at: String,
+    edited_at: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+impl MessageView<'_> {
+    /// The same, marked as posted before.
+    pub(super) fn repeated(self) -> Self {
+        Self { duplicate: true, ..self }
+    }
+}
+
+impl<'a> From<&'a Message> for MessageView<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            id: message.id.get(),
+            room_id: message.room.get(),
+            seq: message.seq.get(),
+            author: (&message.author).into(),
+            client_message_id: message.client_message_id,
+            body: &message.body,
+            version: message.version,
+            at: message.at.to_string(),
+            edited_at: message.edited_at.map(|at| at.to_string()),
+            duplicate: false,
+        }
+    }
+}
+
+/// `{id, name, email, role, created_at}`: a user as they see themselves.
+#[derive(Serialize)]
+pub(super) struct Me<'a> {
+    #[serde(flatten)]
+    person: PersonView<'a>,
+    email: Option<&'a str>,
+    created_at: String,
+}
+
+impl<'a> From<&'a Profile> for Me<'a> {
+    fn from(profile: &'a Profile) -> Self {
+        Self {
+            person: (&profile.person).into(),
+            email: profile.email.as_deref(),
+            created_at: profile.created_at.to_string(),
+        }
+    }
+}
+
+/// A browser session, seen from the one of session `current`.
+#[derive(Serialize)]
+pub(super) struct SessionView<'a> {
+    id: i64,
+    device: &'a str,
+    created_at: String,
+    last_active_at: String,
+    current: bool,
+}
+
+impl<'a> SessionView<'a> {
+    pub(super) fn new(session: &'a SessionRow, current: Option<SessionId>) -> Self {
+        Self {
+            id: session.id.get(),
+            device: &session.device,
+            created_at: session.created_at.to_string(),
+            last_active_at: session.last_active_at.to_string(),
+            current: current == Some(session.id),
+        }
+    }
+}
+
+/// The account; the code that invites is for admins.
+#[derive(Serialize)]
+pub(super) struct AccountView<'a> {
+    name: &'a str,
+    settings: Box<RawValue>,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_code: Option<&'a str>,
+}
+
+impl<'a> AccountView<'a> {
+    pub(super) fn new(account: &'a Account, is_admin: bool) -> Self {
+        let settings = RawValue::from_string(account.settings.clone());
+        Self {
+            name: &account.name,
+            settings: settings.unwrap_or_else(|_| RawValue::NULL.to_owned()),
+            created_at: account.created_at.to_string(),
+            join_code: is_admin.then_some(&account.join_code),
+        }
+    }
+}
+
+/// A room with its reader's place.
+pub(super) fn room(view: &Room) -> RoomView<'_> {
+    RoomView::new(&view.card, view.head.get(), view.read.get(), view.unread)
+}

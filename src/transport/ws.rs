@@ -1,0 +1,6 @@
+//! WebSocket: the handshake, then the socket is taken over from the HTTP dispatcher and its buffers are freed.
+
+mod reader;
+mod upgrade;
+
+pub use upgrade::Upgrade;

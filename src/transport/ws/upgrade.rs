@@ -1,0 +1,225 @@
+//! The handshake (RFC 6455 section 4.2): who is it, from where, speaking what. Only then is the socket taken over.
+
+use super::reader::Reader;
+use crate::actors::Bus;
+use crate::actors::connection::Connection;
+use crate::actors::hub::Board;
+use crate::actors::outbox::Outbox;
+use crate::actors::peer::Peer;
+use crate::actors::sockets::TooMany;
+use crate::auth::cookie::SessionCookie;
+use crate::auth::identity::{self, Credentials, Identity};
+use crate::auth::origin::{self, Provenance};
+use crate::config::Config;
+use crate::domain::{MessageBody, Rejection, RejectionCode, Timestamp};
+use crate::protocol::encode::{self, Welcome, WelcomeLimits, WelcomeRoom};
+use crate::protocol::error::http_status;
+use crate::protocol::view::PersonView;
+use crate::protocol::{CloseCode, SUBPROTOCOL, TraceId};
+use crate::storage::{RoomFilter, StoreError};
+use crate::telemetry::metrics;
+use crate::transport::http::problem::Problem;
+use actix_codec::Framed;
+use actix_http::body::{BodySize, BoxBody, MessageBody as _};
+use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::{ConnectionType, HttpMessage as _, Request, Response, StatusCode, h1, ws};
+use chrono::Utc;
+use futures_util::SinkExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// The kernel gives a connection up when sent data stays unacknowledged for this long.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Rooms listed in `welcome`.
+const WELCOME_ROOMS: usize = 1_000;
+
+/// What upgrades need; one per worker thread.
+#[derive(Clone)]
+pub struct Upgrade {
+    pub bus: Bus,
+    pub board: Board,
+    pub config: Arc<Config>,
+}
+
+type Stream = Framed<TcpStream, h1::Codec>;
+
+impl Upgrade {
+    /// Answers an upgrade request and, when it is welcome, starts its connection.
+    pub async fn accept(self, request: Request, mut stream: Stream) -> Result<(), actix_web::Error> {
+        let trace = request
+            .headers()
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok())
+            .and_then(TraceId::from_traceparent)
+            .unwrap_or_else(TraceId::random);
+        match self.admit(&request).await {
+            Ok((response, identity)) => {
+                stream.send(h1::Message::Item((response, BodySize::None))).await?;
+                self.take_over(stream, identity, trace).await;
+            }
+            Err((status, rejection)) => {
+                metrics::connection_refused(rejection.code.as_str());
+                tracing::debug!(trace_id = %trace, status = status.as_u16(), %rejection, "handshake refused");
+                refuse(&mut stream, status, rejection, trace).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn admit(&self, request: &Request) -> Result<(Response<()>, Identity), (StatusCode, Rejection)> {
+        if request.path() != "/ws" {
+            return Err(with_status(Rejection::not_found("WebSocket")));
+        }
+        let headers = request.headers();
+        let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let bad = |field: &'static str, problem: &str| {
+            (StatusCode::BAD_REQUEST, Rejection::invalid(field, problem))
+        };
+        let mut response = ws::handshake(request.head()).map_err(|error| {
+            (StatusCode::BAD_REQUEST, Rejection::invalid("handshake", &error.to_string()))
+        })?;
+        let protocols = protocols(headers);
+        if !protocols.contains(&SUBPROTOCOL) {
+            return Err(bad("Sec-WebSocket-Protocol", "offers nothing known; there is hearth.v1.json"));
+        }
+        response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+        if self.bus.draining() {
+            return Err(with_status(Rejection::unavailable()));
+        }
+        let authorization = text(header::AUTHORIZATION);
+        let cookie = SessionCookie::of(&self.config);
+        let credentials = Credentials::from_headers(cookie, text(header::COOKIE), authorization, &protocols);
+        if credentials.rides_on_cookie() {
+            let from =
+                Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
+            origin::same_origin(from, self.config.server.public_url.as_ref()).map_err(with_status)?;
+        }
+        let now = Timestamp::from(Utc::now());
+        let identity = identity::identify(self.bus.rooms().store(), &self.config.auth, credentials, now)
+            .await
+            .map_err(with_status)?
+            .ok_or_else(|| with_status(Rejection::new(RejectionCode::Unauthenticated, "sign in first")))?;
+        Ok((response.finish().drop_body(), identity))
+    }
+
+    async fn take_over(self, stream: Stream, identity: Identity, trace: TraceId) {
+        let parts = stream.into_parts();
+        let socket = socket2::SockRef::from(&parts.io);
+        if let Err(error) =
+            socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)))
+        {
+            tracing::debug!(%error, "socket options can't be set");
+        }
+        let (read, write) = parts.io.into_split();
+        let outbox = Outbox::new(write, &self.config.socket);
+        let limits = &self.config.socket;
+        let admitted = self.bus.sockets().admit(identity.person.id, limits.per_instance, limits.per_user);
+        let permit = match admitted {
+            Ok(permit) => permit,
+            Err(too_many) => {
+                let code = match too_many {
+                    TooMany::OfProcess => CloseCode::Overloaded,
+                    TooMany::OfUser => CloseCode::TooManyConnections,
+                };
+                metrics::connection_refused(code.name());
+                outbox.close(code, code.name());
+                return;
+            }
+        };
+        let id = self.board.borrow_mut().name();
+        tracing::debug!(trace_id = %trace, conn.id = %id, user.id = %identity.person.id, "socket opened");
+        let peer = Peer::new(id, identity, outbox, &self.config, Instant::now());
+        // Open from here on: a session that ends while the welcome is written closes this socket, too.
+        self.board.borrow_mut().open(Rc::clone(&peer));
+        let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
+        match self.welcome(&peer).await {
+            Ok(welcome) => Connection::start(peer, self.board, self.bus, permit, &welcome, reader),
+            Err(rejection) => {
+                tracing::warn!(trace_id = %trace, %rejection, "no welcome");
+                peer.outbox.close(CloseCode::Overloaded, CloseCode::Overloaded.name());
+                self.board.borrow_mut().close(id);
+            }
+        }
+    }
+
+    /// The first frame: who one is, where the log stands, which rooms there are.
+    async fn welcome(&self, peer: &Peer) -> Result<String, Rejection> {
+        let rooms = self.bus.rooms();
+        let person = &peer.identity.person;
+        let failed = |error: StoreError| {
+            tracing::warn!(conn.id = %peer.id, %error, "welcome can't be read");
+            Rejection::unavailable()
+        };
+        rooms.find_commons().await.map_err(failed)?;
+        let head = rooms.store().log_head().await.map_err(failed)?;
+        let filter = RoomFilter { ids: None, system: true };
+        let views = rooms.store().room_views(person, filter, None, WELCOME_ROOMS).await.map_err(failed)?;
+        Ok(encode::welcome(&Welcome {
+            connection_id: peer.id.to_string(),
+            user: person.into(),
+            epoch: head.epoch,
+            last_id: head.last_id,
+            heartbeat_ms: u64::try_from(self.config.heartbeat.interval.as_millis()).unwrap_or(u64::MAX),
+            limits: WelcomeLimits {
+                frame_bytes: self.config.socket.frame_bytes,
+                body_bytes: MessageBody::MAX_BYTES,
+                subscriptions: self.config.socket.subscriptions,
+            },
+            rooms: views
+                .iter()
+                .map(|view| WelcomeRoom {
+                    room_id: view.card.id.get(),
+                    kind: view.card.kind.as_str(),
+                    name: view.card.name.as_deref(),
+                    members: view.card.members.iter().map(PersonView::from).collect(),
+                    head: view.head.get(),
+                    read: view.read.get(),
+                    unread: view.unread,
+                })
+                .collect(),
+        }))
+    }
+}
+
+/// The subprotocols on offer, over all headers of that name.
+fn protocols(headers: &HeaderMap) -> Vec<&str> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect()
+}
+
+fn with_status(rejection: Rejection) -> (StatusCode, Rejection) {
+    let status =
+        StatusCode::from_u16(http_status(rejection.code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, rejection)
+}
+
+/// Answers like the REST API does, and closes.
+async fn refuse(
+    stream: &mut Stream,
+    status: StatusCode,
+    rejection: Rejection,
+    trace: TraceId,
+) -> Result<(), actix_web::Error> {
+    let problem = if status == StatusCode::BAD_REQUEST {
+        Problem::unreadable(rejection)
+    } else {
+        Problem::from(rejection)
+    };
+    let (mut response, body) = Response::<BoxBody>::from(problem.response(trace)).into_parts();
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static("x-trace-id"), value);
+    }
+    let body = body.try_into_bytes().unwrap_or_default();
+    let size = BodySize::Sized(u64::try_from(body.len()).unwrap_or_default());
+    stream.send(h1::Message::Item((response, size))).await?;
+    stream.send(h1::Message::Chunk(Some(body))).await?;
+    stream.send(h1::Message::Chunk(None)).await?;
+    Ok(())
+}
