@@ -1,8 +1,11 @@
 //! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
+#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod bench;
+mod interleaving;
 mod log;
 mod messages;
+mod model;
 mod people;
 mod posting;
 mod rooms;
