@@ -74,13 +74,12 @@ async fn follow(bench: Bench, plan: &[Vec<Op>]) {
             let outcome = model.run(op);
             expected.push((op, before, outcome, unread_after(&model, op)));
         }
-        for (verdict, (op, before, outcome, unread)) in
-            bench.batch(writes).await.into_iter().zip(expected)
-        {
+        for (verdict, (op, before, outcome, unread)) in bench.batch(writes).await.into_iter().zip(expected) {
             match (verdict, outcome) {
                 (Ok(Verdict::Refused(rejection)), Err(code)) => assert_eq!(rejection.code, code, "{op:?}"),
                 (Ok(Verdict::Accepted { ack, events }), Ok(places)) => {
-                    let rooms: Vec<_> = events.iter().map(|event| event.event.room.get() as usize - 1).collect();
+                    let rooms: Vec<_> =
+                        events.iter().map(|event| event.event.room.get() as usize - 1).collect();
                     let got: Vec<_> = kinds(&events).into_iter().zip(rooms).collect();
                     assert_eq!(got, places, "{op:?}");
                     let ids: Vec<i64> = events.iter().map(|event| event.event.id.get()).collect();
@@ -100,7 +99,8 @@ async fn follow(bench: Bench, plan: &[Vec<Op>]) {
 
 /// The model of the account as it stands before the plan.
 async fn begin(bench: &Bench, people: &[Person]) -> Model {
-    let mut model = Model { last_id: bench.store.log_head().await.unwrap().last_id.get(), ..Model::default() };
+    let mut model =
+        Model { last_id: bench.store.log_head().await.unwrap().last_id.get(), ..Model::default() };
     while let Some(room) = bench.store.load_room(RoomId::new(model.rooms.len() as i64 + 1)).await.unwrap() {
         let index = |id| people.iter().position(|person| person.id == id);
         model.rooms.push(Room {
@@ -207,14 +207,11 @@ async fn compare(bench: &Bench, people: &[Person], model: &Model) {
         assert_eq!(got.collect::<Vec<_>>(), wanted);
     }
     for (who, person) in people.iter().enumerate() {
-        let readable: Vec<usize> =
-            (0..model.rooms.len()).filter(|room| model.reads(who, *room)).collect();
+        let readable: Vec<usize> = (0..model.rooms.len()).filter(|room| model.reads(who, *room)).collect();
         let filter = RoomFilter { ids: None, system: true };
         let views = store.room_views(person, filter, None, 10_000).await.unwrap();
-        let got: Vec<_> = views
-            .iter()
-            .map(|view| (view.card.id, view.head.get(), view.read.get(), view.unread))
-            .collect();
+        let got: Vec<_> =
+            views.iter().map(|view| (view.card.id, view.head.get(), view.read.get(), view.unread)).collect();
         let wanted: Vec<_> = readable
             .iter()
             .map(|room| {

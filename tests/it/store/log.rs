@@ -40,7 +40,8 @@ async fn a_refused_write_leaves_its_neighbours_and_no_hole(bench: Bench) {
     let guest = bench.person("Guy", Role::Guest).await;
     let before = bench.store.log_head().await.unwrap().last_id.get();
     let write = |actor, text| by(actor, post(home.general, Uuid::new_v4(), text));
-    let outcome = bench.batch(vec![write(&home.admin, "one"), write(&guest, "no"), write(&home.admin, "two")]);
+    let outcome =
+        bench.batch(vec![write(&home.admin, "one"), write(&guest, "no"), write(&home.admin, "two")]);
     let outcome = outcome.await;
     assert_eq!(code(&outcome[1]), Some(RejectionCode::NotFound));
     let ids: Vec<i64> = outcome
@@ -81,7 +82,9 @@ async fn a_failing_statement_fails_only_its_own_write(bench: Bench) {
     assert_eq!(bench.store.log_head().await.unwrap().last_id.get(), before + 2);
     assert_eq!(bench.count("SELECT count(*) FROM events"), before + 2);
     assert_eq!(bench.count("SELECT count(*) FROM messages"), 2);
-    bench.sql(if bench.is_sqlite() { "DROP TRIGGER explode" } else { "DROP FUNCTION explode CASCADE" }).unwrap();
+    bench
+        .sql(if bench.is_sqlite() { "DROP TRIGGER explode" } else { "DROP FUNCTION explode CASCADE" })
+        .unwrap();
     let (ack, _) = bench.does(&home.admin, post(home.general, id, "boom")).await;
     let Ack::Posted { position, duplicate: false, .. } = ack else { panic!("{ack:?}") };
     assert_eq!(position.seq, Seq::new(4), "no hole in the room either");

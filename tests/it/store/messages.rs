@@ -190,7 +190,8 @@ async fn unread_is_what_others_wrote_since(bench: Bench) {
     bench.posts(&bob, room, "three").await;
     bench.does(&bob, Command::DeleteMessage { room, message: gone }).await;
     let filter = RoomFilter { ids: Some(vec![room]), system: false };
-    let view = async || bench.store.room_views(&home.admin, filter.clone(), None, 10).await.unwrap().remove(0);
+    let view =
+        async || bench.store.room_views(&home.admin, filter.clone(), None, 10).await.unwrap().remove(0);
     assert_eq!((view().await.read, view().await.unread), (Seq::new(0), 2));
     let (ack, _) = bench.does(&home.admin, Command::MarkRead { room, seq: Seq::new(2) }).await;
     assert_eq!(ack, Ack::Read { room, read: Seq::new(2), unread: 1 });

@@ -95,7 +95,7 @@ impl Model {
         (kind, room)
     }
 
-    fn to_inboxes(&mut self, kind: &'static str, members: &BTreeSet<usize>) -> Vec<(&'static str, usize)> {
+    fn in_inboxes(&mut self, kind: &'static str, members: &BTreeSet<usize>) -> Vec<(&'static str, usize)> {
         members.iter().map(|member| self.event(kind, self.inbox(*member))).collect()
     }
 
@@ -140,7 +140,7 @@ impl Model {
                     events.push(self.event("room.unlisted", self.commons));
                 } else {
                     let members = self.rooms[room].members.clone();
-                    events.extend(self.to_inboxes("membership.revoked", &members));
+                    events.extend(self.in_inboxes("membership.revoked", &members));
                 }
                 Ok(events)
             }
@@ -159,7 +159,10 @@ impl Model {
                 if !self.rooms[room].members.remove(&user) {
                     return Ok(Vec::new());
                 }
-                Ok(vec![self.event("member.removed", room), self.event("membership.revoked", self.inbox(user))])
+                Ok(vec![
+                    self.event("member.removed", room),
+                    self.event("membership.revoked", self.inbox(user)),
+                ])
             }
             Op::Mark { who, room, seq } => {
                 let room = self.seen(who, room)?;
@@ -297,7 +300,7 @@ impl Model {
         if kind == RoomKind::Open {
             events.push(self.event("room.listed", self.commons));
         }
-        events.extend(self.to_inboxes("membership.granted", &members));
+        events.extend(self.in_inboxes("membership.granted", &members));
         Ok(events)
     }
 }

@@ -63,7 +63,8 @@ async fn an_open_room_is_listed_for_all(bench: Bench) {
 async fn a_closed_room_is_told_to_its_members_only(bench: Bench) {
     let home = bench.home().await;
     let (bob, eve) = (bench.person("Bob", Role::Member).await, bench.person("Eve", Role::Member).await);
-    let (ack, events) = bench.does(&home.admin, create(NewRoomKind::Closed, Some("Den"), &[bob.id, bob.id])).await;
+    let (ack, events) =
+        bench.does(&home.admin, create(NewRoomKind::Closed, Some("Den"), &[bob.id, bob.id])).await;
     let Ack::RoomCreated { room, .. } = ack else { panic!("{ack:?}") };
     let (ann_inbox, bob_inbox) = (inbox(&bench, &home.admin).await, inbox(&bench, &bob).await);
     assert_eq!(
@@ -136,10 +137,13 @@ async fn renaming_and_deleting_is_heard_where_it_matters(bench: Bench) {
     let closed = bench.creates(&home.admin, NewRoomKind::Closed, Some("Den"), &[bob.id]).await.id;
     let (_, events) = bench.does(&home.admin, Command::RenameRoom { room: open, name: name("Hall") }).await;
     assert_eq!(places(&events), [("room.updated", open), ("room.listed", commons)]);
-    assert!(matches!(&events[1].event.body, EventBody::RoomListed { room } if room.name.as_deref() == Some("Hall")));
+    assert!(
+        matches!(&events[1].event.body, EventBody::RoomListed { room } if room.name.as_deref() == Some("Hall"))
+    );
     let (_, events) = bench.does(&home.admin, Command::RenameRoom { room: closed, name: name("Lair") }).await;
     assert_eq!(places(&events), [("room.updated", closed)]);
-    let (ack, events) = bench.does(&home.admin, Command::RenameRoom { room: closed, name: name("Lair") }).await;
+    let (ack, events) =
+        bench.does(&home.admin, Command::RenameRoom { room: closed, name: name("Lair") }).await;
     assert_eq!((ack, events.len()), (Ack::Unchanged, 0));
     assert_eq!(names(&bench, &bob).await, ["General", "Hall", "Lair"]);
     let rejection = bench.refuses(&bob, Command::DeleteRoom { room: closed }).await;

@@ -172,7 +172,8 @@ async fn drift_is_named(bench: Bench) {
     let trigger = if bench.is_sqlite() { "" } else { " ON events" };
     bench.sql(&format!("DROP TRIGGER events_refuse_delete{trigger}")).unwrap();
     let differences = migrate::status(&bench.options).unwrap().differences;
-    for expected in ["index messages_history", "index history", "users", "leftovers", "events_refuse_delete"] {
+    for expected in ["index messages_history", "index history", "users", "leftovers", "events_refuse_delete"]
+    {
         assert!(differences.iter().any(|line| line.contains(expected)), "{expected}: {differences:#?}");
     }
 }
@@ -182,9 +183,8 @@ async fn history_is_read_by_index(bench: Bench) {
     let home = bench.home().await;
     for n in 0..20 {
         let room = bench.creates(&home.admin, NewRoomKind::Open, Some(&n.to_string()), &[]).await.id;
-        let writes = (0..50).map(|n: i32| {
-            super::bench::by(&home.admin, post(room, Uuid::new_v4(), &format!("message {n}")))
-        });
+        let writes = (0..50)
+            .map(|n: i32| super::bench::by(&home.admin, post(room, Uuid::new_v4(), &format!("message {n}"))));
         bench.batch(writes.collect()).await;
     }
     bench.sql("ANALYZE").unwrap();
@@ -213,7 +213,9 @@ async fn history_is_read_by_index(bench: Bench) {
         let plan = bench.plan(sql);
         let by_rowid = index == "events_pkey" && plan.contains("USING INTEGER PRIMARY KEY");
         assert!(plan.contains(index) || by_rowid, "{sql}: {plan}");
-        for slow in ["SCAN messages", "SCAN events", "Seq Scan on messages", "Seq Scan on events", "TEMP B-TREE"] {
+        for slow in
+            ["SCAN messages", "SCAN events", "Seq Scan on messages", "Seq Scan on events", "TEMP B-TREE"]
+        {
             assert!(!plan.contains(slow), "{sql}: {plan}");
         }
     }
@@ -232,7 +234,8 @@ async fn the_write_ahead_log_stays_bounded(bench: Bench) {
     let body = "word ".repeat(500);
     let mut largest = 0;
     for _ in 0..200 {
-        let writes = (0..10).map(|_| super::bench::by(&home.admin, post(home.general, Uuid::new_v4(), &body)));
+        let writes =
+            (0..10).map(|_| super::bench::by(&home.admin, post(home.general, Uuid::new_v4(), &body)));
         store.submit(writes.collect(), super::bench::NOW).unwrap().await.unwrap();
         largest = largest.max(std::fs::metadata(&wal).unwrap().len());
     }

@@ -28,8 +28,31 @@ async fn any_text_is_a_query(bench: Bench) {
     let home = bench.home().await;
     bench.posts(&home.admin, home.general, "some words").await;
     let mut queries: Vec<String> = [
-        "\"", "'", "\"a", "a\"b", "a AND", "NOT", "NEAR(", "body:x", "^a", "a*", "-a", "a - b", "{a b}: c", "\\",
-        "\0", "a\0b", "%", "_", "a:*", "a & !", "a | | b", "<->", "é\u{301}", "😀", "''; DROP TABLE messages",
+        "\"",
+        "'",
+        "\"a",
+        "a\"b",
+        "a AND",
+        "NOT",
+        "NEAR(",
+        "body:x",
+        "^a",
+        "a*",
+        "-a",
+        "a - b",
+        "{a b}: c",
+        "\\",
+        "\0",
+        "a\0b",
+        "%",
+        "_",
+        "a:*",
+        "a & !",
+        "a | | b",
+        "<->",
+        "é\u{301}",
+        "😀",
+        "''; DROP TABLE messages",
     ]
     .map(str::to_owned)
     .into();
