@@ -115,7 +115,6 @@ async fn a_connection_that_dies_in_the_batch_wrote_nothing(bench: Bench) {
     assert!(outcome.iter().all(Result::is_ok), "{outcome:?}");
 }
 
-/// Proves OPT-11.
 async fn a_connection_that_dies_in_the_commit_leaves_it_unknown(bench: Bench) {
     if bench.is_sqlite() {
         return;

@@ -244,7 +244,6 @@ async fn the_write_ahead_log_stays_bounded(bench: Bench) {
     assert!(std::fs::metadata(bench.file()).unwrap().len() > 32 * limit, "copied into the database");
 }
 
-/// Proves OBS-01.
 async fn health_tells_what_is_missing(bench: Bench) {
     bench.sql("DELETE FROM __diesel_schema_migrations").unwrap();
     let health = bench.store.health().await.unwrap();
