@@ -7,7 +7,7 @@ use crate::actors::registry::{Registry, Rooms};
 use crate::actors::sequencer::Sequencer;
 use crate::config::{self, Config};
 use crate::protocol::payload;
-use crate::storage::{Database, PostgresUrl, StorageOptions, Store, StoreError};
+use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
 use crate::transport::http::{self, State};
 use crate::transport::ws::Upgrade;
@@ -42,15 +42,6 @@ pub enum ServeError {
 /// How often histograms are folded and gauges read.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How the store is opened, by configuration.
-pub fn storage_options(config: &config::Storage) -> StorageOptions {
-    let database = match &config.database {
-        Some(url) => Database::Postgres { url: PostgresUrl::new(url.reveal()) },
-        None => Database::Sqlite { path: config.sqlite_file() },
-    };
-    StorageOptions { readers: config.readers, ..StorageOptions::new(database) }
-}
-
 /// Serves until SIGTERM or SIGINT, then drains.
 pub fn serve(config: Config) -> Result<(), ServeError> {
     System::new().block_on(run(Arc::new(config)))
@@ -59,7 +50,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     metrics::install().map_err(ServeError::Metrics)?;
     std::fs::create_dir_all(&config.storage.data_dir)?;
-    let options = storage_options(&config.storage);
+    let options = config.storage.options();
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await
         .map_err(std::io::Error::other)??;
@@ -77,9 +68,10 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     announce(&config, address);
 
-    let mut server = std::pin::pin!(server);
+    // In a task of its own: it has to go on while we wait for it to stop.
+    let mut server = actix_rt::spawn(server);
     tokio::select! {
-        ended = &mut server => ended?,
+        ended = &mut server => ended.map_err(std::io::Error::other)??,
         _ = term.recv() => drain(&bus, &handle, &config).await,
         _ = int.recv() => drain(&bus, &handle, &config).await,
     }
@@ -191,8 +183,7 @@ async fn upkeep(bus: Bus, store: Store) {
 
 /// Tells the person at the terminal where to go.
 fn announce(config: &Config, address: SocketAddr) {
-    let url =
-        config.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
+    let url = config.server.url(address);
     tracing::info!(%address, "listening");
     // A closed standard output is no reason not to serve.
     drop(writeln!(std::io::stdout(), "Hearth is ready: open {url}"));

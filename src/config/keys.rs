@@ -30,12 +30,12 @@ pub(super) fn closest<'a>(wrong: &str, known: &'a [String]) -> Option<&'a str> {
     let wrong = wrong.to_ascii_lowercase();
     let likeness = |key: &str| {
         let name = key.rsplit('.').next().unwrap_or(key);
-        strsim::jaro_winkler(&wrong, key).max(strsim::normalized_levenshtein(&wrong, name))
+        strsim::normalized_levenshtein(&wrong, key).max(strsim::normalized_levenshtein(&wrong, name))
     };
     known
         .iter()
         .map(|key| (likeness(key), key.as_str()))
-        .filter(|(likeness, _)| *likeness > 0.75)
+        .filter(|(likeness, _)| *likeness >= 0.6)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, key)| key)
 }
@@ -52,6 +52,8 @@ mod tests {
         assert_eq!(meant("server.listn"), Some("server.listen"));
         assert_eq!(meant("listen"), Some("server.listen"));
         assert_eq!(meant("socket.outbox"), Some("socket.outbox_bytes"));
+        assert_eq!(meant("HEARTBEAT.interval_ms"), Some("heartbeat.interval_ms"));
+        assert_eq!(meant("soket.x"), None);
         assert_eq!(meant("zzzzzzzz"), None);
     }
 }

@@ -174,6 +174,8 @@ mod tests {
     fn a_wrong_value_names_its_key() {
         let text = message(with_flags(&[("rooms.queue", "many")]));
         assert!(text.contains("rooms.queue"), "{text}");
+        let text = message(with_flags(&[("log.format", "yaml")]));
+        assert!(text.contains("text or json"), "{text}");
         let text = message(with_flags(&[("server.public_url", "chat")]));
         assert!(text.contains("http://"), "{text}");
     }

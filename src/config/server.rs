@@ -72,13 +72,25 @@ impl Default for Auth {
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum LogFormat {
     /// For terminals.
     #[default]
     Text,
     /// One object per line, for machines (OBS-02).
     Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("the log's format is text or json"),
+        }
+    }
 }
 
 /// What is logged.
@@ -92,7 +104,8 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        // What actix says at each start is said better by us.
+        Self { level: "info,actix_server=warn".to_owned(), format: LogFormat::Text }
     }
 }
 

@@ -9,13 +9,25 @@ use std::time::Duration;
 
 /// What an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Synchronous {
     /// Power loss.
     #[default]
     Full,
     /// The end of the process; power loss may take the last moments.
     Normal,
+}
+
+impl TryFrom<String> for Synchronous {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "full" => Ok(Self::Full),
+            "normal" => Ok(Self::Normal),
+            _ => Err("storage.synchronous is full or normal"),
+        }
+    }
 }
 
 /// The store.

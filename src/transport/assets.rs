@@ -103,42 +103,42 @@ fn content_type(path: &str, guess: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::App;
     use actix_web::http::StatusCode;
-    use actix_web::{App, test};
+    use actix_web::test::{TestRequest, call_service, init_service};
 
     #[actix_web::test]
     async fn pages_and_files_are_found_and_the_rest_is_not() {
-        let app = test::init_service(App::new().configure(configure)).await;
+        let app = init_service(App::new().configure(configure)).await;
         for path in ["/", "/sign-in", "/join/abc", "/rooms/12", "/rooms/12/@34", "/static/main.js"] {
-            let request = test::TestRequest::get().uri(path).to_request();
-            let response = test::call_service(&app, request).await;
+            let request = TestRequest::get().uri(path).to_request();
+            let response = call_service(&app, request).await;
             assert_eq!(response.status(), StatusCode::OK, "{path}");
             let policy = response.headers().get(header::CONTENT_SECURITY_POLICY).expect("a policy");
             assert!(policy.to_str().expect("text").contains("frame-ancestors 'none'"));
         }
         for path in ["/static/", "/static/../Cargo.toml", "/static/none.js", "/rooms/x", "/nothing"] {
-            let request = test::TestRequest::get().uri(path).to_request();
-            let response = test::call_service(&app, request).await;
+            let request = TestRequest::get().uri(path).to_request();
+            let response = call_service(&app, request).await;
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         }
     }
 
     #[actix_web::test]
     async fn a_known_file_is_not_sent_again() {
-        let app = test::init_service(App::new().configure(configure)).await;
-        let ask = |etag: &str| {
-            test::TestRequest::get().uri("/").insert_header(("if-none-match", etag)).to_request()
-        };
-        let first = test::call_service(&app, ask("\"x\"")).await;
+        let app = init_service(App::new().configure(configure)).await;
+        let ask =
+            |etag: &str| TestRequest::get().uri("/").insert_header(("if-none-match", etag)).to_request();
+        let first = call_service(&app, ask("\"x\"")).await;
         assert_eq!(first.status(), StatusCode::OK);
         assert_eq!(first.headers().get("content-type").expect("a type"), "text/html; charset=utf-8");
         let etag = first.headers().get("etag").and_then(|etag| etag.to_str().ok()).expect("an etag");
-        let again = test::call_service(&app, ask(&format!("\"x\", W/{etag}"))).await;
+        let again = call_service(&app, ask(&format!("\"x\", W/{etag}"))).await;
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(again.headers().get("etag").expect("an etag"), etag);
     }
 
-    #[::core::prelude::v1::test]
+    #[test]
     fn scripts_are_scripts() {
         assert_eq!(content_type("a/main.js", ""), "text/javascript; charset=utf-8");
         assert_eq!(content_type("manifest.webmanifest", ""), "application/manifest+json");

@@ -51,7 +51,7 @@ async fn ready(visit: Visit) -> HttpResponse {
         }
         Err(_elapsed) => failed.push("database"),
     }
-    if state.store.stats().write_queue >= state.config.storage.write_queue {
+    if state.bus.pending() >= state.config.storage.write_queue {
         failed.push("write_queue");
     }
     if state.bus.draining() {

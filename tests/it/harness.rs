@@ -12,18 +12,18 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 /// How long anything may take before the test has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Every person's password.
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// The binary under test: the released one when `HEARTH_BINARY` names it.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("HEARTH_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_hearth").into(), PathBuf::from)
 }
 
 /// Which database a house stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ground {
+pub(crate) enum Ground {
     Sqlite,
     Postgres,
 }
@@ -53,11 +53,11 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 /// A running server with its account, and the admin who made it.
-pub struct House {
-    pub server: Server,
-    pub admin: Person,
+pub(crate) struct House {
+    pub(crate) server: Server,
+    pub(crate) admin: Person,
     /// The first room.
-    pub lobby: u64,
+    pub(crate) lobby: u64,
     _dir: TempDir,
     join_code: String,
 }
@@ -70,7 +70,7 @@ fn quick(extra: &[&str]) -> Vec<String> {
 }
 
 /// Starts a server that nobody has set up.
-pub async fn empty(ground: Ground, args: &[&str]) -> (Server, TempDir) {
+pub(crate) async fn empty(ground: Ground, args: &[&str]) -> (Server, TempDir) {
     let dir = TempDir::new().expect("a temporary directory");
     let mut options = Options::new(binary(), dir.path().join("data"));
     options.args = quick(args);
@@ -84,12 +84,12 @@ pub async fn empty(ground: Ground, args: &[&str]) -> (Server, TempDir) {
 
 impl House {
     /// A house with its admin, Ann.
-    pub async fn open(ground: Ground) -> Self {
+    pub(crate) async fn open(ground: Ground) -> Self {
         Self::open_with(ground, &[]).await
     }
 
     /// The same, with more flags.
-    pub async fn open_with(ground: Ground, args: &[&str]) -> Self {
+    pub(crate) async fn open_with(ground: Ground, args: &[&str]) -> Self {
         let (server, dir) = empty(ground, args).await;
         let client = Client::new(&server.url()).expect("a client");
         let SetUp { user, room, .. } =
@@ -100,7 +100,7 @@ impl House {
     }
 
     /// Somebody joins by the invite code.
-    pub async fn joined_by(&self, name: &str) -> Person {
+    pub(crate) async fn joined_by(&self, name: &str) -> Person {
         let client = Client::new(&self.server.url()).expect("a client");
         let email = format!("{}@example.org", name.to_lowercase());
         let user = client.join(&self.join_code, name, &email, PASSWORD).await.expect("joins");
@@ -108,18 +108,18 @@ impl House {
     }
 
     /// A closed room of these people, made by the admin.
-    pub async fn closed_room(&self, name: &str, members: &[&Person]) -> Room {
+    pub(crate) async fn closed_room(&self, name: &str, members: &[&Person]) -> Room {
         let members: Vec<u64> = members.iter().map(|person| person.id).collect();
         self.admin.client.create_room("closed", name, &members).await.expect("makes a room")
     }
 
     /// The URL of the server.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.server.url()
     }
 
     /// The value of a metric, summed over its labels that contain `labels`.
-    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = reqwest::get(format!("{}/metrics", self.url())).await.expect("metrics");
         let text = text.text().await.expect("text");
         text.lines()
@@ -129,7 +129,7 @@ impl House {
     }
 
     /// Waits until a metric has a value.
-    pub async fn metric_becomes(&self, name: &str, labels: &str, wanted: f64) {
+    pub(crate) async fn metric_becomes(&self, name: &str, labels: &str, wanted: f64) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let value = self.metric(name, labels).await;
@@ -142,56 +142,56 @@ impl House {
     }
 
     /// The server's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.server.log_path()).expect("the log is readable")
     }
 }
 
 /// Somebody with a session.
-pub struct Person {
-    pub id: u64,
-    pub client: Client,
+pub(crate) struct Person {
+    pub(crate) id: u64,
+    pub(crate) client: Client,
 }
 
 impl Person {
     /// Opens a socket.
-    pub async fn connects(&self) -> Listener {
+    pub(crate) async fn connects(&self) -> Listener {
         self.tries_to_connect().await.expect("connects")
     }
 
     /// Opens a socket, if allowed.
-    pub async fn tries_to_connect(&self) -> Result<Listener, loadtest::socket::SocketError> {
+    pub(crate) async fn tries_to_connect(&self) -> Result<Listener, loadtest::socket::SocketError> {
         let socket = Socket::connect(self.client.base(), &self.client.credentials()).await?;
         Ok(Listener { socket })
     }
 
     /// Opens a socket and subscribes to a room at its head.
-    pub async fn listens_to(&self, room: u64) -> Listener {
+    pub(crate) async fn listens_to(&self, room: u64) -> Listener {
         let mut listener = self.connects().await;
         listener.joins(room, None).await;
         listener
     }
 
     /// This person's credentials.
-    pub fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Credentials {
         self.client.credentials()
     }
 
     /// The whole history of a room, oldest first, as bodies.
-    pub async fn reads(&self, room: u64) -> Vec<String> {
+    pub(crate) async fn reads(&self, room: u64) -> Vec<String> {
         let (history, _) = self.client.history(room).await.expect("history");
         history.into_iter().map(|message| message.body).collect()
     }
 }
 
 /// A socket with what it hears.
-pub struct Listener {
-    pub socket: Socket,
+pub(crate) struct Listener {
+    pub(crate) socket: Socket,
 }
 
 impl Listener {
     /// Subscribes after `after`, or at the head.
-    pub async fn joins(&mut self, room: u64, after: Option<u64>) -> Subscribed {
+    pub(crate) async fn joins(&mut self, room: u64, after: Option<u64>) -> Subscribed {
         let epoch = self.socket.welcome().epoch.clone();
         let places = [Place { room_id: room, after }];
         let mut joined = self.socket.subscribe(&places, Some(&epoch)).await.expect("subscribes");
@@ -199,28 +199,28 @@ impl Listener {
     }
 
     /// Posts and waits for the ack.
-    pub async fn posts(&mut self, room: u64, body: &str) -> Ack {
+    pub(crate) async fn posts(&mut self, room: u64, body: &str) -> Ack {
         self.socket.post(room, Uuid::new_v4(), body).await.expect("posted")
     }
 
     /// Asks for something and takes the reply's data.
-    pub async fn asks(&mut self, kind: &str, data: Value) -> Value {
+    pub(crate) async fn asks(&mut self, kind: &str, data: Value) -> Value {
         self.socket.request(kind, &data).await.unwrap_or_else(|error| panic!("{kind}: {error}"))
     }
 
     /// Asks for something that is refused; the code.
-    pub async fn is_refused(&mut self, kind: &str, data: Value) -> String {
+    pub(crate) async fn is_refused(&mut self, kind: &str, data: Value) -> String {
         self.socket.request(kind, &data).await.expect_err("refused").code().to_owned()
     }
 
     /// The next frame.
-    pub async fn next(&mut self) -> Frame {
+    pub(crate) async fn next(&mut self) -> Frame {
         let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
         next.expect("something is heard in time").expect("the socket is open")
     }
 
     /// The next durable event; signals are passed over.
-    pub async fn hears(&mut self) -> Event {
+    pub(crate) async fn hears(&mut self) -> Event {
         loop {
             match self.next().await {
                 Frame::Event(event) => return event,
@@ -231,14 +231,14 @@ impl Listener {
     }
 
     /// The next posted message's body.
-    pub async fn hears_message(&mut self) -> String {
+    pub(crate) async fn hears_message(&mut self) -> String {
         let event = self.hears().await;
         assert_eq!(event.kind, "message.posted", "{event:?}");
         event.json["data"]["body"].as_str().expect("a body").to_owned()
     }
 
     /// The next signal of a kind; events are not expected before it.
-    pub async fn notices(&mut self, wanted: &str) -> Value {
+    pub(crate) async fn notices(&mut self, wanted: &str) -> Value {
         loop {
             match self.next().await {
                 Frame::Signal { kind, json } if kind == wanted => return json,
@@ -249,7 +249,7 @@ impl Listener {
     }
 
     /// Hears nothing more of a kind until a marker message arrives: proof of absence without a sleep.
-    pub async fn frames_until(&mut self, body: &str) -> Vec<Frame> {
+    pub(crate) async fn frames_until(&mut self, body: &str) -> Vec<Frame> {
         let mut frames = Vec::new();
         loop {
             let frame = self.next().await;
@@ -263,7 +263,7 @@ impl Listener {
     }
 
     /// How the socket ends: the close code.
-    pub async fn is_closed(&mut self) -> u16 {
+    pub(crate) async fn is_closed(&mut self) -> u16 {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("closes in time") {
@@ -277,7 +277,7 @@ impl Listener {
 }
 
 /// The events of a recovery that has to be complete.
-pub fn missed(subscribed: &Subscribed) -> &[Event] {
+pub(crate) fn missed(subscribed: &Subscribed) -> &[Event] {
     match &subscribed.recovery {
         Recovery::Complete(events) => events,
         Recovery::Gap { reason, .. } => panic!("a gap: {reason}"),

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// The text of an upgrade request, without the empty line that ends it.
-pub fn upgrade(url: &str, credentials: &Credentials) -> String {
+pub(crate) fn upgrade(url: &str, credentials: &Credentials) -> String {
     let who = match credentials {
         Credentials::Cookie(cookie) => format!("Cookie: {cookie}\r\n"),
         Credentials::Bearer(key) => format!("Authorization: Bearer {key}\r\n"),
@@ -26,26 +26,26 @@ pub fn upgrade(url: &str, credentials: &Credentials) -> String {
 }
 
 /// A plain connection to the server.
-pub async fn dial(url: &str) -> TcpStream {
+pub(crate) async fn dial(url: &str) -> TcpStream {
     TcpStream::connect(url.trim_start_matches("http://")).await.expect("connects")
 }
 
 /// A socket after the upgrade, with what has arrived.
-pub struct Raw {
-    pub tcp: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) tcp: TcpStream,
     arrived: Vec<u8>,
 }
 
 /// A frame from the server.
 #[derive(Debug, PartialEq, Eq)]
-pub struct RawFrame {
-    pub opcode: u8,
-    pub payload: Vec<u8>,
+pub(crate) struct RawFrame {
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Raw {
     /// Shakes hands and reads the welcome.
-    pub async fn connect(url: &str, credentials: &Credentials) -> Self {
+    pub(crate) async fn connect(url: &str, credentials: &Credentials) -> Self {
         let mut tcp = dial(url).await;
         tcp.write_all(format!("{}\r\n", upgrade(url, credentials)).as_bytes()).await.expect("sent");
         let mut raw = Self { tcp, arrived: Vec::new() };
@@ -70,7 +70,7 @@ impl Raw {
     }
 
     /// The next frame; none at the end of the stream.
-    pub async fn frame(&mut self) -> io::Result<Option<RawFrame>> {
+    pub(crate) async fn frame(&mut self) -> io::Result<Option<RawFrame>> {
         loop {
             if let Some((frame, length)) = parse(&self.arrived) {
                 self.arrived.drain(..length);
@@ -83,17 +83,17 @@ impl Raw {
     }
 
     /// Sends a well-formed text frame.
-    pub async fn says(&mut self, json: &Value) {
+    pub(crate) async fn says(&mut self, json: &Value) {
         self.sends(&client_text(&json.to_string())).await;
     }
 
     /// Sends bytes as they are. A server that has closed already is no failure: the close code tells.
-    pub async fn sends(&mut self, bytes: &[u8]) {
+    pub(crate) async fn sends(&mut self, bytes: &[u8]) {
         drop(self.tcp.write_all(bytes).await);
     }
 
     /// How the socket ends: the close code, or none when it is just cut.
-    pub async fn close_code(&mut self) -> Option<u16> {
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
         loop {
             match self.frame().await {
                 Ok(Some(RawFrame { opcode: 8, payload })) => {
@@ -109,7 +109,7 @@ impl Raw {
     }
 
     /// Waits for the server to close the connection.
-    pub async fn is_cut(&mut self, within: Duration) -> bool {
+    pub(crate) async fn is_cut(&mut self, within: Duration) -> bool {
         let mut sink = vec![0; 65_536];
         timeout(within, async { while !matches!(self.tcp.read(&mut sink).await, Ok(0) | Err(_)) {} })
             .await

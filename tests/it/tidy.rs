@@ -55,7 +55,7 @@ fn dependencies_point_one_way() {
         ("domain", &["domain"]),
         ("protocol", &["domain", "protocol"]),
         ("storage", &["domain", "storage"]),
-        ("config", &["config", "storage"]),
+        ("config", &["config", "domain", "storage"]),
         ("telemetry", &["config", "domain", "protocol", "telemetry"]),
         ("auth", &["auth", "config", "domain", "storage"]),
         ("actors", &["actors", "auth", "config", "domain", "protocol", "storage", "telemetry"]),
@@ -123,7 +123,11 @@ fn files_are_short_and_say_what_they_are_for() {
         let lines = source.text.lines().count();
         assert!(lines <= 600, "{} has {lines} lines", source.path);
         assert!(source.text.starts_with("//! "), "{} doesn't begin with //!", source.path);
-        assert!(!source.text.contains("#[allow("), "{} allows where it should expect", source.path);
+        assert!(
+            !source.text.contains(concat!("#[", "allow(")),
+            "{} allows where it should expect",
+            source.path
+        );
         lengths.push(lines);
     }
     lengths.sort_unstable();

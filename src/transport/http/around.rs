@@ -122,7 +122,7 @@ fn note(response: &ServiceResponse<BoxBody>, trace: TraceId, took: Duration) {
     let extensions = request.extensions();
     let user = extensions.get::<Asker>().map(|asker| asker.0.get());
     let room = extensions.get::<About>().map(|about| about.0.get());
-    let took_ms = took.as_secs_f64() * 1000.0;
+    let took_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1000.0;
     // A full queue is said by the metrics; a line for each would be a flood when it hurts most.
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::warn!(trace_id = %trace, user.id = user, room.id = room, method, route, status = status.as_u16(), took_ms, "request failed");
@@ -142,5 +142,52 @@ fn known_method(method: &Method) -> &'static str {
         "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::http::nowhere;
+    use crate::transport::http::route::at;
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+    use actix_web::{App, HttpResponse};
+
+    async fn answer(request: TestRequest) -> (u16, serde_json::Value, Option<String>) {
+        let here = at("/here").get(|| std::future::ready(HttpResponse::Ok().json("here")));
+        let all = web::scope("").wrap(from_fn(around)).service(here).default_service(web::to(nowhere));
+        let app = init_service(App::new().service(all)).await;
+        let response = call_service(&app, request.to_request()).await;
+        let status = response.status().as_u16();
+        let trace = response.headers().get("x-trace-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        (status, read_body_json(response).await, trace)
+    }
+
+    /// Proves PROJ-06.
+    #[actix_web::test]
+    async fn every_error_is_a_problem_with_its_trace() {
+        for (request, status, code) in [
+            (TestRequest::get().uri("/nowhere"), 404, "not_found"),
+            (TestRequest::delete().uri("/here"), 405, "method_not_allowed"),
+            (
+                TestRequest::post().uri("/here").insert_header(("origin", "https://evil.test")),
+                403,
+                "forbidden",
+            ),
+        ] {
+            let (got, body, trace) = answer(request).await;
+            assert_eq!(got, status);
+            assert_eq!(body["code"], code);
+            assert_eq!(body["trace_id"].as_str(), trace.as_deref());
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_callers_trace_is_taken_over() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let (status, _, trace) =
+            answer(TestRequest::get().uri("/here").insert_header(("traceparent", parent))).await;
+        assert_eq!((status, trace.as_deref()), (200, Some("4bf92f3577b34da6a3ce929d0e0e4736")));
     }
 }

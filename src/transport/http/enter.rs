@@ -20,8 +20,9 @@ use subtle::ConstantTimeEq;
 #[derive(Deserialize)]
 struct SetUp {
     account_name: String,
-    #[serde(flatten)]
-    person: Newcomer,
+    name: String,
+    email: String,
+    password: String,
 }
 
 #[derive(Deserialize)]
@@ -45,9 +46,9 @@ pub(super) async fn needs_setup(visit: Visit) -> Answer {
 
 /// `POST /setup`
 pub(super) async fn set_up(mut visit: Visit) -> Answer {
-    let SetUp { account_name, person: newcomer } = visit.read().await?;
+    let SetUp { account_name, name, email, password } = visit.read().await?;
     let account_name = Name::parse("account_name", &account_name)?;
-    let (name, email, password) = newcomer.checked()?;
+    let (name, email, password) = Newcomer { name, email, password }.checked()?;
     if visit.state.store.account().await.map_err(refusal)?.is_some() {
         // Said before the password costs anything; the transaction has the last word.
         return Err(Rejection::new(RejectionCode::AlreadySetUp, "the first run is over").into());

@@ -36,7 +36,7 @@ pub(super) async fn history(call: Call) -> Answer {
     let query = call.query()?;
     let limit = usize::try_from(query.limit(USUAL, MOST)?).unwrap_or_default();
     let page = which_page(room, &query)?;
-    let head = rooms::find(&call, room).await?.head;
+    let head = rooms::place(&call, room).await?.head;
     let found = call.state.store.history(room, page, limit).await.map_err(refusal)?;
     let next = next_page(room, page, &found).map(Cursor::encode);
     let messages: Vec<_> = found.messages.iter().map(MessageView::from).collect();

@@ -110,12 +110,17 @@ pub(super) async fn mark_read(mut call: Call) -> Answer {
 }
 
 /// A room the caller may read, its members too where they are known by name.
-pub(super) async fn find(call: &Call, room: RoomId) -> Result<RoomView, Problem> {
-    let filter = RoomFilter { ids: Some(vec![room]), system: true };
-    let found = call.state.store.room_views(call.me(), filter, None, 1).await.map_err(refusal)?;
-    let mut view = found.into_iter().next().ok_or_else(|| Rejection::not_found("room"))?;
+async fn find(call: &Call, room: RoomId) -> Result<RoomView, Problem> {
+    let mut view = place(call, room).await?;
     if view.card.kind == RoomKind::Closed {
         view.card.members = call.state.store.members(room).await.map_err(refusal)?;
     }
     Ok(view)
+}
+
+/// A room the caller may read, and how far they have.
+pub(super) async fn place(call: &Call, room: RoomId) -> Result<RoomView, Problem> {
+    let filter = RoomFilter { ids: Some(vec![room]), system: true };
+    let found = call.state.store.room_views(call.me(), filter, None, 1).await.map_err(refusal)?;
+    Ok(found.into_iter().next().ok_or_else(|| Rejection::not_found("room"))?)
 }
