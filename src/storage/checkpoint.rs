@@ -6,6 +6,7 @@ use super::options::{Database, StorageOptions};
 use super::sqlite::{self, Checkpoint};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct WalWatch {
     /// The size at which the writer steps in next.
     force_at: u64,
     wake: Option<SyncSender<()>>,
+    /// Held while somebody checkpoints: SQLite lets a second one fail at once, without waiting.
+    turn: Arc<Mutex<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -34,9 +37,11 @@ impl WalWatch {
         let Database::Sqlite { path } = &options.database else { return Ok(None) };
         let conn = Conn::open(options, Purpose::Checkpoint)?;
         let (wake, woken) = sync_channel(1);
+        let turn = Arc::new(Mutex::new(()));
+        let theirs = Arc::clone(&turn);
         let thread = thread::Builder::new()
             .name("hearth-checkpointer".to_owned())
-            .spawn(move || run(conn, &woken))
+            .spawn(move || run(conn, &woken, &theirs))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let limit = options.checkpoint_bytes;
         Ok(Some(Self {
@@ -46,6 +51,7 @@ impl WalWatch {
             wake_at: limit,
             force_at: limit.saturating_mul(PATIENCE_FACTOR),
             wake: Some(wake),
+            turn,
             thread: Some(thread),
         }))
     }
@@ -54,14 +60,14 @@ impl WalWatch {
     pub(super) fn after_commit(&mut self, conn: &mut Conn) {
         let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
         if size <= self.limit {
-            self.wake_at = self.limit;
-            self.force_at = self.limit.saturating_mul(PATIENCE_FACTOR);
-            return;
-        }
-        if size > self.force_at {
-            // A reader in the way is met again only after more has been written: the writer has others to serve.
-            self.force_at = size.saturating_add(self.limit);
-            self.force(conn, size);
+            self.begin_anew();
+        } else if size > self.force_at {
+            if self.force(conn, size) {
+                self.begin_anew();
+            } else {
+                // Whoever is in the way is met again only after more has been written: others want to be served.
+                self.force_at = size.saturating_add(self.limit);
+            }
         } else if size > self.wake_at {
             self.wake_at = size.saturating_add(self.limit / 2);
             if let Some(wake) = &self.wake {
@@ -71,8 +77,15 @@ impl WalWatch {
         }
     }
 
-    fn force(&self, conn: &mut Conn, size: u64) {
-        let Conn::Sqlite(c) = conn else { return };
+    fn begin_anew(&mut self) {
+        self.wake_at = self.limit;
+        self.force_at = self.limit.saturating_mul(PATIENCE_FACTOR);
+    }
+
+    /// Empties the log while the writer waits; false when somebody was in the way.
+    fn force(&self, conn: &mut Conn, size: u64) -> bool {
+        let Conn::Sqlite(c) = conn else { return false };
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let done = sqlite::set_patience(c, FORCED_WAIT)
             .and_then(|()| sqlite::checkpoint(c, Checkpoint::Truncate))
             .and_then(|done| sqlite::set_patience(c, self.patience).map(|()| done));
@@ -81,8 +94,9 @@ impl WalWatch {
             Ok(false) => {
                 tracing::warn!(wal.bytes = size, "a reader keeps the write-ahead log from shrinking")
             }
-            Err(error) => tracing::warn!(wal.bytes = size, %error, "could not empty the write-ahead log"),
+            Err(ref error) => tracing::warn!(wal.bytes = size, %error, "could not empty the write-ahead log"),
         }
+        matches!(done, Ok(true))
     }
 }
 
@@ -95,9 +109,10 @@ impl Drop for WalWatch {
     }
 }
 
-fn run(mut conn: Conn, woken: &Receiver<()>) {
+fn run(mut conn: Conn, woken: &Receiver<()>, turn: &Mutex<()>) {
     while woken.recv().is_ok() {
         let Conn::Sqlite(c) = &mut conn else { return };
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = sqlite::checkpoint(c, Checkpoint::Passive) {
             tracing::warn!(%error, "could not checkpoint the write-ahead log");
         }

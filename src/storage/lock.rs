@@ -2,7 +2,7 @@
 
 use super::error::StoreError;
 use super::options::Database;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::path::PathBuf;
 
 /// Held as long as the store is open; the kernel takes it back when the process ends, however it ends.
@@ -21,6 +21,13 @@ impl Lock {
         let lock_path = PathBuf::from(name);
         let unavailable =
             |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", lock_path.display()));
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            let mut create = DirBuilder::new();
+            create.recursive(true);
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut create, 0o700);
+            create.create(directory).map_err(unavailable)?;
+        }
         let mut open = OpenOptions::new();
         open.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]

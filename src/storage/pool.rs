@@ -106,7 +106,8 @@ impl<'a> Place<'a> {
         waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < most).then_some(now + 1))
             .is_ok()
-            .then_some(Self(waiting))
+            // Not `then_some`: a place that wasn't taken must not be given back.
+            .then(|| Self(waiting))
     }
 }
 

@@ -1,11 +1,17 @@
 //! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
+#![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod bench;
+mod interleaving;
 mod log;
 mod messages;
+mod model;
+mod outage;
 mod people;
 mod posting;
 mod rooms;
+mod schema;
+mod search;
 
 use bench::Bench;
 
@@ -27,7 +33,11 @@ macro_rules! contracts {
 }
 use contracts;
 
+/// Few enough for a test to occupy them all.
+const BLOCKING_THREADS: usize = 4;
+
 fn run<F: Future<Output = ()>>(bench: Bench, contract: impl FnOnce(Bench) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().expect("a runtime");
     runtime.block_on(contract(bench));
 }

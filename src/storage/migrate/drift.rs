@@ -93,7 +93,7 @@ fn of_postgres(conn: &mut PgConnection) -> Result<Vec<Entry>, StoreError> {
              UNION ALL
              SELECT 'column ' || t.relname || '.' || a.attname,
                     format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
-                    || a.attidentity || a.attgenerated || coalesce(' ' || pg_get_expr(d.adbin, d.adrelid), ''),
+                    || a.attidentity::text || a.attgenerated::text || coalesce(' ' || pg_get_expr(d.adbin, d.adrelid), ''),
                     t.prefix
              FROM tables t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
              LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum

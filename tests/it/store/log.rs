@@ -150,7 +150,6 @@ async fn events_are_never_changed(bench: Bench) {
     }
 }
 
-/// Proves OPT-13.
 async fn what_was_acknowledged_survives_a_drop(bench: Bench) {
     let home = bench.home().await;
     let id = Uuid::new_v4();
@@ -166,7 +165,6 @@ async fn what_was_acknowledged_survives_a_drop(bench: Bench) {
     assert_eq!((stored[0].id, stored[0].seq, stored[0].at), (events[0].event.id, Seq::new(2), NOW));
 }
 
-/// Proves DB-03.
 async fn a_full_queue_says_so(bench: Bench) {
     let Bench { store, mut options, .. } = bench;
     store.close().await;
