@@ -1,7 +1,6 @@
 //! The integration tests, one binary: the real server over real sockets, on SQLite and on PostgreSQL.
 #![expect(
     clippy::expect_used,
-    clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::as_conversions,
     reason = "an expectation that fails is a failed test"
