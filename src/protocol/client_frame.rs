@@ -168,6 +168,9 @@ impl ClientFrame {
     /// Understands one text message.
     pub fn parse(text: &str) -> Result<Self, BadFrame> {
         let nameless = |rejection| BadFrame { request_id: None, rejection };
+        if !text.trim_start().starts_with('{') {
+            return Err(nameless(Rejection::invalid("frame", "is not a JSON object")));
+        }
         let envelope: Envelope<'_> =
             serde_json::from_str(text).map_err(|error| nameless(envelope_error(&error)))?;
         let request_id = match envelope.request_id {
