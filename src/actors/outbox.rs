@@ -170,12 +170,18 @@ impl Outbox {
 
     /// Ends both directions now. The reading side sees the end of the stream.
     pub fn shut_down(&self) {
-        if !self.closed.replace(true) {
-            *self.queue.borrow_mut() = Queue::default();
-            let stream: &tokio::net::TcpStream = self.socket.as_ref();
-            if let Err(error) = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both) {
-                tracing::trace!(%error, "socket was gone already");
-            }
+        if self.closed.replace(true) {
+            return;
+        }
+        let stream: &tokio::net::TcpStream = self.socket.as_ref();
+        let socket = socket2::SockRef::from(stream);
+        if self.backlog() > 0 {
+            // What the peer doesn't read would stay in the kernel for minutes: cut it off with a reset.
+            drop(socket.set_linger(Some(Duration::ZERO)));
+        }
+        *self.queue.borrow_mut() = Queue::default();
+        if let Err(error) = socket.shutdown(std::net::Shutdown::Both) {
+            tracing::trace!(%error, "socket was gone already");
         }
     }
 
