@@ -150,8 +150,11 @@ impl Actor for Connection {
 
 impl StreamHandler<Vec<Inbound>> for Connection {
     fn handle(&mut self, inbound: Vec<Inbound>, _: &mut Self::Context) {
-        // What arrives after we took our leave changes nothing any more.
+        // What arrives after we took our leave changes nothing any more, but for the peer's own goodbye.
         if self.peer.outbox.closing().is_some() {
+            if inbound.iter().any(|one| matches!(one, Inbound::Close)) {
+                self.peer.outbox.part();
+            }
             return;
         }
         self.peer.heard(Instant::now(), self.heartbeat);
@@ -163,7 +166,10 @@ impl StreamHandler<Vec<Inbound>> for Connection {
                     self.board.borrow_mut().push(&self.peer, Class::Control, pong);
                 }
                 Inbound::Pong => {}
-                Inbound::Close => self.close(CloseCode::Normal),
+                Inbound::Close => {
+                    self.close(CloseCode::Normal);
+                    self.peer.outbox.part();
+                }
                 Inbound::Broken(code) => self.close(code),
             }
             if self.peer.outbox.closing().is_some() {
