@@ -238,18 +238,15 @@ pub struct Welcome<'a> {
 
 /// `welcome`. Flags have a version from the start, so that a client can hold one.
 pub fn welcome(welcome: &Welcome<'_>) -> String {
-    json!({
-        "type": "welcome",
-        "data": {
-            "connection_id": welcome.connection_id,
-            "user": welcome.user,
-            "epoch": welcome.epoch.to_string(),
-            "last_id": welcome.last_id.get(),
-            "heartbeat_ms": welcome.heartbeat_ms,
-            "limits": welcome.limits,
-            "flags": { "version": 0, "values": {} },
-            "rooms": welcome.rooms,
-        }
-    })
-    .to_string()
+    let data = json!({
+        "connection_id": welcome.connection_id,
+        "user": welcome.user,
+        "epoch": welcome.epoch.to_string(),
+        "last_id": welcome.last_id.get(),
+        "heartbeat_ms": welcome.heartbeat_ms,
+        "limits": welcome.limits,
+        "flags": { "version": 0, "values": {} },
+        "rooms": welcome.rooms,
+    });
+    format!(r#"{{"type":"welcome","data":{data}}}"#)
 }
