@@ -80,31 +80,37 @@ impl Connection {
     }
 
     fn on_request(&mut self, request: Request, request_id: Option<RequestId>, trace: TraceId) {
+        let kind = request.kind();
+        metrics::frame_in(kind);
+        tracing::debug!(
+            trace_id = %trace,
+            request_id = request_id.as_deref(),
+            conn.id = %self.peer.id,
+            user.id = %self.peer.user(),
+            room.id = request.room().map(RoomId::get),
+            kind,
+            "frame"
+        );
         match request {
             Request::Command(command) => {
-                metrics::frame_in(command.kind());
                 let hub = self.board.borrow().hub().clone();
-                let sink = ReplySink::socket(hub, self.peer.id, request_id, trace, command.kind());
+                let sink = ReplySink::socket(hub, self.peer.id, request_id, trace, kind);
                 self.bus.post(self.peer.identity.person.clone(), command, sink);
             }
             Request::Subscribe { rooms, epoch, batch } => {
-                metrics::frame_in("room.subscribe");
                 self.step(Step::Subscribe { request_id, trace, rooms, epoch, batch });
             }
             Request::Unsubscribe { room } => {
-                metrics::frame_in("room.unsubscribe");
                 self.step(Step::Unsubscribe { request_id, trace, room });
             }
             Request::Typing { room, typing } => {
-                metrics::frame_in(if typing { "typing.start" } else { "typing.stop" });
                 self.on_typing(room, typing, request_id, trace);
             }
             Request::Ping => {
-                metrics::frame_in("ping");
                 let pong = websocket::text(encode::PONG);
                 self.board.borrow_mut().push(&self.peer, Class::Control, pong);
             }
-            Request::Pong => metrics::frame_in("pong"),
+            Request::Pong => {}
         }
     }
 
