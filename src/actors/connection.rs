@@ -3,7 +3,7 @@
 use super::bus::Bus;
 use super::hub::Board;
 use super::peer::{Peer, Step};
-use super::reply::ReplySink;
+use super::reply::{Asked, ReplySink};
 use super::room::RoomMsg;
 use super::sockets::SocketPermit;
 use crate::actors::outbox::Class;
@@ -94,8 +94,10 @@ impl Connection {
         match request {
             Request::Command(command) => {
                 let hub = self.board.borrow().hub().clone();
-                let sink = ReplySink::socket(hub, self.peer.id, request_id, trace, kind);
-                self.bus.post(self.peer.identity.person.clone(), command, sink);
+                let actor = self.peer.identity.person.clone();
+                let asked = Asked::command(&actor, &command, trace);
+                let sink = ReplySink::socket(hub, self.peer.id, request_id, asked);
+                self.bus.post(actor, command, sink);
             }
             Request::Subscribe { rooms, epoch, batch } => {
                 self.step(Step::Subscribe { request_id, trace, rooms, epoch, batch });

@@ -15,3 +15,4 @@ mod tidy;
 mod coordination;
 mod crash;
 mod hostile;
+mod rest;
