@@ -66,12 +66,7 @@ enum Asker {
 
 impl ReplySink {
     /// Answers a frame of a socket.
-    pub fn socket(
-        hub: HubHandle,
-        conn: ConnId,
-        request_id: Option<RequestId>,
-        asked: Asked,
-    ) -> Self {
+    pub fn socket(hub: HubHandle, conn: ConnId, request_id: Option<RequestId>, asked: Asked) -> Self {
         Self { to: Some(Asker::Socket { hub, conn, request_id }), asked }
     }
 
