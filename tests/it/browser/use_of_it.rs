@@ -51,7 +51,10 @@ const FAINT: &str = "
 
 async fn is_accessible(window: &Window) {
     assert_eq!(window.asks(NAMELESS, &[]).await, json!([]));
-    assert_eq!(window.asks(FAINT, &[]).await, json!([]));
+    for scheme in ["dark", "light"] {
+        window.prefers(scheme).await;
+        assert_eq!(window.asks(FAINT, &[]).await, json!([]), "{scheme}");
+    }
     let once = "const ids = [...document.querySelectorAll('[id]')].map(({ id }) => id);
         return document.querySelectorAll('main').length === 1 && document.querySelectorAll('h1').length === 1
           && new Set(ids).size === ids.length && document.documentElement.lang !== '' && document.title !== ''";
