@@ -2,7 +2,7 @@
 
 use super::hub::HubMsg;
 use super::registry::Rooms;
-use super::reply::ReplySink;
+use super::reply::{Asked, ReplySink};
 use super::sequencer::{Append, SequencerHandle};
 use super::sockets::Sockets;
 use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RoomId, SessionId, UserId};
@@ -45,7 +45,7 @@ impl Bus {
 
     /// Carries out a command and waits for its outcome.
     pub async fn submit(&self, actor: Person, command: Command, trace: TraceId) -> Result<Ack, Rejection> {
-        let (sink, outcome) = ReplySink::request(trace, command.kind());
+        let (sink, outcome) = ReplySink::request(Asked::command(&actor, &command, trace));
         self.post(actor, command, sink);
         outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()))
     }
@@ -60,7 +60,7 @@ impl Bus {
 
     /// Makes somebody a user.
     pub async fn enrol(&self, enrolment: Enrolment, trace: TraceId) -> Result<Ack, Rejection> {
-        let (sink, outcome) = ReplySink::request(trace, "enrol");
+        let (sink, outcome) = ReplySink::request(Asked::enrolment(trace));
         match self.rooms.sequencer() {
             Some(sequencer) => {
                 sequencer.append(Append { write: Write::Enrol(enrolment), sink, permit: None });

@@ -2,7 +2,7 @@
 
 use super::hub::{ConnId, HubHandle};
 use super::outbox::Class;
-use crate::domain::{Ack, Rejection};
+use crate::domain::{Ack, Command, MessageId, Person, Rejection, RoomId, UserId};
 use crate::protocol::{RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
 use tokio::sync::oneshot;
@@ -11,8 +11,52 @@ use tokio::sync::oneshot;
 /// command harmless.
 pub struct ReplySink {
     to: Option<Asker>,
+    asked: Asked,
+}
+
+/// Who asked for what, for the log line of the answer (OBS-02).
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
     trace: TraceId,
     command: &'static str,
+    user: Option<UserId>,
+    room: Option<RoomId>,
+}
+
+impl Asked {
+    /// A command of somebody.
+    pub fn command(actor: &Person, command: &Command, trace: TraceId) -> Self {
+        Self { trace, command: command.kind(), user: Some(actor.id), room: command.room() }
+    }
+
+    /// To become somebody.
+    pub fn enrolment(trace: TraceId) -> Self {
+        Self { trace, command: "enrol", user: None, room: None }
+    }
+
+    fn note(&self, request_id: Option<&RequestId>, outcome: &Result<Ack, Rejection>) {
+        let Self { trace, command, user, room } = self;
+        let (user, room) = (user.map(UserId::get), room.map(RoomId::get));
+        let request_id = request_id.map(AsRef::<str>::as_ref);
+        match outcome {
+            Ok(ack) => {
+                let message = message_of(ack).map(MessageId::get);
+                tracing::debug!(trace_id = %trace, request_id, user.id = user, room.id = room, message.id = message, command, "done");
+            }
+            Err(rejection) => {
+                let code = rejection.code.as_str();
+                tracing::debug!(trace_id = %trace, request_id, user.id = user, room.id = room, command, code, "refused");
+            }
+        }
+    }
+}
+
+fn message_of(ack: &Ack) -> Option<MessageId> {
+    match ack {
+        Ack::Posted { position, .. } => Some(position.id),
+        Ack::Edited { message, .. } | Ack::Deleted { message, .. } => Some(*message),
+        _ => None,
+    }
 }
 
 enum Asker {
@@ -26,24 +70,20 @@ impl ReplySink {
         hub: HubHandle,
         conn: ConnId,
         request_id: Option<RequestId>,
-        trace: TraceId,
-        command: &'static str,
+        asked: Asked,
     ) -> Self {
-        Self { to: Some(Asker::Socket { hub, conn, request_id }), trace, command }
+        Self { to: Some(Asker::Socket { hub, conn, request_id }), asked }
     }
 
     /// Answers a call that waits.
-    pub fn request(
-        trace: TraceId,
-        command: &'static str,
-    ) -> (Self, oneshot::Receiver<Result<Ack, Rejection>>) {
+    pub fn request(asked: Asked) -> (Self, oneshot::Receiver<Result<Ack, Rejection>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { to: Some(Asker::Request(sender)), trace, command }, receiver)
+        (Self { to: Some(Asker::Request(sender)), asked }, receiver)
     }
 
     /// The trace of the request.
     pub fn trace(&self) -> TraceId {
-        self.trace
+        self.asked.trace
     }
 
     /// Gives the answer.
@@ -53,24 +93,25 @@ impl ReplySink {
 
     fn give(&mut self, outcome: Result<Ack, Rejection>) {
         let Some(asker) = self.to.take() else { return };
-        match &outcome {
-            Ok(_) => tracing::debug!(trace_id = %self.trace, command = self.command, "done"),
-            Err(rejection) => {
-                metrics::rejection(rejection.code);
-                tracing::debug!(trace_id = %self.trace, command = self.command, code = rejection.code.as_str(), "refused");
-            }
+        if let Err(rejection) = &outcome {
+            metrics::rejection(rejection.code);
         }
+        let request_id = match &asker {
+            Asker::Socket { request_id, .. } => request_id.as_ref(),
+            Asker::Request(_) => None,
+        };
+        self.asked.note(request_id, &outcome);
         match asker {
             Asker::Socket { hub, conn, request_id } => {
                 let text = match outcome {
-                    Ok(ack) => encode::reply(request_id.as_deref(), &encode::ack(&ack), self.trace),
-                    Err(rejection) => encode::error(request_id.as_deref(), &rejection, self.trace),
+                    Ok(ack) => encode::reply(request_id.as_deref(), &encode::ack(&ack), self.trace()),
+                    Err(rejection) => encode::error(request_id.as_deref(), &rejection, self.trace()),
                 };
                 hub.send(conn, Class::Control, websocket::text(&text));
             }
             Asker::Request(sender) => {
                 if sender.send(outcome).is_err() {
-                    tracing::debug!(trace_id = %self.trace, "nobody waits for the answer any more");
+                    tracing::debug!(trace_id = %self.trace(), "nobody waits for the answer any more");
                 }
             }
         }

@@ -12,20 +12,18 @@ impl TraceId {
         Self(rand::random::<u128>().max(1))
     }
 
-    /// The trace id of a `traceparent` header (`00-<32 hex>-<16 hex>-<2 hex>`); all zeros is invalid there.
+    /// The trace id of a `traceparent` header (`00-<32 hex>-<16 hex>-<2 hex>`); all zeros is invalid there, and later
+    /// versions may append more.
     pub fn from_traceparent(header: &str) -> Option<Self> {
         let mut parts = header.trim().split('-');
-        let (version, id, parent) = (parts.next()?, parts.next()?, parts.next()?);
-        let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if version.len() != 2
-            || version == "ff"
-            || id.len() != 32
-            || parent.len() != 16
-            || parts.next().is_none()
-        {
+        let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_hex = |text: &str, digits: usize| {
+            text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        if !is_hex(version, 2) || !is_hex(id, 32) || !is_hex(parent, 16) || !is_hex(flags, 2) {
             return None;
         }
-        if !hex(version) || !hex(id) || !hex(parent) {
+        if version == "ff" || (version == "00" && parts.next().is_some()) || parent == "0000000000000000" {
             return None;
         }
         u128::from_str_radix(id, 16).ok().filter(|id| *id != 0).map(Self)
@@ -57,6 +55,10 @@ mod tests {
             "00-0-0-0",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ] {
             assert_eq!(TraceId::from_traceparent(header), None, "{header}");
         }

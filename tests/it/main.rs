@@ -16,3 +16,4 @@ mod browser;
 mod coordination;
 mod crash;
 mod hostile;
+mod rest;

@@ -1,7 +1,7 @@
 //! How people and bots come to be: first run, invitation, operator, bot.
 
 use super::tx::Tx;
-use super::{Done, Halt, members, rooms};
+use super::{Done, Halt, members, reading, rooms};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, Enrolment, EventBody, Name, Person, Rejection, RejectionCode, Role, RoomCard, RoomId, RoomKind,
@@ -161,6 +161,7 @@ fn insert_user(
     let id: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
     let person = Person { id: UserId::new(id), name: name.shared(), role };
     tx.facts.put_person(person.clone());
+    reading::begin(tx, &person)?;
     let inbox = NewRoom {
         kind: RoomKind::Inbox,
         name: None,

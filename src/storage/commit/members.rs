@@ -1,8 +1,8 @@
 //! Adding people to closed rooms and removing them.
 
-use super::Done;
 use super::messages::undecided;
 use super::tx::Tx;
+use super::{Done, reading};
 use crate::domain::{
     Ack, Command, Decision, EventBody, Members, Person, Room, RoomCard, RoomId, Subject, UserId,
 };
@@ -21,6 +21,7 @@ pub(super) fn add(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: Room
         Decision::Defer => return Err(undecided(command)),
     };
     insert(tx, room, user, Some(actor.id))?;
+    reading::catch_up(tx, user, room)?;
     let added = tx.record(room, Some(actor.id), event)?;
     let room = card(tx.room(room)?, Vec::new());
     let inbox = tx.inbox(user)?;

@@ -2,11 +2,15 @@
 
 use super::Done;
 use super::tx::Tx;
-use crate::domain::{Ack, Command, EventBody, Person, Rejection, RoomId, Seq, Subject};
+use crate::domain::{
+    Ack, Command, EventBody, Person, Rejection, Role, RoomId, RoomKind, Seq, Subject, UserId,
+};
 use crate::storage::conn::on;
+use crate::storage::error::StoreError;
 use crate::storage::queries::rooms as room_queries;
-use crate::storage::schema::read_marks;
+use crate::storage::schema::{read_marks, rooms};
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
 /// Moves the mark forward, never back; says how many messages are left.
 pub(super) fn mark(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId, seq: Seq) -> Done {
@@ -20,21 +24,60 @@ pub(super) fn mark(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: Roo
     let before = Seq::new(found.unwrap_or_default());
     let mut events = Vec::new();
     if seq > before {
-        let query = diesel::insert_into(read_marks::table)
-            .values((
-                read_marks::user_id.eq(actor.id.get()),
-                read_marks::room_id.eq(room.get()),
-                read_marks::seq.eq(seq.get()),
-                read_marks::updated_at.eq(tx.now.as_millis()),
-            ))
-            .on_conflict((read_marks::user_id, read_marks::room_id))
-            .do_update()
-            .set((read_marks::seq.eq(seq.get()), read_marks::updated_at.eq(tx.now.as_millis())));
-        on!(&mut *tx.conn, |c| query.execute(c))?;
+        write(tx, actor.id, room, seq)?;
         let inbox = tx.inbox(actor.id)?;
         events.push(tx.record(inbox, Some(actor.id), EventBody::ReadMarked { room, read: seq })?);
     }
     let read = seq.max(before);
     let unread = room_queries::unread(tx.conn, room, actor.id, read)?;
     Ok((Ack::Read { room, read, unread }, events))
+}
+
+/// Whoever comes new has nothing to catch up on: the open rooms count as read up to their heads.
+pub(super) fn begin(tx: &mut Tx<'_>, newcomer: &Person) -> Result<(), StoreError> {
+    if newcomer.role == Role::Guest {
+        return Ok(());
+    }
+    // What this batch recorded so far was said before, too.
+    tx.write_heads()?;
+    let open = rooms::table
+        .filter(rooms::kind.eq(RoomKind::Open.as_str()))
+        .filter(rooms::deleted_at.is_null())
+        // A room has a head once its first event is written.
+        .filter(rooms::last_seq.gt(0))
+        .select((
+            newcomer.id.get().into_sql::<BigInt>(),
+            rooms::id,
+            rooms::last_seq,
+            tx.now.as_millis().into_sql::<BigInt>(),
+        ));
+    let query = open.insert_into(read_marks::table).into_columns((
+        read_marks::user_id,
+        read_marks::room_id,
+        read_marks::seq,
+        read_marks::updated_at,
+    ));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    Ok(())
+}
+
+/// Whoever is added to a room starts with what is said from then on.
+pub(super) fn catch_up(tx: &mut Tx<'_>, newcomer: UserId, room: RoomId) -> Result<(), StoreError> {
+    let head = tx.room(room)?.head;
+    write(tx, newcomer, room, head)
+}
+
+fn write(tx: &mut Tx<'_>, reader: UserId, room: RoomId, seq: Seq) -> Result<(), StoreError> {
+    let query = diesel::insert_into(read_marks::table)
+        .values((
+            read_marks::user_id.eq(reader.get()),
+            read_marks::room_id.eq(room.get()),
+            read_marks::seq.eq(seq.get()),
+            read_marks::updated_at.eq(tx.now.as_millis()),
+        ))
+        .on_conflict((read_marks::user_id, read_marks::room_id))
+        .do_update()
+        .set((read_marks::seq.eq(seq.get()), read_marks::updated_at.eq(tx.now.as_millis())));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    Ok(())
 }

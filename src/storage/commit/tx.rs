@@ -196,17 +196,22 @@ impl<'c> Tx<'c> {
         bulk::insert_messages(self.conn, &rows)
     }
 
+    /// Writes the heads of the rooms that got events, so that statements see them.
+    pub(super) fn write_heads(&mut self) -> Result<(), StoreError> {
+        let mut heads = Vec::with_capacity(self.touched.len());
+        for room in std::mem::take(&mut self.touched) {
+            heads.push((room.get(), self.room(room)?.head.get()));
+        }
+        if heads.is_empty() { Ok(()) } else { bulk::update_heads(self.conn, &heads) }
+    }
+
     /// Inserts the rest and writes the heads.
     pub(super) fn finish(mut self) -> Result<(), StoreError> {
         if self.last_id == self.first_id {
             return Ok(());
         }
         self.flush()?;
-        let mut heads = Vec::with_capacity(self.touched.len());
-        for room in std::mem::take(&mut self.touched) {
-            heads.push((room.get(), self.room(room)?.head.get()));
-        }
-        bulk::update_heads(self.conn, &heads)?;
+        self.write_heads()?;
         let query = diesel::update(log_head::table.find(1)).set(log_head::last_id.eq(self.last_id.get()));
         on!(&mut *self.conn, |c| query.execute(c))?;
         Ok(())

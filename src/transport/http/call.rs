@@ -59,10 +59,9 @@ impl Visit {
         self.request.match_info().get(name).unwrap_or_default()
     }
 
-    /// A part of the path, as an id: what can't be one is nobody's.
+    /// A part of the path, as an id: what is no number is nobody's. Which numbers are ids the rules know (PROJ-05).
     fn id(&self, name: &str) -> Result<i64, Rejection> {
-        let id = self.part(name).parse().ok().filter(|id| *id > 0);
-        id.ok_or_else(|| Rejection::not_found(name))
+        self.part(name).parse().map_err(|_no_number| Rejection::not_found(name))
     }
 
     /// The room in the path.

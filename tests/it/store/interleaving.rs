@@ -113,6 +113,13 @@ async fn begin(bench: &Bench, people: &[Person]) -> Model {
             marks: BTreeMap::new(),
         });
     }
+    for (who, person) in people.iter().enumerate() {
+        for view in bench.store.room_views(person, RoomFilter::default(), None, 100).await.unwrap() {
+            if view.read > Seq::default() {
+                model.rooms[view.card.id.get() as usize - 1].marks.insert(who, view.read.get());
+            }
+        }
+    }
     model.commons = bench.store.commons().await.unwrap().unwrap().get() as usize - 1;
     model
 }

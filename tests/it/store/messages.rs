@@ -1,9 +1,11 @@
 //! Editing, deleting, reading: versions, soft deletion, marks.
 
-use super::bench::{Bench, by, code, kinds, post};
+use super::bench::{Bench, by, code, kinds, name, post};
 use super::contracts;
-use hearth::domain::{Ack, Command, MessageBody, MessageId, NewRoomKind, RejectionCode, Role, RoomId, Seq};
-use hearth::storage::{HistoryPage, Message, Page, RoomFilter};
+use hearth::domain::{
+    Ack, Command, Enrolment, MessageBody, MessageId, NewRoomKind, Person, RejectionCode, Role, RoomId, Seq,
+};
+use hearth::storage::{HistoryPage, Message, Page, RoomFilter, Verdict, Write};
 use uuid::Uuid;
 
 contracts!(
@@ -17,6 +19,7 @@ contracts!(
     history_is_paged_by_id,
     marks_only_move_forward,
     unread_is_what_others_wrote_since,
+    newcomers_have_nothing_to_catch_up_on,
 );
 
 fn edit(room: RoomId, message: MessageId, version: i32, text: &str) -> Command {
@@ -196,6 +199,46 @@ async fn unread_is_what_others_wrote_since(bench: Bench) {
     let (ack, _) = bench.does(&home.admin, Command::MarkRead { room, seq: Seq::new(2) }).await;
     assert_eq!(ack, Ack::Read { room, read: Seq::new(2), unread: 1 });
     assert_eq!((view().await.read, view().await.unread, view().await.head), (Seq::new(2), 1, Seq::new(6)));
+}
+
+async fn newcomers_have_nothing_to_catch_up_on(bench: Bench) {
+    let home = bench.home().await;
+    let place = async |who: &Person, room: RoomId| {
+        let filter = RoomFilter { ids: Some(vec![room]), system: false };
+        let view = bench.store.room_views(who, filter, None, 1).await.unwrap().remove(0);
+        (view.read.get(), view.head.get(), view.unread)
+    };
+    bench.posts(&home.admin, home.general, "long ago").await;
+    // In one batch: what is said just before and just after counts as it should.
+    let operator = Enrolment::Operator {
+        name: name("Bob"),
+        email: "bob@example.org".to_owned(),
+        password_hash: "hash".to_owned(),
+        role: Role::Member,
+    };
+    let says = |text| by(&home.admin, post(home.general, Uuid::new_v4(), text));
+    let outcome = bench.batch(vec![says("before"), Write::Enrol(operator), says("after")]).await;
+    let Some(Ok(Verdict::Accepted { ack: Ack::Enrolled { person: bob, .. }, .. })) =
+        outcome.into_iter().nth(1)
+    else {
+        panic!("not enrolled")
+    };
+    assert_eq!(place(&bob, home.general).await, (3, 4, 1));
+    let robot = Enrolment::Bot { by: home.admin.clone(), name: name("Robot"), key_hash: [7; 32] };
+    let robot = bench.enrolled(robot).await;
+    assert_eq!(place(&robot, home.general).await, (4, 4, 0));
+    bench.person("Guy", Role::Guest).await;
+
+    let den = bench.creates(&home.admin, NewRoomKind::Closed, Some("Den"), &[]).await.id;
+    bench.posts(&home.admin, den, "among us").await;
+    let add = Command::AddMember { room: den, user: bob.id };
+    bench.does(&home.admin, add.clone()).await;
+    bench.posts(&home.admin, den, "hello Bob").await;
+    assert_eq!(place(&bob, den).await, (2, 4, 1));
+    bench.does(&home.admin, Command::RemoveMember { room: den, user: bob.id }).await;
+    bench.posts(&home.admin, den, "behind Bob's back").await;
+    bench.does(&home.admin, add).await;
+    assert_eq!(place(&bob, den).await, (6, 7, 0), "and again");
 }
 
 fn ids(messages: &[Message]) -> Vec<MessageId> {

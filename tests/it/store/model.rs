@@ -149,6 +149,8 @@ impl Model {
                 if !self.rooms[room].members.insert(user) {
                     return Ok(Vec::new());
                 }
+                let head = self.rooms[room].head;
+                self.rooms[room].marks.insert(user, head);
                 Ok(vec![self.event("member.added", room), self.event("membership.granted", self.inbox(user))])
             }
             Op::Remove { who, room, user } => {

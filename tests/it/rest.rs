@@ -1,0 +1,18 @@
+//! The REST door, the command line, and what operators see: the real binary from outside.
+
+mod assets;
+mod bots;
+mod caller;
+mod cli;
+mod doors;
+mod entering;
+mod history;
+mod metrics;
+mod origins;
+mod place;
+mod polling;
+mod problems;
+mod rooms;
+mod searching;
+mod secrets;
+mod watching;
