@@ -3,7 +3,7 @@
 use crate::actors::Bus;
 use crate::actors::hub::Hub;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
-use crate::actors::registry::{Registry, Rooms};
+use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
 use crate::config::{self, Config};
 use crate::protocol::payload;
@@ -85,10 +85,8 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
 /// log waiting, and a message from one to the other never leaves the thread.
 async fn start_core(core: &Arbiter, store: Store, config: &Arc<Config>) -> Result<Bus, ServeError> {
     let (ready, started) = tokio::sync::oneshot::channel();
-    let config = Arc::clone(config);
+    let rooms = Rooms::new(store, PresenceHandle::new(), core.handle(), Arc::clone(config));
     core.spawn_fn(move || {
-        let rooms = Rooms::new(store, PresenceHandle::new(), config);
-        Registry::start(&rooms);
         rooms.set_sequencer(Sequencer::start(&rooms));
         PresenceTracker::start(&rooms);
         // The receiver only goes away with the whole start.
@@ -161,7 +159,8 @@ async fn drain(bus: &Bus, server: &ServerHandle, config: &Config) {
     }
     let left = deadline.saturating_duration_since(Instant::now());
     if tokio::time::timeout(left, server.stop(true)).await.is_err() {
-        server.stop(false).await;
+        // Not waited for: it would take the whole time-out once more.
+        drop(server.stop(false));
     }
     while bus.pending() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -4,7 +4,6 @@ use super::bus::Bus;
 use super::hub::Board;
 use super::peer::{Peer, Step};
 use super::reply::{Asked, ReplySink};
-use super::room::RoomMsg;
 use super::sockets::SocketPermit;
 use crate::actors::outbox::Class;
 use crate::domain::{Rejection, RoomId};
@@ -122,7 +121,7 @@ impl Connection {
             return self.refuse(request_id, trace, &rejection);
         }
         let person = self.peer.identity.person.clone();
-        self.bus.rooms().tell(room, RoomMsg::Typing { conn: self.peer.id, person, typing });
+        self.bus.rooms().typing(room, self.peer.id, person, typing);
         if request_id.is_some() {
             self.board.borrow_mut().reply(&self.peer, request_id, trace, "{}");
         }
@@ -147,10 +146,13 @@ impl Connection {
 
 impl Actor for Connection {
     type Context = Context<Self>;
+}
 
-    fn stopped(&mut self, _: &mut Self::Context) {
-        let code = self.peer.outbox.closing();
-        tracing::debug!(conn.id = %self.peer.id, user.id = %self.peer.user(), code = code.map(CloseCode::code), "socket closed");
+/// However the connection ends, by a panic even, nothing of it is left behind (CONN-17).
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let code = self.peer.outbox.closing().map(CloseCode::code);
+        tracing::debug!(conn.id = %self.peer.id, user.id = %self.peer.user(), code, "socket closed");
         self.board.borrow_mut().close(self.peer.id);
         self.peer.outbox.shut_down();
     }

@@ -62,14 +62,17 @@ impl Handler<HubMsg> for Hub {
         let mut board = self.board.borrow_mut();
         if self.handle.took() {
             board.overrun();
+            // Subscriptions that were on their way when it happened are not in yet: once more behind them.
+            self.handle.tell(HubMsg::Overrun);
         }
         match msg {
             HubMsg::Event { room, seq, frame } => board.event(room, seq, &frame),
-            HubMsg::Signal { room, frame, except } => board.signal(room, &frame, except),
+            HubMsg::Signal { room, frame, except, vital } => board.signal(room, &frame, except, vital),
             HubMsg::Send { conn, class, frame } => board.send(conn, class, frame),
             HubMsg::Joined(joined) => board.joined(joined),
             HubMsg::JoinRefused { slot, rejection } => board.refused(slot, rejection),
             HubMsg::Unsubscribed { conn, room } => board.unsubscribed(conn, room),
+            HubMsg::Overrun => board.overrun(),
             HubMsg::RoomLost { room } => board.room_lost(room),
             HubMsg::CloseSession { session, code } => {
                 board.close_where(|peer| peer.identity.session() == Some(session), code);

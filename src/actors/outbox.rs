@@ -49,7 +49,7 @@ struct Item {
 #[derive(Default)]
 struct Queue {
     items: VecDeque<Item>,
-    bytes: usize,
+    cost: usize,
     /// Whether the front item is partly on the wire already and so has to be finished.
     front_begun: bool,
 }
@@ -67,6 +67,9 @@ pub struct Outbox {
     stall: Duration,
     linger: Duration,
 }
+
+/// What a queued frame costs besides its bytes: many small ones are not for free.
+const ITEM: usize = 96;
 
 /// The most buffers one write hands to the kernel.
 const MAX_SLICES: usize = 16;
@@ -89,16 +92,16 @@ impl Outbox {
     }
 
     /// Queues a frame. The shared bytes aren't copied.
-    pub fn push(&self, class: Class, bytes: Bytes) -> Pushed {
+    pub fn push(self: &Rc<Self>, class: Class, bytes: Bytes) -> Pushed {
         if self.closing.get().is_some() || self.closed.get() {
             return Pushed::Closed;
         }
-        if self.backlog() + bytes.len() > self.budget && !self.draining.get() && self.write() {
+        if self.backlog() + bytes.len() + ITEM > self.budget && !self.draining.get() && self.write() {
             // The socket took it all: much at once is not the same as too much.
             return self.enqueue(class, bytes);
         }
         let mut queue = self.queue.borrow_mut();
-        let after = queue.bytes + bytes.len();
+        let after = queue.cost + bytes.len() + ITEM;
         match class {
             // Signals give way while there is still room for what counts.
             Class::Signal if after > self.budget / 2 => {
@@ -109,7 +112,7 @@ impl Outbox {
                 let from = queue.drop_events(room).unwrap_or(seq);
                 metrics::slow_consumer(SlowConsumer::Resync);
                 queue.put(Class::Control, websocket::text(&encode::resync(room, from)));
-                if queue.bytes > self.budget.saturating_mul(2) {
+                if queue.cost > self.budget.saturating_mul(2) {
                     drop(queue);
                     self.give_up();
                     return Pushed::Closed;
@@ -150,10 +153,14 @@ impl Outbox {
         self.queue.borrow_mut().put(Class::Control, websocket::close(code.code(), reason));
         self.closing.set(Some(code));
         self.flush();
+        self.shut_down_after(self.linger);
+    }
+
+    /// The peer answers our close frame by closing; the connection then ends by itself and this finds it ended.
+    fn shut_down_after(self: &Rc<Self>, wait: Duration) {
         let this = Rc::clone(self);
         actix_rt::spawn(async move {
-            // The peer answers our close frame by closing; the connection then ends by itself and this finds it ended.
-            tokio::time::sleep(this.linger).await;
+            tokio::time::sleep(wait).await;
             this.shut_down();
         });
     }
@@ -170,9 +177,9 @@ impl Outbox {
         self.closing.get()
     }
 
-    /// Bytes not on the wire yet.
+    /// What waits, in bytes, with what it takes to keep it.
     pub fn backlog(&self) -> usize {
-        self.queue.borrow().bytes
+        self.queue.borrow().cost
     }
 
     /// Ends both directions now. The reading side sees the end of the stream.
@@ -193,7 +200,7 @@ impl Outbox {
     }
 
     /// The peer doesn't read: everything queued is let go, it is told so if it ever reads again.
-    fn give_up(&self) {
+    fn give_up(self: &Rc<Self>) {
         metrics::slow_consumer(SlowConsumer::Closed);
         self.closing.set(Some(CloseCode::SlowConsumer));
         let mut queue = self.queue.borrow_mut();
@@ -202,6 +209,8 @@ impl Outbox {
             Class::Control,
             websocket::close(CloseCode::SlowConsumer.code(), CloseCode::SlowConsumer.name()),
         );
+        drop(queue);
+        self.shut_down_after(self.stall);
     }
 
     /// Writes until nothing is left (true) or the socket takes no more (false).
@@ -260,13 +269,13 @@ impl Outbox {
 
 impl Queue {
     fn put(&mut self, class: Class, bytes: Bytes) {
-        self.bytes += bytes.len();
+        self.cost += bytes.len() + ITEM;
         self.items.push_back(Item { class, bytes });
     }
 
     /// Takes `written` bytes off the front.
     fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
+        self.cost -= written;
         metrics::bytes_out(u64::try_from(written).unwrap_or_default());
         let mut sent = 0;
         while let Some(front) = self.items.front_mut() {
@@ -277,6 +286,7 @@ impl Queue {
             }
             written -= front.bytes.len();
             self.front_begun = false;
+            self.cost -= ITEM;
             self.items.pop_front();
             sent += 1;
         }
@@ -302,20 +312,20 @@ impl Queue {
             match item.class {
                 Class::Event(of, seq) if of == room && !on_the_wire => {
                     first.get_or_insert(seq);
-                    freed += item.bytes.len();
+                    freed += item.bytes.len() + ITEM;
                     false
                 }
                 _ => true,
             }
         });
-        self.bytes -= freed;
+        self.cost -= freed;
         first
     }
 
     /// Lets go of everything but a frame that is partly on the wire.
     fn keep_begun(&mut self) {
         self.items.truncate(usize::from(self.front_begun));
-        self.bytes = self.items.front().map_or(0, |item| item.bytes.len());
+        self.cost = self.items.front().map_or(0, |item| item.bytes.len() + ITEM);
     }
 }
 
@@ -360,7 +370,7 @@ mod tests {
         };
         assert_eq!(pushed, Pushed::Resync);
         assert!(last > 5, "events were queued before");
-        assert!(outbox.backlog() < begun + 100, "only the resync is left");
+        assert!(outbox.backlog() < begun + 200, "only the resync is left");
         outbox.flush();
         outbox.close(CloseCode::Normal, "bye");
         let mut got = Vec::new();

@@ -4,7 +4,7 @@ use super::hub::{ConnId, Joining};
 use super::outbox::Outbox;
 use crate::auth::identity::Identity;
 use crate::config::Config;
-use crate::domain::{RoomId, UserId};
+use crate::domain::{RoomId, Timestamp, UserId};
 use crate::protocol::{RequestId, Resume, TraceId};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -39,6 +39,8 @@ pub struct Peer {
     pub joining: RefCell<Option<Joining>>,
     /// What waits for that one.
     pub steps: RefCell<VecDeque<Step>>,
+    /// When the session ends if it isn't used; none for bots.
+    pub expires_at: Cell<Option<Timestamp>>,
     heard: Cell<Instant>,
     ping_at: Cell<Instant>,
     pinged: Cell<bool>,
@@ -62,6 +64,7 @@ impl Peer {
         config: &Config,
         now: Instant,
     ) -> Rc<Self> {
+        let expires_at = identity.expires_at;
         let first = config.heartbeat.interval.mul_f64(rand::random::<f64>());
         Rc::new(Self {
             id,
@@ -70,6 +73,7 @@ impl Peer {
             places: RefCell::default(),
             joining: RefCell::default(),
             steps: RefCell::default(),
+            expires_at: Cell::new(expires_at),
             heard: Cell::new(now),
             ping_at: Cell::new(now + first),
             pinged: Cell::new(false),

@@ -1,21 +1,22 @@
 //! Finds or loads each room exactly once, lets idle ones go, and knows every hub.
 //!
-//! A message goes to a room while the map's shard is held: a room taken out of the map therefore gets nothing more, and what it
-//! got before is answered before it stops. Loading happens in the registry's actor alone, one room one actor.
+//! A message goes to a room while the map's shard is held, and a room that isn't there is started under the same lock: so each
+//! room exists once, messages of one sender stay in order, and a room taken out of the map gets nothing more.
 
 use super::hub::{ConnId, HubHandle, HubMsg};
 use super::presence::PresenceHandle;
 use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
-use super::watch::{self, Ending};
 use crate::config::Config;
 use crate::domain::{Command, Person, Recorded, Rejection, RoomId, Signal};
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::ArbiterHandle;
 use dashmap::DashMap;
-use dashmap::mapref::one::Ref;
+use dashmap::mapref::entry::Entry;
+use dashmap::mapref::one::RefMut;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
@@ -23,7 +24,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 pub struct Rooms {
     map: DashMap<RoomId, RoomHandle>,
     hubs: RwLock<Vec<HubHandle>>,
-    registry: OnceLock<Addr<Registry>>,
+    /// The thread on which rooms live.
+    core: ArbiterHandle,
+    generations: AtomicU64,
     sequencer: OnceLock<SequencerHandle>,
     presence: PresenceHandle,
     loading: Arc<Semaphore>,
@@ -37,12 +40,18 @@ pub struct Rooms {
 const TAIL: usize = 256;
 
 impl Rooms {
-    /// An empty registry; [`Registry::start`] and the sequencer complete it.
-    pub fn new(store: Store, presence: PresenceHandle, config: Arc<Config>) -> Arc<Self> {
+    /// An empty registry whose rooms will live on `core`; the sequencer completes it.
+    pub fn new(
+        store: Store,
+        presence: PresenceHandle,
+        core: ArbiterHandle,
+        config: Arc<Config>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             map: DashMap::new(),
             hubs: RwLock::default(),
-            registry: OnceLock::new(),
+            core,
+            generations: AtomicU64::new(0),
             sequencer: OnceLock::new(),
             presence,
             loading: Arc::new(Semaphore::new(config.rooms.loading)),
@@ -127,31 +136,46 @@ impl Rooms {
     }
 
     /// Hands a command to its room; when the room or the loading of rooms has too much to do it is answered `overloaded`.
-    pub fn submit(&self, room: RoomId, actor: Person, command: Command, sink: ReplySink) {
+    pub fn submit(self: &Arc<Self>, room: RoomId, actor: Person, command: Command, sink: ReplySink) {
         match self.place(room) {
-            Ok((place, permit)) => place.put(RoomMsg::Submit { actor, command, sink, permit }),
+            Ok((handle, permit)) => handle.tell(RoomMsg::Submit { actor, command, sink, permit }),
             Err(rejection) => sink.answer(Err(rejection)),
         }
     }
 
     /// Hands a subscription to its room; answered `overloaded` like a command.
-    pub fn subscribe(&self, subscribe: Subscribe) {
+    pub fn subscribe(self: &Arc<Self>, subscribe: Subscribe) {
         match self.place(subscribe.slot().room) {
-            Ok((place, permit)) => place.put(RoomMsg::Subscribe(subscribe, permit)),
+            Ok((handle, permit)) => handle.tell(RoomMsg::Subscribe(subscribe, permit)),
             Err(rejection) => subscribe.refuse(rejection),
         }
     }
 
-    /// A place in the room's queue, or in the queue of rooms to be loaded.
-    fn place(&self, room: RoomId) -> Result<(Place<'_>, OwnedSemaphorePermit), Rejection> {
-        if let Some(handle) = self.map.get(&room) {
-            let permit = handle.permit()?;
-            return Ok((Place::Here(handle), permit));
-        }
-        match (Arc::clone(&self.loading).try_acquire_owned(), self.registry.get()) {
-            (Ok(permit), Some(registry)) => Ok((Place::ToLoad(registry, room), permit)),
-            (Err(_), _) => Err(Rejection::overloaded()),
-            (Ok(_), None) => Err(Rejection::unavailable()),
+    /// The room, started if need be, and a place in its queue. The map's shard stays locked until the message is sent.
+    fn place(
+        self: &Arc<Self>,
+        room: RoomId,
+    ) -> Result<(RefMut<'_, RoomId, RoomHandle>, OwnedSemaphorePermit), Rejection> {
+        let handle = match self.map.entry(room) {
+            Entry::Occupied(entry) => entry.into_ref(),
+            Entry::Vacant(entry) => {
+                let Ok(loading) = Arc::clone(&self.loading).try_acquire_owned() else {
+                    return Err(Rejection::overloaded());
+                };
+                let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+                entry.insert(Room::start(room, generation, Arc::clone(self), &self.core, loading))
+            }
+        };
+        let permit = handle.permit()?;
+        Ok((handle, permit))
+    }
+
+    /// Shows that somebody types, or stopped. Ephemeral: a room that has too much to do lets it go.
+    pub fn typing(&self, room: RoomId, conn: ConnId, person: Person, typing: bool) {
+        if let Some(handle) = self.map.get(&room)
+            && let Ok(permit) = handle.permit()
+        {
+            handle.tell(RoomMsg::Typing { conn, person, typing, _permit: permit });
         }
     }
 
@@ -188,7 +212,8 @@ impl Rooms {
         metrics::rooms(self.map.len());
     }
 
-    /// A room doesn't exist, or its memory can't be trusted: the next message loads it anew, its subscribers resync.
+    /// A room doesn't exist, or its memory can't be trusted: the next message loads it anew, its subscribers resync. Called by the
+    /// room itself or after its end, so that nothing it told the hubs comes after this.
     pub fn forget(&self, room: RoomId, generation: u64) {
         if self.map.remove_if(&room, |_, handle| handle.generation() == generation).is_some() {
             for hub in self.hubs() {
@@ -198,81 +223,10 @@ impl Rooms {
         metrics::rooms(self.map.len());
     }
 
-    /// The outcome of a commit is unknown: what rooms remember may be behind. All of it is dropped.
+    /// The outcome of a commit is unknown: what rooms remember may be behind. Each drops it, after what it has already.
     pub fn forget_all(&self) {
-        let rooms: Vec<(RoomId, u64)> =
-            self.map.iter().map(|entry| (*entry.key(), entry.generation())).collect();
-        for (room, generation) in rooms {
-            if let Some(handle) = self.map.get(&room) {
-                handle.tell(RoomMsg::Stop);
-            }
-            self.forget(room, generation);
+        for handle in &self.map {
+            handle.tell(RoomMsg::Lost);
         }
-    }
-}
-
-/// Where a message for a room goes. A room that is here stays in the map until it has the message.
-enum Place<'a> {
-    Here(Ref<'a, RoomId, RoomHandle>),
-    ToLoad(&'a Addr<Registry>, RoomId),
-}
-
-impl Place<'_> {
-    #[expect(clippy::disallowed_methods, reason = "bounded by the loading permits")]
-    fn put(self, message: RoomMsg) {
-        match self {
-            Self::Here(handle) => handle.tell(message),
-            Self::ToLoad(registry, room) => registry.do_send(Open { room, message }),
-        }
-    }
-}
-
-/// The one place where rooms come into being.
-pub struct Registry {
-    rooms: Arc<Rooms>,
-    generations: u64,
-}
-
-/// A message for a room that wasn't in memory.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Open {
-    room: RoomId,
-    message: RoomMsg,
-}
-
-impl Registry {
-    /// Starts the registry on the current arbiter; rooms will live there, too.
-    pub fn start(rooms: &Arc<Rooms>) {
-        let registry = Self { rooms: Arc::clone(rooms), generations: 0 };
-        let registry = watch::start_vital(Context::new(), registry, "registry");
-        if rooms.registry.set(registry).is_err() {
-            tracing::error!("a second registry was refused");
-        }
-    }
-}
-
-impl Actor for Registry {
-    type Context = Context<Self>;
-}
-
-impl Handler<Open> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, Open { room, message }: Open, _: &mut Self::Context) {
-        let handle = self.rooms.map.entry(room).or_insert_with(|| {
-            self.generations += 1;
-            let generation = self.generations;
-            let rooms = Arc::clone(&self.rooms);
-            Room::start(room, generation, Arc::clone(&self.rooms), move |ending| {
-                if ending == Ending::Panicked {
-                    tracing::error!(room.id = %room, "a room failed; it is loaded anew");
-                    rooms.forget(room, generation);
-                }
-            })
-        });
-        handle.tell(message);
-        drop(handle);
-        metrics::rooms(self.rooms.map.len());
     }
 }

@@ -17,7 +17,11 @@ use super::watch::{self, Ending};
 use crate::domain::{self, Command, EventBody, Person, Recorded, Rejection, RoomId, Signal, Subject, UserId};
 use crate::protocol::{encode, websocket};
 use crate::storage::{StoreError, Write};
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use crate::telemetry::metrics;
+use actix::{
+    Actor, ActorContext, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler, SpawnHandle,
+    WrapFuture,
+};
 use recent::Recent;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,10 +46,13 @@ pub struct Room {
 
 enum Phase {
     /// The rows are on their way; what arrives meanwhile waits, bounded by permits.
-    Loading(Vec<RoomMsg>),
+    Loading {
+        waiting: Vec<RoomMsg>,
+        _permit: OwnedSemaphorePermit,
+    },
     Ready(domain::Room),
-    /// There is no such room, or this memory isn't used any more.
-    Gone,
+    /// There is no such room, or this memory isn't used any more: what still arrives is refused.
+    Gone(Rejection),
 }
 
 struct Listener {
@@ -54,29 +61,42 @@ struct Listener {
 }
 
 impl Room {
-    /// Starts loading the room on the current arbiter.
+    /// Starts loading the room on `core`; `loading` bounds how many do that at a time.
     pub fn start(
         id: RoomId,
         generation: u64,
         rooms: Arc<Rooms>,
-        ended: impl FnOnce(Ending) + 'static,
+        core: &ArbiterHandle,
+        loading: OwnedSemaphorePermit,
     ) -> RoomHandle {
+        let queue = rooms.config().rooms.queue;
+        let registry = Arc::clone(&rooms);
+        let ended = move |ending| {
+            if ending == Ending::Panicked {
+                tracing::error!(room.id = %id, "a room failed; it is loaded anew");
+                registry.forget(id, generation);
+            }
+        };
+        let make = move || Self::new(id, generation, rooms, loading);
+        let handle = RoomHandle::new(watch::start_on(core, make, ended), generation, queue);
+        handle.tell(RoomMsg::Named(handle.clone()));
+        handle
+    }
+
+    fn new(id: RoomId, generation: u64, rooms: Arc<Rooms>, loading: OwnedSemaphorePermit) -> Self {
         let config = Arc::clone(rooms.config());
-        let room = Self {
+        Self {
             id,
             generation,
             handle: None,
             rooms,
-            phase: Phase::Loading(Vec::new()),
+            phase: Phase::Loading { waiting: Vec::new(), _permit: loading },
             listeners: HashMap::new(),
             hubs: HashMap::new(),
             typing: Typing::new(config.typing.throttle, config.typing.expiry),
             typing_timer: None,
             recent: Recent::new(config.rooms.replay_events, config.rooms.replay_bytes),
-        };
-        let handle = RoomHandle::new(watch::start(room, ended), generation, config.rooms.queue);
-        handle.tell(RoomMsg::Named(handle.clone()));
-        handle
+        }
     }
 
     fn load(&mut self, ctx: &mut Context<Self>) {
@@ -87,20 +107,22 @@ impl Room {
     }
 
     fn on_loaded(&mut self, loaded: Result<Option<domain::Room>, StoreError>, ctx: &mut Context<Self>) {
-        let Phase::Loading(waiting) = &mut self.phase else { return };
+        let Phase::Loading { waiting, .. } = &mut self.phase else { return };
+        // It was made while we looked.
+        if matches!(loaded, Ok(None))
+            && waiting.iter().any(|message| matches!(message, RoomMsg::Committed(_)))
+        {
+            self.load(ctx);
+            return;
+        }
         let waiting = std::mem::take(waiting);
         let refusal = match loaded {
             Ok(Some(state)) => {
                 self.phase = Phase::Ready(state);
+                metrics::rooms(self.rooms.len());
                 for message in waiting {
                     self.handle(message, ctx);
                 }
-                return;
-            }
-            // It was made while we looked.
-            Ok(None) if waiting.iter().any(|message| matches!(message, RoomMsg::Committed(_))) => {
-                self.phase = Phase::Loading(waiting);
-                self.load(ctx);
                 return;
             }
             Ok(None) => Rejection::not_found("room"),
@@ -109,17 +131,20 @@ impl Room {
                 Rejection::unavailable()
             }
         };
-        self.end(ctx);
+        self.end(refusal.clone());
         for message in waiting {
             refuse(message, &refusal);
         }
     }
 
-    /// Drops this memory. The next message for the room starts another.
-    fn end(&mut self, ctx: &mut Context<Self>) {
-        self.phase = Phase::Gone;
+    /// Drops this memory. The next message for the room starts another; what is in the mailbox already is answered before
+    /// the end.
+    fn end(&mut self, refusal: Rejection) {
+        self.phase = Phase::Gone(refusal);
         self.rooms.forget(self.id, self.generation);
-        ctx.stop();
+        if let Some(handle) = &self.handle {
+            handle.tell(RoomMsg::Stop);
+        }
     }
 
     fn on_submit(&mut self, actor: Person, command: Command, sink: ReplySink, permit: OwnedSemaphorePermit) {
@@ -143,14 +168,14 @@ impl Room {
         }
     }
 
-    fn on_committed(&mut self, recorded: Recorded, ctx: &mut Context<Self>) {
+    fn on_committed(&mut self, recorded: Recorded) {
         let Phase::Ready(state) = &mut self.phase else { return };
         match state.apply(&recorded.event) {
             Ok(false) => return,
             Ok(true) => {}
             Err(gap) => {
                 tracing::error!(room.id = %self.id, head = %gap.head, got = %gap.got, "an event is missing; the room is loaded anew");
-                self.end(ctx);
+                self.end(Rejection::unavailable());
                 return;
             }
         }
@@ -207,7 +232,9 @@ impl Room {
 
     fn on_typing(&mut self, conn: ConnId, person: &Person, typing: bool, ctx: &mut Context<Self>) {
         if !typing {
-            self.stop_typing(person.id);
+            if let Some((user, name)) = self.typing.stopped_by(person.id, conn) {
+                self.tell_typing(user, name, false);
+            }
             return;
         }
         let Phase::Ready(state) = &self.phase else { return };
@@ -250,8 +277,10 @@ impl Room {
     fn tell_signal(&self, signal: &Signal, except: Option<UserId>) {
         let Phase::Ready(state) = &self.phase else { return };
         let frame = websocket::text(&encode::signal(self.id, state.head, signal));
+        // Typing ends by itself; a change of presence that is missed is missed for good.
+        let vital = matches!(signal, Signal::Presence { .. });
         for (hub, _) in self.hubs.values() {
-            hub.broadcast(HubMsg::Signal { room: self.id, frame: frame.clone(), except });
+            hub.broadcast(HubMsg::Signal { room: self.id, frame: frame.clone(), except, vital });
         }
     }
 }
@@ -287,21 +316,22 @@ impl Handler<RoomMsg> for Room {
             return;
         }
         match &mut self.phase {
-            Phase::Loading(waiting) => return waiting.push(message),
-            Phase::Gone => return refuse(message, &Rejection::unavailable()),
+            Phase::Loading { .. } if matches!(message, RoomMsg::Lost) => {}
+            Phase::Loading { waiting, .. } => return waiting.push(message),
+            Phase::Gone(_) if matches!(message, RoomMsg::Stop) => return ctx.stop(),
+            Phase::Gone(refusal) => return refuse(message, refusal),
             Phase::Ready(_) => {}
         }
         match message {
             RoomMsg::Submit { actor, command, sink, permit } => self.on_submit(actor, command, sink, permit),
-            RoomMsg::Committed(recorded) => self.on_committed(recorded, ctx),
+            RoomMsg::Committed(recorded) => self.on_committed(recorded),
             RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
             RoomMsg::Left { conn } => self.on_left(conn),
-            RoomMsg::Typing { conn, person, typing } => self.on_typing(conn, &person, typing, ctx),
+            RoomMsg::Typing { conn, person, typing, .. } => self.on_typing(conn, &person, typing, ctx),
             RoomMsg::Signal(signal) => self.tell_signal(&signal, None),
-            RoomMsg::Stop => {
-                self.phase = Phase::Gone;
-                ctx.stop();
-            }
+            // After what was told the hubs so far: they can't take a subscription for one of the next memory.
+            RoomMsg::Lost => self.end(Rejection::unavailable()),
+            RoomMsg::Stop => ctx.stop(),
             RoomMsg::Named(_) => {}
         }
     }

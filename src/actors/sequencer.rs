@@ -79,9 +79,12 @@ impl Sequencer {
     }
 
     fn commit(&mut self, ctx: &mut Context<Self>) {
-        if self.committing || self.pending.is_empty() {
-            return;
+        while !self.committing && !self.pending.is_empty() {
+            self.commit_next(ctx);
         }
+    }
+
+    fn commit_next(&mut self, ctx: &mut Context<Self>) {
         let count = self.pending.len().min(self.batch);
         let mut writes = Vec::with_capacity(count);
         let mut askers = Vec::with_capacity(count);

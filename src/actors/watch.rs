@@ -1,6 +1,7 @@
 //! Watched spawning: actix drops an actor that panics without a word; here somebody is told.
 
-use actix::{Actor, Addr, AsyncContext, Context};
+use actix::dev::channel::channel;
+use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 
@@ -13,16 +14,23 @@ pub enum Ending {
     Panicked,
 }
 
-/// Starts `actor` on the current arbiter and calls `ended` once it is over.
-pub fn start<A>(actor: A, ended: impl FnOnce(Ending) + 'static) -> Addr<A>
+/// Starts the actor that `make` gives on `arbiter`, and calls `ended` there once it is over. Its address takes messages at
+/// once, from any thread, in the order they are sent.
+pub fn start_on<A>(
+    arbiter: &ArbiterHandle,
+    make: impl FnOnce() -> A + Send + 'static,
+    ended: impl FnOnce(Ending) + Send + 'static,
+) -> Addr<A>
 where
     A: Actor<Context = Context<A>>,
 {
-    let context = Context::new();
-    let address = context.address();
-    spawn(context, actor, ended);
-    address
+    let (sender, receiver) = channel(MAILBOX);
+    arbiter.spawn_fn(move || spawn(Context::with_receiver(receiver), make(), ended));
+    Addr::new(sender)
 }
+
+/// What a mailbox takes by `try_send`; our own permits are the bound.
+const MAILBOX: usize = 16;
 
 /// Starts an actor without which the process is of no use: should it panic, the process ends, and whoever started it starts
 /// it anew. Nothing acked is lost by that, and nothing half-alive goes on.

@@ -31,6 +31,8 @@ pub struct Identity {
     pub via: Via,
     /// The session's life was just made longer, so its cookie's should be too.
     pub renewed: bool,
+    /// When the session ends if it isn't used again; none for bots.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// How somebody is known.
@@ -113,7 +115,12 @@ pub async fn identify(
             // Every hash is compared, so that time doesn't tell which one fits.
             let fits = |hashes: &[[u8; 32]]| hashes.iter().fold(false, |fits, hash| key.matches(hash) | fits);
             let owner = found.filter(|(_, hashes)| fits(hashes));
-            Ok(owner.map(|(person, _)| Identity { person, via: Via::BotKey, renewed: false }))
+            Ok(owner.map(|(person, _)| Identity {
+                person,
+                via: Via::BotKey,
+                renewed: false,
+                expires_at: None,
+            }))
         }
     }
 }
@@ -134,7 +141,9 @@ async fn by_session(
             Err(error) => tracing::warn!(%error, "could not note that a session is in use"),
         }
     }
-    Ok(Some(Identity { person, via: Via::Session(session.id), renewed }))
+    let expires_at = if renewed { now.after(auth.session) } else { session.expires_at };
+    let via = Via::Session(session.id);
+    Ok(Some(Identity { person, via, renewed, expires_at: Some(expires_at) }))
 }
 
 /// There are no credentials, or wrong ones; which of the two is nobody's business.

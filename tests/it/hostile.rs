@@ -160,3 +160,20 @@ async fn rooms_that_are_not_there_leave_nothing() {
     }
     house.metric_becomes("hearth_rooms", "", 0.0).await;
 }
+
+/// A peer that floods pings and never reads the pongs: small frames are bounded, too.
+#[tokio::test]
+async fn a_flood_of_pings_costs_little() {
+    let house = House::open_with(Ground::Sqlite, &["--set", "socket.stall_ms=500"]).await;
+    let before = rss(&house);
+    let mut raw = Raw::connect(&house.url(), &house.admin.credentials()).await;
+    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(10_000);
+    for _ in 0..500 {
+        if raw.tcp.write_all(&pings).await.is_err() {
+            break;
+        }
+    }
+    house.metric_becomes("hearth_connections", "", 0.0).await;
+    let grown = rss(&house).saturating_sub(before);
+    assert!(grown < 24 * MIB, "a flood of pings cost {grown} bytes");
+}

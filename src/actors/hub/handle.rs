@@ -57,10 +57,12 @@ pub enum HubMsg {
         frame: Bytes,
     },
     /// An ephemeral notice for the room's subscribers but one user's.
+    /// `vital` ones are made up for by a resync when a socket can't take them.
     Signal {
         room: RoomId,
         frame: Bytes,
         except: Option<UserId>,
+        vital: bool,
     },
     /// A frame for one socket.
     Send {
@@ -90,6 +92,8 @@ pub enum HubMsg {
         user: UserId,
         code: CloseCode,
     },
+    /// Something was left out a while ago; by now everything that was on its way then has arrived.
+    Overrun,
     /// The process ends: everybody comes back after a delay of their own within `spread`.
     Restart {
         spread: Duration,

@@ -1,7 +1,8 @@
 //! A subscription on its way: one reply for all its rooms, and nothing of a room before that reply (CONN-01).
 
 use super::handle::Joined;
-use crate::domain::{Rejection, RoomId, Seq};
+use crate::actors::outbox::Class;
+use crate::domain::{Rejection, RoomId};
 use crate::protocol::{RequestId, TraceId, encode};
 use bytes::Bytes;
 
@@ -14,20 +15,22 @@ pub struct Joining {
     batch: bool,
     parts: Vec<Part>,
     missing: usize,
+    /// Bytes of the parts so far.
+    bytes: usize,
     held: Vec<Held>,
     held_bytes: usize,
 }
 
 enum Part {
     Waiting,
-    Joined { room: RoomId, text: String, without_events: Option<String> },
+    Joined { room: RoomId, text: String },
     Refused { room: RoomId, rejection: Rejection },
 }
 
-/// An event that came after a room's answer and before the reply.
+/// What came after a room's answer and before the reply.
 pub struct Held {
-    pub room: RoomId,
-    pub seq: Seq,
+    room: RoomId,
+    pub class: Class,
     pub frame: Bytes,
 }
 
@@ -47,15 +50,21 @@ impl Joining {
             batch,
             parts: std::iter::repeat_with(|| Part::Waiting).take(rooms).collect(),
             missing: rooms,
+            bytes: 0,
             held: Vec::new(),
             held_bytes: 0,
         }
     }
 
-    /// Takes a room's answer. True when it was the last.
-    pub fn joined(&mut self, joined: Joined) -> bool {
+    /// Takes a room's answer: with its missed events for as long as all fit into `limit` bytes. True when it was the last.
+    pub fn joined(&mut self, joined: Joined, limit: usize) -> bool {
         let Joined { slot, part, without_events, .. } = joined;
-        self.set(slot.index, Part::Joined { room: slot.room, text: part, without_events })
+        let text = match without_events {
+            Some(short) if self.batch && self.bytes + part.len() > limit => short,
+            _ => part,
+        };
+        self.bytes += text.len();
+        self.set(slot.index, Part::Joined { room: slot.room, text })
     }
 
     /// Takes a room's refusal. True when it was the last.
@@ -76,18 +85,29 @@ impl Joining {
         self.parts.iter().any(|part| matches!(part, Part::Joined { room: joined, .. } if *joined == room))
     }
 
-    /// Holds an event back. False when that is more than `limit` bytes: then the room has to be resynced.
-    pub fn hold(&mut self, room: RoomId, seq: Seq, frame: Bytes, limit: usize) -> bool {
+    /// The room's answer is worth nothing any more: the reply will say so. False when it hasn't answered.
+    pub fn lost(&mut self, room: RoomId) -> bool {
+        let rejection = Rejection::unavailable();
+        let answered =
+            self.parts.iter_mut().find(|part| matches!(part, Part::Joined { room: of, .. } if *of == room));
+        let Some(part) = answered else { return false };
+        *part = Part::Refused { room, rejection };
+        self.held.retain(|held| held.room != room);
+        true
+    }
+
+    /// Holds something back. False when that is more than `limit` bytes.
+    pub fn hold(&mut self, room: RoomId, class: Class, frame: Bytes, limit: usize) -> bool {
         if self.held_bytes + frame.len() > limit {
             return false;
         }
         self.held_bytes += frame.len();
-        self.held.push(Held { room, seq, frame });
+        self.held.push(Held { room, class, frame });
         true
     }
 
-    /// The reply, with missed events for as long as they fit into `limit` bytes together, and what was held back.
-    pub fn finish(self, limit: usize) -> (String, Vec<Held>) {
+    /// The reply, and what was held back.
+    pub fn finish(self) -> (String, Vec<Held>) {
         let request_id = self.request_id.as_deref();
         if !self.batch {
             let text = match self.parts.into_iter().next() {
@@ -103,10 +123,7 @@ impl Joining {
                 data.push(',');
             }
             match part {
-                Part::Joined { text, without_events, .. } => match without_events {
-                    Some(short) if data.len() + text.len() > limit => data.push_str(&short),
-                    _ => data.push_str(&text),
-                },
+                Part::Joined { text, .. } => data.push_str(&text),
                 Part::Refused { room, rejection } => data.push_str(&encode::refused(room, &rejection)),
                 Part::Waiting => {}
             }

@@ -7,10 +7,12 @@ use crate::actors::peer::{Peer, Pulse, Step};
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
-use crate::domain::{Rejection, RoomId, Seq, UserId};
+use crate::domain::{Rejection, RoomId, Seq, Timestamp, UserId};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
+use crate::storage::Store;
 use crate::telemetry::metrics;
 use bytes::Bytes;
+use chrono::Utc;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
@@ -173,15 +175,21 @@ impl Switchboard {
 
     pub(super) fn event(&mut self, room: RoomId, seq: Seq, frame: &Bytes) {
         let Some(audience) = self.audiences.get_mut(&room) else { return };
+        if seq != audience.head.next() {
+            if seq > audience.head {
+                tracing::error!(room.id = %room, head = %audience.head, %seq, "a hub missed an event");
+                self.start_anew(room);
+            }
+            return;
+        }
         audience.head = seq;
+        let class = Class::Event(room, seq);
         let mut behind = Vec::new();
         for peer in &audience.peers {
-            if peer.joining.borrow().is_some()
-                && hold(peer, room, seq, frame, self.config.socket.outbox_bytes)
-            {
+            if hold(peer, room, class, frame, self.config.socket.outbox_bytes) {
                 continue;
             }
-            match peer.outbox.push(Class::Event(room, seq), frame.clone()) {
+            match peer.outbox.push(class, frame.clone()) {
                 Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
                 Pushed::Queued(false) | Pushed::Dropped => {}
                 Pushed::Resync | Pushed::Closed => behind.push(Rc::clone(peer)),
@@ -196,16 +204,23 @@ impl Switchboard {
         }
     }
 
-    pub(super) fn signal(&mut self, room: RoomId, frame: &Bytes, except: Option<UserId>) {
+    pub(super) fn signal(&mut self, room: RoomId, frame: &Bytes, except: Option<UserId>, vital: bool) {
         let Some(audience) = self.audiences.get(&room) else { return };
+        let from = audience.head.next();
+        let mut missed = Vec::new();
         for peer in audience.peers.iter().filter(|peer| Some(peer.user()) != except) {
-            // Before the reply a client doesn't know the room; its snapshot says what the signal would.
-            if peer.joining.borrow().as_ref().is_some_and(|joining| joining.holds(room)) {
+            if hold(peer, room, Class::Signal, frame, self.config.socket.outbox_bytes) {
                 continue;
             }
-            if peer.outbox.push(Class::Signal, frame.clone()) == Pushed::Queued(true) {
-                self.dirty.push(Rc::clone(peer));
+            match peer.outbox.push(Class::Signal, frame.clone()) {
+                Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
+                Pushed::Dropped if vital => missed.push(Rc::clone(peer)),
+                _ => {}
             }
+        }
+        for peer in missed {
+            self.leave(&peer, room);
+            self.push(&peer, Class::Control, websocket::text(&encode::resync(room, from)));
         }
     }
 
@@ -217,7 +232,9 @@ impl Switchboard {
         };
         self.enter(&peer, slot.room, joined.head);
         let done = match peer.joining.borrow_mut().as_mut() {
-            Some(joining) if joining.number == slot.join => joining.joined(joined),
+            Some(joining) if joining.number == slot.join => {
+                joining.joined(joined, self.config.socket.outbox_bytes / 2)
+            }
             _ => false,
         };
         if done {
@@ -241,12 +258,10 @@ impl Switchboard {
     /// All rooms have answered: the reply, then what came meanwhile, then the next request.
     fn finish(&mut self, peer: &Rc<Peer>) {
         let Some(joining) = peer.joining.borrow_mut().take() else { return };
-        let (reply, held) = joining.finish(self.config.socket.outbox_bytes / 2);
+        let (reply, held) = joining.finish();
         self.push(peer, Class::Control, websocket::text(&reply));
-        for event in held {
-            if peer.places.borrow().contains_key(&event.room) {
-                self.push(peer, Class::Event(event.room, event.seq), event.frame);
-            }
+        for held in held {
+            self.push(peer, held.class, held.frame);
         }
         loop {
             let next = peer.steps.borrow_mut().pop_front();
@@ -304,7 +319,24 @@ impl Switchboard {
         for peer in audience.peers {
             peer.places.borrow_mut().remove(&room);
             metrics::subscriptions_removed(1);
+            // Who hasn't got the reply yet gets a refusal in it instead.
+            if peer.joining.borrow_mut().as_mut().is_some_and(|joining| joining.lost(room)) {
+                continue;
+            }
             self.push(&peer, Class::Control, frame.clone());
+        }
+    }
+
+    /// Ends all subscriptions of a room here, so that they begin again from what the store has.
+    fn start_anew(&mut self, room: RoomId) {
+        let peers: Vec<ConnId> = self
+            .audiences
+            .get(&room)
+            .map(|audience| audience.peers.iter().map(|peer| peer.id).collect())
+            .unwrap_or_default();
+        self.room_lost(room);
+        for conn in peers {
+            self.rooms.left(room, conn);
         }
     }
 
@@ -312,15 +344,7 @@ impl Switchboard {
     pub(super) fn overrun(&mut self) {
         let rooms: Vec<RoomId> = self.audiences.keys().copied().collect();
         for room in rooms {
-            let peers: Vec<ConnId> = self
-                .audiences
-                .get(&room)
-                .map(|audience| audience.peers.iter().map(|peer| peer.id).collect())
-                .unwrap_or_default();
-            self.room_lost(room);
-            for conn in peers {
-                self.rooms.left(room, conn);
-            }
+            self.start_anew(room);
         }
     }
 
@@ -333,15 +357,24 @@ impl Switchboard {
     /// Sends everybody away, each to come back after a delay of its own within `spread`.
     pub(super) fn restart(&mut self, spread: Duration) {
         for peer in self.peers.values() {
-            let delay = spread.mul_f64(rand::random::<f64>()).as_millis();
-            peer.outbox.close(CloseCode::Restart, &format!("restart;delay_ms={delay}"));
+            self.send_away(peer, spread);
         }
     }
 
+    /// Sends one away, to come back after a random delay within `spread`.
+    pub fn send_away(&self, peer: &Rc<Peer>, spread: Duration) {
+        let delay = spread.mul_f64(rand::random::<f64>()).as_millis();
+        peer.outbox.close(CloseCode::Restart, &format!("restart;delay_ms={delay}"));
+    }
+
     pub(super) fn beat(&mut self) {
-        let now = Instant::now();
+        let (now, clock) = (Instant::now(), Timestamp::from(Utc::now()));
         let ping = websocket::text(encode::PING);
         for peer in self.peers.values() {
+            if peer.expires_at.get().is_some_and(|at| at <= clock) {
+                peer.expires_at.set(None);
+                actix_rt::spawn(recheck(self.rooms.store().clone(), Rc::clone(peer), clock));
+            }
             match peer.pulse(now, &self.config) {
                 Pulse::Fine => {}
                 Pulse::Ping => {
@@ -362,16 +395,30 @@ impl Switchboard {
     }
 }
 
-/// Keeps an event of a room that has answered until the reply is out. False when the event isn't to be held.
-fn hold(peer: &Peer, room: RoomId, seq: Seq, frame: &Bytes, limit: usize) -> bool {
+/// Keeps what a room that has answered sends until the reply is out. False when there is nothing to wait for.
+fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, limit: usize) -> bool {
     match peer.joining.borrow_mut().as_mut() {
         Some(joining) if joining.holds(room) => {
-            if !joining.hold(room, seq, frame.clone(), limit) {
+            if !joining.hold(room, class, frame.clone(), limit) {
                 // So far behind before it has begun: the socket isn't worth keeping.
                 peer.outbox.close(CloseCode::SlowConsumer, CloseCode::SlowConsumer.name());
             }
             true
         }
         _ => false,
+    }
+}
+
+/// Looks whether a session whose time was over has been used since; if not, its socket is closed (CONN-13).
+async fn recheck(store: Store, peer: Rc<Peer>, now: Timestamp) {
+    match store.sessions_of(peer.user(), now).await {
+        Ok(live) => match live.iter().find(|session| Some(session.id) == peer.identity.session()) {
+            Some(session) => peer.expires_at.set(Some(session.expires_at)),
+            None => peer.outbox.close(CloseCode::Unauthenticated, CloseCode::Unauthenticated.name()),
+        },
+        Err(error) => {
+            tracing::warn!(conn.id = %peer.id, %error, "a session can't be looked up");
+            peer.expires_at.set(Some(now));
+        }
     }
 }

@@ -30,10 +30,13 @@ pub enum RoomMsg {
         conn: ConnId,
         person: Person,
         typing: bool,
+        _permit: OwnedSemaphorePermit,
     },
     Signal(Signal),
     /// The room's own handle, once.
     Named(RoomHandle),
+    /// What the room remembers can't be trusted any more.
+    Lost,
     /// Nothing more will come.
     Stop,
 }

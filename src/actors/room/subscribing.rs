@@ -98,7 +98,7 @@ impl Room {
                 let recovery = self.within_window(missed);
                 self.join(subscribe, recovery);
             }
-            None => self.read_missed(subscribe, after, permit, ctx),
+            None => self.read_missed(subscribe, after, false, permit, ctx),
         }
     }
 
@@ -108,6 +108,7 @@ impl Room {
         &mut self,
         subscribe: Subscribe,
         after: Seq,
+        again: bool,
         permit: OwnedSemaphorePermit,
         ctx: &mut Context<Self>,
     ) {
@@ -115,14 +116,14 @@ impl Room {
         let limit = self.rooms.config().rooms.replay_events;
         let read = async move { store.room_events(id, after, limit).await };
         ctx.spawn(read.into_actor(self).map(move |read, room, ctx| {
-            room.on_missed(subscribe, after, read, permit, ctx);
+            room.on_missed(subscribe, (after, again), read, permit, ctx);
         }));
     }
 
     fn on_missed(
         &mut self,
         subscribe: Subscribe,
-        after: Seq,
+        (after, again): (Seq, bool),
         read: Result<Vec<StoredEvent>, StoreError>,
         permit: OwnedSemaphorePermit,
         ctx: &mut Context<Self>,
@@ -152,8 +153,8 @@ impl Room {
             match self.recent.after(reached, state.head) {
                 Some(more) => events.extend(more.events),
                 // So much was committed meanwhile that memory let it go again.
-                None if stored.len() < self.rooms.config().rooms.replay_events => {
-                    return self.read_missed(subscribe, after, permit, ctx);
+                None if !again && stored.len() < self.rooms.config().rooms.replay_events => {
+                    return self.read_missed(subscribe, after, true, permit, ctx);
                 }
                 None => return self.join(subscribe, Recovery::Gap(GapReason::WindowExceeded)),
             }

@@ -55,6 +55,12 @@ impl Typing {
         Some(Arc::clone(&typist.name))
     }
 
+    /// Somebody stopped in one of their tabs; they may go on in another.
+    pub(super) fn stopped_by(&mut self, user: UserId, conn: ConnId) -> Option<(UserId, Arc<str>)> {
+        self.typists.get(&user).filter(|typist| typist.conn == conn)?;
+        self.stop(user).map(|name| (user, name))
+    }
+
     /// A socket is gone. Whose typing ended with it.
     pub(super) fn gone(&mut self, conn: ConnId) -> Option<(UserId, Arc<str>)> {
         let user = *self.typists.iter().find(|(_, typist)| typist.active && typist.conn == conn)?.0;

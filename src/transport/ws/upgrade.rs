@@ -139,7 +139,7 @@ impl Upgrade {
         if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
         } else if self.bus.draining() {
-            peer.outbox.close(CloseCode::Restart, "restart;delay_ms=0");
+            self.board.borrow().send_away(&peer, self.config.shutdown.spread);
         }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
         match self.welcome(&peer).await {

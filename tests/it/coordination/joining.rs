@@ -1,6 +1,8 @@
 //! Joining, order and resuming.
 
 use crate::harness::{Ground, House, missed, on_both};
+use crate::raw::Raw;
+use loadtest::lean::client_text;
 use loadtest::socket::{Frame, Recovery};
 use serde_json::json;
 use std::sync::Arc;
@@ -238,3 +240,29 @@ on_both!(what_one_may_not_see_is_not_found_and_not_heard, async |ground| {
     let only: Vec<Frame> = outsider.frames_until("second marker").await;
     assert!(only.iter().all(|frame| matches!(frame, Frame::Event(event) if event.room_id == house.lobby)));
 });
+
+on_both!(
+    /// What one socket sends stays in its order, also while the room is only being loaded.
+    pipelined_posts_to_a_sleeping_room_stay_in_order,
+    async |ground| {
+        let house = House::open_with(ground, &["--set", "rooms.idle_ms=30"]).await;
+        let room = house.lobby;
+        let mut expected = Vec::new();
+        for round in 0..15 {
+            let mut raw = Raw::connect(&house.url(), &house.admin.credentials()).await;
+            house.metric_becomes("hearth_rooms", "", 0.0).await;
+            let mut burst = Vec::new();
+            for n in 0..100 {
+                let body = format!("{round}/{n}");
+                let data = json!({ "room_id": room, "client_message_id": Uuid::new_v4(), "body": body });
+                burst.extend(client_text(&json!({ "type": "message.post", "data": data }).to_string()));
+                expected.push(body);
+            }
+            raw.sends(&burst).await;
+            for _ in 0..100 {
+                raw.frame().await.expect("reads").expect("an answer");
+            }
+        }
+        assert_eq!(house.admin.reads(room).await, expected);
+    }
+);

@@ -87,6 +87,16 @@ async fn missing_invalid_and_ended_credentials_have_one_result_each() {
     assert!(matches!(bob.tries_to_connect().await, Err(SocketError::Refused(_))), "ended before");
 }
 
+/// Proves CONN-13.
+#[tokio::test]
+async fn a_session_that_runs_out_closes_its_socket() {
+    let flags = ["--set", "auth.session_s=2", "--set", "heartbeat.interval_ms=500"];
+    let house = House::open_with(Ground::Sqlite, &flags).await;
+    let mut ann = house.admin.listens_to(house.lobby).await;
+    ann.posts(house.lobby, "still in").await;
+    assert_eq!(ann.is_closed().await, 4500);
+}
+
 /// Proves AUTH-02.
 #[tokio::test]
 async fn a_page_of_another_origin_gets_no_socket() {
