@@ -118,13 +118,26 @@ struct Read {
     seq: i64,
 }
 
-/// `kind` of a room to be made.
+/// `kind` of a room to be made. Read as text: for an enum serde_json calls a number there bad syntax, which it isn't.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum NewRoomKindField {
     Open,
     Closed,
     Direct,
+}
+
+impl TryFrom<String> for NewRoomKindField {
+    type Error = &'static str;
+
+    fn try_from(kind: String) -> Result<Self, Self::Error> {
+        match kind.as_str() {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            "direct" => Ok(Self::Direct),
+            _ => Err("one of open, closed, direct"),
+        }
+    }
 }
 
 /// The body of `room.create` and of `POST /rooms`.
