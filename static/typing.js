@@ -2,11 +2,17 @@
 
 export const RENEW_MS = 3_000;
 export const IDLE_MS = 5_000;
+/** A room takes one start a second from each writer and drops the others. */
+export const THROTTLE_MS = 1_000;
+/** A little more than that, because the frames may travel at different speeds. */
+const MARGIN_MS = 200;
 
 export class Typing {
   #room = null;
-  #startedAt = -Infinity;
+  #renewAt = -Infinity;
+  #toldAt = new Map();
   #idle = null;
+  #late = null;
 
   constructor(tell, { now = Date.now, timers = globalThis } = {}) {
     Object.assign(this, { tell, now, timers });
@@ -18,11 +24,7 @@ export class Typing {
       return;
     }
     if (this.#room !== roomId) this.stop();
-    if (this.now() - this.#startedAt >= RENEW_MS) {
-      this.#startedAt = this.now();
-      this.#room = roomId;
-      this.tell('typing.start', { room_id: roomId });
-    }
+    if (this.now() >= this.#renewAt) this.#start(roomId);
     this.timers.clearTimeout(this.#idle);
     this.#idle = this.timers.setTimeout(() => this.stop(), IDLE_MS);
   }
@@ -36,7 +38,24 @@ export class Typing {
   /** A message ends its writer's typing by itself. */
   sent() {
     this.timers.clearTimeout(this.#idle);
+    this.timers.clearTimeout(this.#late);
     this.#room = null;
-    this.#startedAt = -Infinity;
+    this.#renewAt = -Infinity;
+  }
+
+  /** Somebody who goes on right after a message is told of when the room listens again. */
+  #start(roomId) {
+    const wait = Math.max(0, (this.#toldAt.get(roomId) ?? -Infinity) + THROTTLE_MS + MARGIN_MS - this.now());
+    this.#renewAt = this.now() + wait + RENEW_MS;
+    const tell = () => {
+      this.#room = roomId;
+      this.#toldAt.set(roomId, this.now());
+      this.tell('typing.start', { room_id: roomId });
+    };
+    if (wait === 0) tell();
+    else {
+      this.timers.clearTimeout(this.#late);
+      this.#late = this.timers.setTimeout(tell, wait);
+    }
   }
 }

@@ -80,9 +80,19 @@ impl Connection {
     }
 
     fn on_request(&mut self, request: Request, request_id: Option<RequestId>, trace: TraceId) {
+        let kind = request.kind();
+        metrics::frame_in(kind);
+        tracing::debug!(
+            trace_id = %trace,
+            request_id = request_id.as_deref(),
+            conn.id = %self.peer.id,
+            user.id = %self.peer.user(),
+            room.id = request.room().map(RoomId::get),
+            kind,
+            "frame"
+        );
         match request {
             Request::Command(command) => {
-                metrics::frame_in(command.kind());
                 let hub = self.board.borrow().hub().clone();
                 let actor = self.peer.identity.person.clone();
                 let asked = Asked::command(&actor, &command, trace);
@@ -90,23 +100,19 @@ impl Connection {
                 self.bus.post(actor, command, sink);
             }
             Request::Subscribe { rooms, epoch, batch } => {
-                metrics::frame_in("room.subscribe");
                 self.step(Step::Subscribe { request_id, trace, rooms, epoch, batch });
             }
             Request::Unsubscribe { room } => {
-                metrics::frame_in("room.unsubscribe");
                 self.step(Step::Unsubscribe { request_id, trace, room });
             }
             Request::Typing { room, typing } => {
-                metrics::frame_in(if typing { "typing.start" } else { "typing.stop" });
                 self.on_typing(room, typing, request_id, trace);
             }
             Request::Ping => {
-                metrics::frame_in("ping");
                 let pong = websocket::text(encode::PONG);
                 self.board.borrow_mut().push(&self.peer, Class::Control, pong);
             }
-            Request::Pong => metrics::frame_in("pong"),
+            Request::Pong => {}
         }
     }
 
@@ -152,8 +158,11 @@ impl Actor for Connection {
 
 impl StreamHandler<Vec<Inbound>> for Connection {
     fn handle(&mut self, inbound: Vec<Inbound>, _: &mut Self::Context) {
-        // What arrives after we took our leave changes nothing any more.
+        // What arrives after we took our leave changes nothing any more, but for the peer's own goodbye.
         if self.peer.outbox.closing().is_some() {
+            if inbound.iter().any(|one| matches!(one, Inbound::Close)) {
+                self.peer.outbox.part();
+            }
             return;
         }
         self.peer.heard(Instant::now(), self.heartbeat);
@@ -165,7 +174,10 @@ impl StreamHandler<Vec<Inbound>> for Connection {
                     self.board.borrow_mut().push(&self.peer, Class::Control, pong);
                 }
                 Inbound::Pong => {}
-                Inbound::Close => self.close(CloseCode::Normal),
+                Inbound::Close => {
+                    self.close(CloseCode::Normal);
+                    self.peer.outbox.part();
+                }
                 Inbound::Broken(code) => self.close(code),
             }
             if self.peer.outbox.closing().is_some() {

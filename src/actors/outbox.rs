@@ -158,6 +158,13 @@ impl Outbox {
         });
     }
 
+    /// Both sides have taken their leave: nothing is left to wait for once our close frame is out.
+    pub fn part(&self) {
+        if self.backlog() == 0 {
+            self.shut_down();
+        }
+    }
+
     /// Why the socket is being closed, once it is.
     pub fn closing(&self) -> Option<CloseCode> {
         self.closing.get()
@@ -170,12 +177,18 @@ impl Outbox {
 
     /// Ends both directions now. The reading side sees the end of the stream.
     pub fn shut_down(&self) {
-        if !self.closed.replace(true) {
-            *self.queue.borrow_mut() = Queue::default();
-            let stream: &tokio::net::TcpStream = self.socket.as_ref();
-            if let Err(error) = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both) {
-                tracing::trace!(%error, "socket was gone already");
-            }
+        if self.closed.replace(true) {
+            return;
+        }
+        let stream: &tokio::net::TcpStream = self.socket.as_ref();
+        let socket = socket2::SockRef::from(stream);
+        if self.backlog() > 0 {
+            // What the peer doesn't read would stay in the kernel for minutes: cut it off with a reset.
+            drop(socket.set_linger(Some(Duration::ZERO)));
+        }
+        *self.queue.borrow_mut() = Queue::default();
+        if let Err(error) = socket.shutdown(std::net::Shutdown::Both) {
+            tracing::trace!(%error, "socket was gone already");
         }
     }
 
@@ -195,13 +208,12 @@ impl Outbox {
     fn write(&self) -> bool {
         let mut queue = self.queue.borrow_mut();
         while !queue.items.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            for (slice, item) in slices.iter_mut().take(self.coalesce).zip(&queue.items) {
-                *slice = IoSlice::new(&item.bytes);
-                count += 1;
-            }
-            match self.socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+            // One frame is the normal case, and a plain write is the cheaper call.
+            let result = match queue.items.front() {
+                Some(only) if queue.items.len() == 1 => self.socket.try_write(&only.bytes),
+                _ => self.write_many(&queue),
+            };
+            match result {
                 Ok(written) => queue.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(_) => {
@@ -213,6 +225,17 @@ impl Outbox {
         }
         queue.rest();
         true
+    }
+
+    /// Hands the first frames to the kernel in one call.
+    fn write_many(&self, queue: &Queue) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slice, item) in slices.iter_mut().take(self.coalesce).zip(&queue.items) {
+            *slice = IoSlice::new(&item.bytes);
+            count += 1;
+        }
+        self.socket.try_write_vectored(slices.get(..count).unwrap_or_default())
     }
 
     /// Waits for a socket that took no more. A socket that takes nothing for the stall time is given up.
@@ -244,6 +267,7 @@ impl Queue {
     /// Takes `written` bytes off the front.
     fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
+        metrics::bytes_out(u64::try_from(written).unwrap_or_default());
         let mut sent = 0;
         while let Some(front) = self.items.front_mut() {
             if written < front.bytes.len() {

@@ -181,6 +181,9 @@ impl ClientFrame {
     /// Understands one text message.
     pub fn parse(text: &str) -> Result<Self, BadFrame> {
         let nameless = |rejection| BadFrame { request_id: None, rejection };
+        if !text.trim_start().starts_with('{') {
+            return Err(nameless(Rejection::invalid("frame", "is not a JSON object")));
+        }
         let envelope: Envelope<'_> =
             serde_json::from_str(text).map_err(|error| nameless(envelope_error(&error)))?;
         let request_id = match envelope.request_id {
@@ -233,6 +236,32 @@ impl Request {
         "ping",
         "pong",
     ];
+
+    /// The `type` on the wire, for logs and metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Command(command) => command.kind(),
+            Self::Subscribe { .. } => "room.subscribe",
+            Self::Unsubscribe { .. } => "room.unsubscribe",
+            Self::Typing { typing: true, .. } => "typing.start",
+            Self::Typing { typing: false, .. } => "typing.stop",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+        }
+    }
+
+    /// The room it is about, when it is about one.
+    pub fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::Command(command) => command.room(),
+            Self::Unsubscribe { room } | Self::Typing { room, .. } => Some(*room),
+            Self::Subscribe { rooms, .. } => match rooms.as_slice() {
+                [one] => Some(one.room),
+                _ => None,
+            },
+            Self::Ping | Self::Pong => None,
+        }
+    }
 
     fn parse(kind: &str, data: &str) -> Result<Self, Rejection> {
         fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Rejection> {

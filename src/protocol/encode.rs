@@ -238,18 +238,82 @@ pub struct Welcome<'a> {
 
 /// `welcome`. Flags have a version from the start, so that a client can hold one.
 pub fn welcome(welcome: &Welcome<'_>) -> String {
-    json!({
-        "type": "welcome",
-        "data": {
-            "connection_id": welcome.connection_id,
-            "user": welcome.user,
-            "epoch": welcome.epoch.to_string(),
-            "last_id": welcome.last_id.get(),
-            "heartbeat_ms": welcome.heartbeat_ms,
-            "limits": welcome.limits,
-            "flags": { "version": 0, "values": {} },
-            "rooms": welcome.rooms,
-        }
-    })
-    .to_string()
+    let data = json!({
+        "connection_id": welcome.connection_id,
+        "user": welcome.user,
+        "epoch": welcome.epoch.to_string(),
+        "last_id": welcome.last_id.get(),
+        "heartbeat_ms": welcome.heartbeat_ms,
+        "limits": welcome.limits,
+        "flags": { "version": 0, "values": {} },
+        "rooms": welcome.rooms,
+    });
+    format!(r#"{{"type":"welcome","data":{data}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Person, PresenceState, Role};
+    use uuid::Uuid;
+
+    #[test]
+    fn frames_look_like_the_document() {
+        let (room, seq) = (RoomId::new(12), Seq::new(88));
+        let at = Timestamp::from_millis(1_767_225_600_000);
+        assert_eq!(
+            event("message.posted", EventId::new(1240), seq, room, at, r#"{"body":"hi"}"#),
+            r#"{"type":"message.posted","id":1240,"seq":88,"room_id":12,"at":"2026-01-01T00:00:00.000Z","data":{"body":"hi"}}"#
+        );
+        let typing = Signal::Typing { user: UserId::new(3), name: "B\"ob".into(), typing: true };
+        assert_eq!(
+            signal(room, seq, &typing),
+            r#"{"type":"typing","room_id":12,"at_seq":88,"data":{"typing":true,"user":{"id":3,"name":"B\"ob"}}}"#
+        );
+        let presence = Signal::Presence { users: vec![(UserId::new(3), PresenceState::Offline)] };
+        assert_eq!(
+            signal(room, seq, &presence),
+            r#"{"type":"presence","room_id":12,"at_seq":88,"data":{"users":[{"id":3,"state":"offline"}]}}"#
+        );
+        assert_eq!(resync(room, seq), r#"{"type":"room.resync","room_id":12,"from":88}"#);
+    }
+
+    #[test]
+    fn answers_echo_the_request_and_carry_the_trace() {
+        let trace = TraceId::random();
+        let text = reply(Some("c\"1"), r#"{"a":1}"#, trace);
+        assert_eq!(
+            text,
+            format!(r#"{{"type":"reply","request_id":"c\"1","data":{{"a":1}},"trace_id":"{trace}"}}"#)
+        );
+        let text = error(None, &Rejection::invalid("body", "is blank"), trace);
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"type":"error","error":{{"code":"invalid_payload","message":"body is blank","retryable":false,"field":"body"}},"trace_id":"{trace}"}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn the_welcome_begins_with_its_type() {
+        let person = Person { id: UserId::new(1), name: "Ann".into(), role: Role::Admin };
+        let text = welcome(&Welcome {
+            connection_id: "0-1".to_owned(),
+            user: (&person).into(),
+            epoch: Epoch(Uuid::nil()),
+            last_id: EventId::new(7),
+            heartbeat_ms: 25_000,
+            limits: WelcomeLimits { frame_bytes: 1, body_bytes: 2, subscriptions: 3 },
+            rooms: Vec::new(),
+        });
+        assert!(text.starts_with(r#"{"type":"welcome","data":{"#), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let mut fields: Vec<_> = json["data"].as_object().expect("an object").keys().cloned().collect();
+        fields.sort();
+        assert_eq!(
+            fields,
+            ["connection_id", "epoch", "flags", "heartbeat_ms", "last_id", "limits", "rooms", "user"]
+        );
+    }
 }

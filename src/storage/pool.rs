@@ -3,7 +3,7 @@
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
 use super::options::{Database, StorageOptions};
-use diesel::r2d2::{ManageConnection, NopErrorHandler, Pool};
+use r2d2::{ManageConnection, NopErrorHandler, Pool};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;

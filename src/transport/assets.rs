@@ -17,7 +17,7 @@ struct Files;
 const PAGE: &str = "index.html";
 
 /// The paths of the app. A reload or a shared link brings the page and not a 404.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "/",
     "/setup",
     "/sign-in",
@@ -26,6 +26,8 @@ const PAGES: [&str; 8] = [
     "/rooms/{room:\\d+}/@{message:\\d+}",
     "/people",
     "/bots",
+    "/search",
+    "/settings",
 ];
 
 /// Nothing from elsewhere runs, and nobody frames us.

@@ -156,7 +156,7 @@ function patch(line, messageId, change) {
     const index = window ? indexOf(window.messages, messageId) : 0;
     if (window?.messages[index]?.id !== messageId) continue;
     const fresh = patched(next, window.messages[index]);
-    next[name] = { ...window, messages: window.messages.toSpliced(index, 1, ...(fresh ? [fresh] : [])) };
+    next[name] = { ...window, messages: [...window.messages.slice(0, index), ...(fresh ? [fresh] : []), ...window.messages.slice(index + 1)] };
   }
   return next;
 }

@@ -40,7 +40,7 @@ export class Composer {
     }
     setText(this.note, this.excess ? `This is ${this.excess} bytes too long for one message.` : draft?.reason ? `Not sent: ${draft.reason}` : '');
     const offline = state.connection.state !== 'connected' && state.epoch !== null;
-    setAttributes(this.area, { placeholder: offline ? 'Write; it is sent when the connection is back' : `Message ${roomTitle(state, room)}` });
+    setAttributes(this.area, { placeholder: offline ? 'Sent once the connection is back' : `Message ${roomTitle(state, room)}` });
   }
 
   #typed() {

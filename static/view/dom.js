@@ -72,6 +72,7 @@ const PATHS = {
   out: 'M14 4h5v16h-5M10 8l-4 4 4 4M6 12h9',
   down: 'M12 5v14M5 12l7 7 7-7',
   close: 'M6 6l12 12M18 6 6 18',
+  device: 'M4 5h16v11H4zM9 20h6M12 16v4',
   sliders: 'M5 8h8M17 8h2M5 16h2M11 16h8M13 8a2 2 0 1 0 4 0 2 2 0 0 0-4 0ZM7 16a2 2 0 1 0 4 0 2 2 0 0 0-4 0Z',
 };
 

@@ -7,7 +7,7 @@ import { h, replace } from './dom.js';
 const email = () => field({ name: 'email', label: 'Email', type: 'email', autocomplete: 'username', required: true });
 const password = (fresh) => field({
   name: 'password', label: 'Password', type: 'password', required: true,
-  autocomplete: fresh ? 'new-password' : 'current-password',
+  autocomplete: fresh ? 'new-password' : 'current-password', hint: fresh ? 'At least 8 characters.' : undefined,
 });
 const name = () => field({ name: 'name', label: 'Your name', autocomplete: 'name', required: true, maxlength: 100 });
 

@@ -61,7 +61,7 @@ function badge({ role }) {
 function footer({ status, entry, deleting }) {
   if (deleting) return h('p', { class: 'message-foot' }, 'Deleting…');
   if (status === 'pending') {
-    const text = entry.retryAt ? 'Trying again…' : 'Sending…';
+    const text = entry.retryAt ? 'Trying again…' : entry.state === 'sending' ? 'Sending…' : 'Waiting to be sent…';
     return h('p', { class: 'message-foot' }, text);
   }
   if (status !== 'failed') return null;

@@ -57,11 +57,16 @@ export class PeoplePage {
     this.code = code;
     this.invite.hidden = !code;
     if (!code) return;
-    const link = `${location.origin}/join/${code}`;
-    const field = h('input', { id: 'invite-link', type: 'text', readOnly: true, value: link, 'aria-label': 'Invitation link', on: { focus: () => field.select() } });
     replace(this.invite, h('h2', {}, `Invite people to ${state.account.name ?? 'Hearth'}`),
-      h('p', {}, 'Whoever has this link can make an account.'), h('div', { class: 'copy-row' }, field, copyButton(() => link)));
+      h('p', {}, 'Whoever has this link can make an account.'), inviteRow(code));
   }
+}
+
+/** The link that invites, ready to be copied. */
+export function inviteRow(code) {
+  const link = `${location.origin}/join/${code}`;
+  const field = h('input', { id: 'invite-link', type: 'text', readOnly: true, value: link, 'aria-label': 'Invitation link', on: { focus: () => field.select() } });
+  return h('div', { class: 'copy-row' }, field, copyButton(() => link));
 }
 
 /** Copies and says so, for eyes and ears. */

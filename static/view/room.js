@@ -8,6 +8,7 @@ import { h, icon, setText } from './dom.js';
 import { MessageList } from './list.js';
 import { MessageMenu } from './menu.js';
 import { listOf } from './text.js';
+import { Welcome } from './welcome.js';
 
 export class RoomPage {
   #line = undefined;
@@ -27,9 +28,10 @@ export class RoomPage {
     });
     this.typing = h('p', { id: 'typing', 'aria-live': 'polite' });
     this.composer = new Composer(client, this);
+    this.welcome = new Welcome(client, shell, roomId);
     this.jump = h('button', { type: 'button', id: 'jump', class: 'jump', hidden: true, on: { click: () => this.toNewest() } }, icon('down'), h('span', {}));
     this.state = h('p', { class: 'history-note', role: 'status' });
-    this.el = h('div', { class: 'room' }, h('div', { class: 'room-body' }, this.state, this.list.el, this.jump), this.typing, this.composer.el, this.menu.el);
+    this.el = h('div', { class: 'room' }, h('div', { class: 'room-body' }, this.state, this.welcome.el, this.list.el, this.jump), this.typing, this.composer.el, this.menu.el);
     this.details = h('button', { type: 'button', class: 'icon-button', id: 'members-button', 'aria-label': 'Members and settings', title: 'Members and settings',
       on: { click: () => openRoomDetails(client, shell, roomId) } }, icon('sliders'));
     this.actions = [this.details];
@@ -38,7 +40,8 @@ export class RoomPage {
   opened() {
     this.client.open(this.roomId);
     this.shell.remember(this.roomId);
-    if (matchMedia('(hover: hover)').matches) this.composer.focus();
+    // With fingers the focus would bring the keyboard up over the conversation.
+    if (!matchMedia('(pointer: coarse)').matches) this.composer.focus();
   }
 
   close() {
@@ -95,6 +98,7 @@ export class RoomPage {
       this.list.update(rowsOf(state, this.roomId, this.#line ?? null), { ready, older: window.older, newer: window.newer ?? false, loading });
     }
     this.#note(room, ready, loading, failed);
+    this.welcome.update(state, room);
     this.#target(room);
     this.#typing(typists(state, this.roomId));
     this.composer.update(state);

@@ -8,7 +8,9 @@
 //   .message[data-id] with .body, .author, .time, .edited; [data-state=pending|sent|failed]; [data-client-message-id]
 //   data-id is there once the server has given it; a failed one has .retry, .take-back and .discard
 //   .message-menu (button), #menu [data-act=edit|delete|copy-link|copy-text]   .editor textarea   .editor-note
-//   .new-line   .day   #members-button   #members [data-user-id]   #invite-link   #bot-key   .person[data-user-id]
+//   .new-line   .day   #members-button   #members [data-user-id]   .person[data-user-id]
+//   #invite-link (on the people page, and in an empty room while nobody else is here)   #bot-key   #bot-example
+//   #search-words   .hit[data-id]   #profile form   #account form   #devices [data-session-id]   #end-others
 
 import { roomTitle, totalUnread } from '../store/select.js';
 import { BotsPage } from './bots.js';
@@ -16,10 +18,13 @@ import { Connection } from './connection.js';
 import { h, icon, replace, setAttributes, setText } from './dom.js';
 import { PeoplePage } from './people.js';
 import { RoomPage } from './room.js';
+import { SearchPage } from './search.js';
+import { SettingsPage } from './settings.js';
 import { Sidebar } from './sidebar.js';
 import { openSwitcher } from './switcher.js';
 
 const LAST_ROOM = 'hearth.last-room.';
+const PAGES = { '/people': PeoplePage, '/bots': BotsPage, '/search': SearchPage, '/settings': SettingsPage };
 
 export class Shell {
   #listening = new AbortController();
@@ -69,6 +74,7 @@ export class Shell {
   go(path, { replace: inPlace = false } = {}) {
     if (path !== location.pathname) history[inPlace ? 'replaceState' : 'pushState'](null, '', path);
     this.drawer(false);
+    if (path === this.#pagePath) this.#page?.opened?.();
     this.#route();
   }
 
@@ -90,9 +96,7 @@ export class Shell {
       const room = /^\/rooms\/(\d+)(?:\/@(\d+))?$/.exec(path);
       if (room && this.#page instanceof RoomPage && this.#page.roomId === Number(room[1])) this.#page.seek(room[2] ? Number(room[2]) : null);
       else this.#turnTo(room ? new RoomPage(this.client, this, Number(room[1]), room[2] ? Number(room[2]) : null)
-        : path === '/people' ? new PeoplePage(this.client, this)
-          : path === '/bots' ? new BotsPage(this.client, this)
-            : path === '/' ? null : new Lost());
+        : path === '/' ? null : new (PAGES[path] ?? Lost)(this.client, this));
       this.#pagePath = path;
     }
     this.#render();

@@ -15,15 +15,21 @@ export function openSwitcher(client, shell) {
   const draw = (index) => {
     found = candidates(client.state, input.value.trim().toLowerCase());
     chosen = Math.max(0, Math.min(index, found.length - 1));
-    replace(list, found.map(({ title, mark, unread, act }, at) => h('li', {
-      role: 'option', id: `switch-${at}`, class: 'switch-option', 'aria-selected': String(at === chosen), on: { click: () => take(act) },
+    replace(list, found.map(({ title, mark, unread, ...item }, at) => h('li', {
+      role: 'option', id: `switch-${at}`, class: 'switch-option', 'aria-selected': String(at === chosen), on: { click: () => take(item) },
     }, mark, h('span', { class: 'room-name' }, title), unread > 0 && h('span', { class: 'unread' }, String(unread)))));
     if (!found.length) replace(list, h('li', { class: 'switch-none' }, 'Nothing by that name'));
     setAttributes(input, { 'aria-activedescendant': found.length ? `switch-${chosen}` : null });
     list.children[chosen]?.scrollIntoView({ block: 'nearest' });
   };
-  const take = async (act) => {
+  const take = async ({ act, search }) => {
+    const words = input.value.trim();
     opened.close();
+    if (search) {
+      client.searched = words;
+      shell.go('/search');
+      return;
+    }
     try {
       shell.go(`/rooms/${await act(client)}`);
       document.getElementById('composer')?.focus();
@@ -38,7 +44,7 @@ export function openSwitcher(client, shell) {
       draw((chosen + step + found.length) % Math.max(1, found.length));
     } else if (event.key === 'Enter' && !event.isComposing) {
       event.preventDefault();
-      if (found[chosen]) take(found[chosen].act);
+      if (found[chosen]) take(found[chosen]);
     }
   };
   const opened = dialog('Go to', [input, list], { className: 'switcher' });
@@ -56,9 +62,10 @@ function candidates(state, wanted) {
   const strangers = people(state).filter(({ id }) => id !== state.me.id && !talking.has(id)).map((user) => ({
     title: user.name, unread: 0, mark: avatar(user, 'tiny'), act: async (client) => (await client.direct(user.id)).id,
   }));
-  return [...open, ...strangers]
+  const places = [...open, ...strangers]
     .map((item) => ({ ...item, at: item.title.toLowerCase().indexOf(wanted) }))
     .filter(({ at }) => at >= 0)
     .sort((a, b) => (wanted ? a.at - b.at : 0) || (b.unread > 0) - (a.unread > 0))
     .slice(0, MOST);
+  return wanted ? [...places, { title: `Find “${wanted}” in messages`, unread: 0, mark: icon('search'), search: true }] : places;
 }

@@ -12,6 +12,7 @@ mod raw;
 mod store;
 mod tidy;
 
+mod browser;
 mod coordination;
 mod crash;
 mod hostile;

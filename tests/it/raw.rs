@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// The text of an upgrade request, without the empty line that ends it.
@@ -27,7 +27,11 @@ pub(crate) fn upgrade(url: &str, credentials: &Credentials) -> String {
 
 /// A plain connection to the server.
 pub(crate) async fn dial(url: &str) -> TcpStream {
-    TcpStream::connect(url.trim_start_matches("http://")).await.expect("connects")
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // Small, so that what a peer doesn't read is the server's to keep and not the kernel's.
+    socket.set_recv_buffer_size(16 * 1024).expect("a receive buffer");
+    let address = url.trim_start_matches("http://").parse().expect("an address");
+    socket.connect(address).await.expect("connects")
 }
 
 /// A socket after the upgrade, with what has arrived.

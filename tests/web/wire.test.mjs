@@ -123,11 +123,37 @@ test('typing starts at once, renews after 3 s and stops after 5 s of idleness', 
 });
 
 test('emptiness stops typing, and a sent message needs no stop', () => {
-  const { typing, told } = typist();
+  const { typing, clock, told } = typist();
   typing.input(1, 'h');
   typing.input(1, '');
+  clock.advance(2_000);
   typing.input(1, 'x');
   typing.sent();
   typing.stop();
   assert.deepEqual(told, ['typing.start', 'typing.stop', 'typing.start']);
+});
+
+test('who types on right after a message is told of once the room takes it', () => {
+  const { typing, clock, told } = typist();
+  typing.input(1, 'h');
+  typing.sent();
+  clock.advance(300);
+  typing.input(1, 'x');
+  typing.input(1, 'xy');
+  assert.deepEqual(told, ['typing.start']);
+  clock.advance(900);
+  assert.deepEqual(told, ['typing.start', 'typing.start']);
+  typing.input(2, 'z');
+  assert.deepEqual(told.slice(2), ['typing.stop', 'typing.start']);
+});
+
+test('a start that waits is dropped with its message', () => {
+  const { typing, clock, told } = typist();
+  typing.input(1, 'h');
+  typing.sent();
+  clock.advance(300);
+  typing.input(1, 'x');
+  typing.sent();
+  clock.advance(10_000);
+  assert.deepEqual(told, ['typing.start']);
 });

@@ -23,6 +23,7 @@ use actix_codec::Framed;
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_http::{ConnectionType, HttpMessage as _, Request, Response, StatusCode, h1, ws};
+use actix_web_actors::ws::HandshakeError;
 use chrono::Utc;
 use futures_util::SinkExt;
 use std::rc::Rc;
@@ -77,7 +78,7 @@ impl Upgrade {
         let bad = |field: &'static str, problem: &str| {
             (StatusCode::BAD_REQUEST, Rejection::invalid(field, problem))
         };
-        let mut response = ws::handshake(request.head()).map_err(|error| {
+        let mut response = ws::handshake(request.head()).map_err(|error: HandshakeError| {
             (StatusCode::BAD_REQUEST, Rejection::invalid("handshake", &error.to_string()))
         })?;
         let protocols = protocols(headers);

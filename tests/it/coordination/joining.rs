@@ -84,6 +84,7 @@ on_both!(
     async |ground| {
         let house = House::open(ground).await;
         let room = house.lobby;
+        let poster = house.joined_by("Poster").await;
         let mut listeners = Vec::new();
         for n in 0..25 {
             let person = if n == 0 { None } else { Some(house.joined_by(&format!("P{n}")).await) };
@@ -93,7 +94,7 @@ on_both!(
             }
         }
         let start = house.admin.client.room_log(room, 0).await.expect("the log").head;
-        let mut poster = house.admin.connects().await;
+        let mut poster = poster.connects().await;
         let mut first = None;
         for n in 0..100 {
             let ack = poster.posts(room, &format!("m{n}")).await;

@@ -1,0 +1,6 @@
+//! The web client in a real browser against the real server: what newcomers do, through crashes, tabs and keyboards.
+
+mod driver;
+mod story;
+mod use_of_it;
+mod window;
