@@ -23,7 +23,8 @@ async fn alone(dir: &TempDir) -> (Child, String) {
         .spawn()
         .expect("starts");
     let mut lines = BufReader::new(child.stdout.take().expect("an output")).lines();
-    let line = timeout(PATIENCE, lines.next_line()).await.expect("says so in time").expect("reads").expect("a line");
+    let line =
+        timeout(PATIENCE, lines.next_line()).await.expect("says so in time").expect("reads").expect("a line");
     let url = line.strip_prefix("Hearth is ready: open ").unwrap_or_else(|| panic!("{line}")).to_owned();
     (child, url)
 }
@@ -34,7 +35,8 @@ fn references(path: &str, text: &str) -> Vec<String> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut found = Vec::new();
     for piece in quoted {
-        let is_file = [".js", ".css", ".svg", ".webmanifest", ".woff2", ".png"].iter().any(|end| piece.ends_with(end));
+        let is_file =
+            [".js", ".css", ".svg", ".webmanifest", ".woff2", ".png"].iter().any(|end| piece.ends_with(end));
         if !is_file || piece.contains(char::is_whitespace) {
             continue;
         }
@@ -73,7 +75,13 @@ fn is_well_dressed(path: &str, answer: &Answer) {
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     let policy = answer.header("content-security-policy").expect("a policy");
     let mut directives = policy.split("; ");
-    for wanted in ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+    for wanted in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ] {
         assert!(directives.clone().any(|directive| directive == wanted), "{wanted}: {policy}");
     }
     assert!(!directives.any(|directive| directive.contains("unsafe") || directive.contains('*')), "{policy}");
@@ -95,10 +103,15 @@ async fn the_binary_alone_is_the_whole_client() {
         is_well_dressed(&path, &answer);
         let etag = answer.header("etag").expect("an etag").to_owned();
         let again = nobody.with("if-none-match", &etag).sends("GET", &path, None).await;
-        assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(etag.as_str())), "{path}");
+        assert_eq!(
+            (again.status, again.body.len(), again.header("etag")),
+            (304, 0, Some(etag.as_str())),
+            "{path}"
+        );
         open.extend(references(&path, &answer.text()));
     }
-    let modules = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/static/view")).expect("a folder").count();
+    let modules =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/static/view")).expect("a folder").count();
     let views = seen.iter().filter(|path| path.starts_with("/static/view/")).count();
     assert_eq!(views, modules, "every module is found by following the imports: {seen:?}");
     for end in [".css", ".svg", ".webmanifest"] {
@@ -106,9 +119,15 @@ async fn the_binary_alone_is_the_whole_client() {
     }
     let page = nobody.sends("GET", "/", None).await.text();
     assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" onclick="));
-    assert!(page.split("<script").skip(1).all(|script| script.contains(" src=")), "the policy forbids inline scripts");
+    assert!(
+        page.split("<script").skip(1).all(|script| script.contains(" src=")),
+        "the policy forbids inline scripts"
+    );
     server.start_kill().expect("killed");
-    let mut left: Vec<_> = std::fs::read_dir(dir.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    let mut left: Vec<_> = std::fs::read_dir(dir.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
     left.sort();
     assert_eq!(left, ["data", "hearth"], "it left its data and nothing else");
 }
@@ -119,7 +138,9 @@ async fn the_paths_of_the_app_bring_the_page() {
     let (server, _dir) = empty(Ground::Sqlite, &[]).await;
     let nobody = Caller::nobody(&server.url());
     let page = nobody.sends("GET", "/", None).await;
-    for path in ["/setup", "/sign-in", "/join/abcd-efgh-ijkl", "/rooms/1", "/rooms/1/@2", "/people", "/bots", "/?x=1"] {
+    for path in
+        ["/setup", "/sign-in", "/join/abcd-efgh-ijkl", "/rooms/1", "/rooms/1/@2", "/people", "/bots", "/?x=1"]
+    {
         let answer = nobody.sends("GET", path, None).await;
         is_well_dressed(path.split('?').next().expect("a path"), &answer);
         assert_eq!(answer.body, page.body, "{path}");

@@ -158,7 +158,15 @@ impl Answer {
         let object = problem.as_object().expect("an object");
         for key in object.keys() {
             let known = [
-                "type", "title", "status", "detail", "code", "retryable", "trace_id", "field", "retry_after_ms",
+                "type",
+                "title",
+                "status",
+                "detail",
+                "code",
+                "retryable",
+                "trace_id",
+                "field",
+                "retry_after_ms",
                 "version",
             ];
             assert!(known.contains(&key.as_str()), "{problem}");

@@ -29,8 +29,11 @@ async fn what_is_wrong_is_named() {
         assert!(!ended.err.contains("hunter2"), "{}", ended.err);
     }
     for (args, part) in [
-        (&["--nonsense"][..], "--nonsense"), (&["nonsense"], "nonsense"), (&["--set", "x"], "key=value"),
-        (&["migrate"], "status"), (&["admin", "create-user", "--name", "Ann"], "--email"),
+        (&["--nonsense"][..], "--nonsense"),
+        (&["nonsense"], "nonsense"),
+        (&["--set", "x"], "key=value"),
+        (&["migrate"], "status"),
+        (&["admin", "create-user", "--name", "Ann"], "--email"),
     ] {
         let ended = place.runs_bare(args, "").await;
         assert_eq!(ended.code, Some(2), "{ended:?}");
@@ -57,11 +60,23 @@ async fn what_is_in_the_way_is_named() {
         place.runs_bare(args, "").await.complained(&["file"]);
     }
     std::fs::create_dir(place.dir.path().join("odd")).expect("made");
-    std::fs::write(place.dir.path().join("odd/hearth.db"), "no database, but a text that is long enough".repeat(100)).expect("written");
-    place.runs_bare(&["--data-dir", "odd", "--listen", "127.0.0.1:0"], "").await.complained(&["not a database"]);
+    std::fs::write(
+        place.dir.path().join("odd/hearth.db"),
+        "no database, but a text that is long enough".repeat(100),
+    )
+    .expect("written");
+    place
+        .runs_bare(&["--data-dir", "odd", "--listen", "127.0.0.1:0"], "")
+        .await
+        .complained(&["not a database"]);
 
     let nowhere = "postgres://hearth:hunter2@127.0.0.1:9/none";
-    let ended = place.runs_bare(&["--database", nowhere, "--set", "storage.patience_ms=500", "--listen", "127.0.0.1:0"], "").await;
+    let ended = place
+        .runs_bare(
+            &["--database", nowhere, "--set", "storage.patience_ms=500", "--listen", "127.0.0.1:0"],
+            "",
+        )
+        .await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("127.0.0.1") && !ended.err.contains("hunter2"), "{}", ended.err);
 }
@@ -105,55 +120,63 @@ async fn a_second_process_on_the_same_data_is_refused() {
     ] {
         place.runs(args).await.complained(&["hearth.db", "another process", "--data-dir"]);
     }
-    assert_eq!(Caller::nobody(&server.url()).sends("GET", "/ready", None).await.status, 200, "the first is unharmed");
+    assert_eq!(
+        Caller::nobody(&server.url()).sends("GET", "/ready", None).await.status,
+        200,
+        "the first is unharmed"
+    );
     server.kill().expect("killed");
     place.runs(&["migrate", "status"]).await.said();
 }
 
-on_both!(
-    an_operator_makes_the_first_user_and_gives_new_passwords,
-    async |ground| {
-        let place = Place::new(ground);
-        let ann = ["admin", "create-user", "--name", "Ann", "--email", "Ann@example.org", "--role", "admin"];
-        let said = place.runs(&ann).await.said();
-        assert!(said.starts_with("made admin Ann (id "), "{said}");
-        let password = said.lines().find_map(|line| line.strip_prefix("password: ")).expect("a password").to_owned();
-        place.runs(&ann).await.complained(&["address"]);
-        let bob = ["admin", "create-user", "--name", "Bob", "--email", "bob@example.org", "--password-file", "-"];
-        place.runs_with_input(&bob, "short\n").await.complained(&["password", "8 characters"]);
-        let said = place.runs_with_input(&bob, &format!("{PASSWORD}\nanother line\n")).await.said();
-        assert!(said.contains("member Bob") && !said.contains(PASSWORD), "{said}");
-        for (wrong, part) in [(["Eve", "no address"], "email"), (["", "eve@example.org"], "name")] {
-            let args = ["admin", "create-user", "--name", wrong[0], "--email", wrong[1]];
-            place.runs(&args).await.complained(&[part]);
-        }
-
-        let mut server = place.serves(&[]).await;
-        let signs_in = async |url: &str, email: &str, password: &str| {
-            Caller::nobody(url).post("/sessions", json!({ "email": email, "password": password })).await
-        };
-        let as_ann = signs_in(&server.url(), "ann@example.org", &password).await;
-        assert_eq!(as_ann.expect(201)["user"]["role"], "admin");
-        let ann_calls = Caller::nobody(&server.url()).with("cookie", &as_ann.cookie());
-        assert_eq!(ann_calls.get("/account").await.expect(200)["name"], "Hearth");
-        assert_eq!(ann_calls.get("/rooms").await.expect(200)["rooms"][0]["name"], "General");
-        assert_eq!(ann_calls.get("/setup").await.expect(200), json!({ "needed": false }));
-        let as_bob = signs_in(&server.url(), "bob@example.org", PASSWORD).await;
-        as_bob.expect(201);
-        server.kill().expect("killed");
-
-        std::fs::write(place.dir.path().join("password"), "a new password\r\nmore").expect("written");
-        let file = place.dir.path().join("password").display().to_string();
-        let reset = ["admin", "reset-password", "--email", "BOB@example.org", "--password-file", &file];
-        let said = place.runs(&reset).await.said();
-        assert!(said.contains("bob@example.org") && !said.contains("a new password"), "{said}");
-        place.runs(&["admin", "reset-password", "--email", "nobody@example.org"]).await.complained(&["nobody@example.org"]);
-        place.runs(&["admin", "reset-password", "--email", "bob@example.org", "--password-file", "none"]).await.complained(&["none"]);
-        server.restart().await.expect("comes back");
-        let bob_calls = Caller::nobody(&server.url()).with("cookie", &as_bob.cookie());
-        bob_calls.get("/me").await.is_problem(401, "unauthenticated", None);
-        signs_in(&server.url(), "bob@example.org", PASSWORD).await.is_problem(401, "unauthenticated", None);
-        signs_in(&server.url(), "bob@example.org", "a new password").await.expect(201);
-        ann_calls.get("/me").await.expect(200);
+on_both!(an_operator_makes_the_first_user_and_gives_new_passwords, async |ground| {
+    let place = Place::new(ground);
+    let ann = ["admin", "create-user", "--name", "Ann", "--email", "Ann@example.org", "--role", "admin"];
+    let said = place.runs(&ann).await.said();
+    assert!(said.starts_with("made admin Ann (id "), "{said}");
+    let password =
+        said.lines().find_map(|line| line.strip_prefix("password: ")).expect("a password").to_owned();
+    place.runs(&ann).await.complained(&["address"]);
+    let bob = ["admin", "create-user", "--name", "Bob", "--email", "bob@example.org", "--password-file", "-"];
+    place.runs_with_input(&bob, "short\n").await.complained(&["password", "8 characters"]);
+    let said = place.runs_with_input(&bob, &format!("{PASSWORD}\nanother line\n")).await.said();
+    assert!(said.contains("member Bob") && !said.contains(PASSWORD), "{said}");
+    for (wrong, part) in [(["Eve", "no address"], "email"), (["", "eve@example.org"], "name")] {
+        let args = ["admin", "create-user", "--name", wrong[0], "--email", wrong[1]];
+        place.runs(&args).await.complained(&[part]);
     }
-);
+
+    let mut server = place.serves(&[]).await;
+    let signs_in = async |url: &str, email: &str, password: &str| {
+        Caller::nobody(url).post("/sessions", json!({ "email": email, "password": password })).await
+    };
+    let as_ann = signs_in(&server.url(), "ann@example.org", &password).await;
+    assert_eq!(as_ann.expect(201)["user"]["role"], "admin");
+    let ann_calls = Caller::nobody(&server.url()).with("cookie", &as_ann.cookie());
+    assert_eq!(ann_calls.get("/account").await.expect(200)["name"], "Hearth");
+    assert_eq!(ann_calls.get("/rooms").await.expect(200)["rooms"][0]["name"], "General");
+    assert_eq!(ann_calls.get("/setup").await.expect(200), json!({ "needed": false }));
+    let as_bob = signs_in(&server.url(), "bob@example.org", PASSWORD).await;
+    as_bob.expect(201);
+    server.kill().expect("killed");
+
+    std::fs::write(place.dir.path().join("password"), "a new password\r\nmore").expect("written");
+    let file = place.dir.path().join("password").display().to_string();
+    let reset = ["admin", "reset-password", "--email", "BOB@example.org", "--password-file", &file];
+    let said = place.runs(&reset).await.said();
+    assert!(said.contains("bob@example.org") && !said.contains("a new password"), "{said}");
+    place
+        .runs(&["admin", "reset-password", "--email", "nobody@example.org"])
+        .await
+        .complained(&["nobody@example.org"]);
+    place
+        .runs(&["admin", "reset-password", "--email", "bob@example.org", "--password-file", "none"])
+        .await
+        .complained(&["none"]);
+    server.restart().await.expect("comes back");
+    let bob_calls = Caller::nobody(&server.url()).with("cookie", &as_bob.cookie());
+    bob_calls.get("/me").await.is_problem(401, "unauthenticated", None);
+    signs_in(&server.url(), "bob@example.org", PASSWORD).await.is_problem(401, "unauthenticated", None);
+    signs_in(&server.url(), "bob@example.org", "a new password").await.expect(201);
+    ann_calls.get("/me").await.expect(200);
+});

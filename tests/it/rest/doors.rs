@@ -138,7 +138,8 @@ fn refused(problem: &Value) -> Told {
 /// The HTTP status of a code, as PROTOCOL.md section 5 has it; of two the one for fields.
 fn status_of(code: &str) -> u16 {
     let document = include_str!("../../../PROTOCOL.md");
-    let row = document.lines().find(|line| line.starts_with(&format!("| `{code}` | "))).expect("is documented");
+    let row =
+        document.lines().find(|line| line.starts_with(&format!("| `{code}` | "))).expect("is documented");
     let cell = row.split(" | ").nth(1).expect("a status");
     let numbers = cell.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
     numbers.last().expect("a number")

@@ -89,75 +89,79 @@ on_both!(
     }
 );
 
-on_both!(
-    one_joins_by_the_code,
-    async |ground| {
-        let house = House::open(ground).await;
-        let nobody = Caller::nobody(&house.url());
-        let code = Caller::of(&house.admin).get("/account").await.expect(200)["join_code"].clone();
-        let door = format!("/join/{}", code.as_str().expect("a code"));
-        assert_eq!(nobody.get(&door).await.expect(200), json!({ "account": { "name": "House" } }));
-        for wrong in ["/join/x", "/join/%00", "/join/aaaa-bbbb-cccc"] {
-            nobody.get(wrong).await.is_problem(404, "not_found", None);
-            nobody.post(wrong, somebody("Bob", "bob@example.org")).await.is_problem(404, "not_found", None);
-        }
-        let joined = nobody.post(&door, somebody("Bob", "Bob@Example.org")).await;
-        let user = joined.expect(201)["user"].clone();
-        assert_eq!((&user["role"], &user["email"]), (&json!("member"), &json!("bob@example.org")));
-        let bob = nobody.with("cookie", &joined.cookie());
-        assert_eq!(bob.get("/me").await.expect(200), user);
-        assert_eq!(bob.get("/account").await.expect(200).get("join_code"), None, "for admins");
-        for taken in ["bob@example.org", " BOB@example.org "] {
-            nobody.post(&door, somebody("Rob", taken)).await.is_problem(409, "email_taken", Some("email"));
-        }
-        let long = "x".repeat(257);
-        for (field, wrong) in [
-            ("name", " "), ("name", "a\u{7}b"), ("email", "bob"), ("email", "a b@example.org"),
-            ("password", "seven77"), ("password", &long),
-        ] {
-            let mut newcomer = somebody("Eve", "eve@example.org");
-            newcomer[field] = json!(wrong);
-            nobody.post(&door, newcomer.clone()).await.is_problem(422, "invalid_payload", Some(field));
-            newcomer.as_object_mut().expect("an object").remove(field);
-            nobody.post(&door, newcomer).await.is_problem(422, "invalid_payload", Some(field));
-        }
-        // Joining twice at once with one address makes one user.
-        let twice = [0, 1].map(|_| {
-            let (nobody, door) = (nobody.clone(), door.clone());
-            tokio::spawn(async move { nobody.post(&door, somebody("Eve", "eve@example.org")).await.status })
-        });
-        let mut statuses = Vec::new();
-        for one in twice {
-            statuses.push(one.await.expect("answered"));
-        }
-        statuses.sort_unstable();
-        assert_eq!(statuses, [201, 409]);
+on_both!(one_joins_by_the_code, async |ground| {
+    let house = House::open(ground).await;
+    let nobody = Caller::nobody(&house.url());
+    let code = Caller::of(&house.admin).get("/account").await.expect(200)["join_code"].clone();
+    let door = format!("/join/{}", code.as_str().expect("a code"));
+    assert_eq!(nobody.get(&door).await.expect(200), json!({ "account": { "name": "House" } }));
+    for wrong in ["/join/x", "/join/%00", "/join/aaaa-bbbb-cccc"] {
+        nobody.get(wrong).await.is_problem(404, "not_found", None);
+        nobody.post(wrong, somebody("Bob", "bob@example.org")).await.is_problem(404, "not_found", None);
     }
-);
+    let joined = nobody.post(&door, somebody("Bob", "Bob@Example.org")).await;
+    let user = joined.expect(201)["user"].clone();
+    assert_eq!((&user["role"], &user["email"]), (&json!("member"), &json!("bob@example.org")));
+    let bob = nobody.with("cookie", &joined.cookie());
+    assert_eq!(bob.get("/me").await.expect(200), user);
+    assert_eq!(bob.get("/account").await.expect(200).get("join_code"), None, "for admins");
+    for taken in ["bob@example.org", " BOB@example.org "] {
+        nobody.post(&door, somebody("Rob", taken)).await.is_problem(409, "email_taken", Some("email"));
+    }
+    let long = "x".repeat(257);
+    for (field, wrong) in [
+        ("name", " "),
+        ("name", "a\u{7}b"),
+        ("email", "bob"),
+        ("email", "a b@example.org"),
+        ("password", "seven77"),
+        ("password", &long),
+    ] {
+        let mut newcomer = somebody("Eve", "eve@example.org");
+        newcomer[field] = json!(wrong);
+        nobody.post(&door, newcomer.clone()).await.is_problem(422, "invalid_payload", Some(field));
+        newcomer.as_object_mut().expect("an object").remove(field);
+        nobody.post(&door, newcomer).await.is_problem(422, "invalid_payload", Some(field));
+    }
+    // Joining twice at once with one address makes one user.
+    let twice = [0, 1].map(|_| {
+        let (nobody, door) = (nobody.clone(), door.clone());
+        tokio::spawn(async move { nobody.post(&door, somebody("Eve", "eve@example.org")).await.status })
+    });
+    let mut statuses = Vec::new();
+    for one in twice {
+        statuses.push(one.await.expect("answered"));
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+});
 
-on_both!(
-    a_wrong_password_and_an_unknown_address_get_the_same_answer,
-    async |ground| {
-        let house = House::open(ground).await;
-        let nobody = Caller::nobody(&house.url());
-        let tries = async |email: &str, password: &str| {
-            let answer = nobody.post("/sessions", json!({ "email": email, "password": password })).await;
-            let mut problem = answer.is_problem(401, "unauthenticated", None);
-            problem.as_object_mut().expect("an object").remove("trace_id");
-            (problem, answer.header_names())
-        };
-        let wrong = tries("ann@example.org", "wrong password").await;
-        for (email, password) in [
-            ("nobody@example.org", PASSWORD), ("no address", PASSWORD), ("", ""), ("ann@example.org", ""),
-            ("ann@example.org\0", PASSWORD),
-        ] {
-            assert_eq!(tries(email, password).await, wrong, "{email:?}");
-        }
-        let right = json!({ "email": " ANN@example.org ", "password": PASSWORD });
-        let answer = nobody.post("/sessions", right).await.expect(201);
-        assert_eq!((&answer["user"]["id"], &answer["session"]["current"]), (&json!(house.admin.id), &json!(true)));
+on_both!(a_wrong_password_and_an_unknown_address_get_the_same_answer, async |ground| {
+    let house = House::open(ground).await;
+    let nobody = Caller::nobody(&house.url());
+    let tries = async |email: &str, password: &str| {
+        let answer = nobody.post("/sessions", json!({ "email": email, "password": password })).await;
+        let mut problem = answer.is_problem(401, "unauthenticated", None);
+        problem.as_object_mut().expect("an object").remove("trace_id");
+        (problem, answer.header_names())
+    };
+    let wrong = tries("ann@example.org", "wrong password").await;
+    for (email, password) in [
+        ("nobody@example.org", PASSWORD),
+        ("no address", PASSWORD),
+        ("", ""),
+        ("ann@example.org", ""),
+        ("ann@example.org\0", PASSWORD),
+    ] {
+        assert_eq!(tries(email, password).await, wrong, "{email:?}");
     }
-);
+    let right = json!({ "email": " ANN@example.org ", "password": PASSWORD });
+    let answer = nobody.post("/sessions", right).await.expect(201);
+    assert_eq!(
+        (&answer["user"]["id"], &answer["session"]["current"]),
+        (&json!(house.admin.id), &json!(true))
+    );
+});
 
 on_both!(
     /// Proves AUTH-15.

@@ -101,7 +101,10 @@ async fn the_endpoint_has_the_metrics_of_the_document() {
     ann.sends("GET", "/%22%5C%0A{x=\"1\"}", None).await.is_problem(404, "not_found", None);
     ann.calls("BREW\u{21}", "/me", None).await.is_problem(405, "method_not_allowed", None);
     let answer = Caller::nobody(&house.url()).sends("GET", "/metrics", None).await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; version=0.0.4; charset=utf-8")));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("text/plain; version=0.0.4; charset=utf-8"))
+    );
     let families = parse(&answer.text());
     let names: BTreeSet<&str> = families.keys().map(String::as_str).collect();
     assert_eq!(names, METRICS.iter().map(|metric| metric.name).collect::<BTreeSet<_>>());
@@ -112,14 +115,23 @@ async fn the_endpoint_has_the_metrics_of_the_document() {
             Kind::Gauge => "gauge",
             Kind::Histogram(_) => "histogram",
         };
-        assert_eq!((family.kind.as_deref(), family.help.as_deref()), (Some(kind), Some(metric.help)), "{}", metric.name);
+        assert_eq!(
+            (family.kind.as_deref(), family.help.as_deref()),
+            (Some(kind), Some(metric.help)),
+            "{}",
+            metric.name
+        );
         assert!(!family.samples.is_empty(), "{}", metric.name);
         for (sample, labels) in &family.samples {
-            let found: BTreeSet<&str> = labels.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "le").collect();
+            let found: BTreeSet<&str> =
+                labels.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "le").collect();
             assert_eq!(found, metric.labels.iter().copied().collect(), "{sample}");
-            for (name, value) in labels.iter().filter(|(name, _)| !["le", "status", "version"].contains(&name.as_str())) {
+            for (name, value) in
+                labels.iter().filter(|(name, _)| !["le", "status", "version"].contains(&name.as_str()))
+            {
                 // Names of things and patterns of routes: no number is anybody's id.
-                let is_closed = !value.bytes().any(|byte| byte.is_ascii_digit()) || value.starts_with("/api/v1");
+                let is_closed =
+                    !value.bytes().any(|byte| byte.is_ascii_digit()) || value.starts_with("/api/v1");
                 assert!(is_closed && !value.contains("Bob"), "{sample}: {name}={value}");
                 assert!(!value.contains(&format!("/{message}")), "{sample}: {name}={value}");
             }
@@ -150,5 +162,9 @@ async fn with_a_token_whoever_has_it_reads_the_metrics() {
     }
     read(&nobody).await.is_problem(401, "unauthenticated", None);
     let document = json!({ "alive": true });
-    assert_eq!(nobody.sends("GET", "/health", None).await.expect(200), document, "the rest is as open as before");
+    assert_eq!(
+        nobody.sends("GET", "/health", None).await.expect(200),
+        document,
+        "the rest is as open as before"
+    );
 }

@@ -68,9 +68,11 @@ async fn a_form_of_another_site_changes_nothing() {
     let path = format!("/api/v1/rooms/{}/messages", house.lobby);
     let form = br#"{"body":"forged","x":"="}"#.to_vec();
     for kind in ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"] {
-        for from in [&[("origin", "https://evil.test")][..], &[("origin", "null")], &[
-            ("origin", "https://evil.test"), ("sec-fetch-site", "cross-site"),
-        ]] {
+        for from in [
+            &[("origin", "https://evil.test")][..],
+            &[("origin", "null")],
+            &[("origin", "https://evil.test"), ("sec-fetch-site", "cross-site")],
+        ] {
             let victim = from.iter().fold(ann.clone(), |victim, (name, value)| victim.with(name, value));
             let answer = victim.sends("POST", &path, Some((kind, form.clone()))).await;
             answer.is_problem(403, "forbidden", None);
@@ -89,10 +91,13 @@ async fn a_form_of_another_site_changes_nothing() {
 async fn the_page_behind_the_proxy_is_ours() {
     let (server, _dir) = empty(Ground::Sqlite, &["--public-url", "https://chat.example.org"]).await;
     let nobody = Caller::nobody(&server.url());
-    let first = json!({ "account_name": "House", "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
+    let first =
+        json!({ "account_name": "House", "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
     let ann = nobody.with("cookie", &nobody.post("/setup", first).await.cookie());
     for (origin, status) in [
-        ("https://chat.example.org", 200), ("http://chat.example.org", 403), ("https://example.org", 403),
+        ("https://chat.example.org", 200),
+        ("http://chat.example.org", 403),
+        ("https://example.org", 403),
         ("https://chat.example.org.evil.test", 403),
     ] {
         assert_eq!(ann.with("origin", origin).patch("/me", json!({})).await.status, status, "{origin}");
@@ -104,13 +109,21 @@ async fn the_page_behind_the_proxy_is_ours() {
 async fn a_bearer_needs_no_origin_and_gets_no_help_from_a_cookie() {
     let house = House::open(Ground::Sqlite).await;
     let robot = Caller::bot_of(&house, "Robot").await;
-    robot.with("origin", "https://elsewhere.test").with("sec-fetch-site", "cross-site").says(house.lobby, "hi").await;
+    robot
+        .with("origin", "https://elsewhere.test")
+        .with("sec-fetch-site", "cross-site")
+        .says(house.lobby, "hi")
+        .await;
     let ann = Caller::of(&house.admin);
     ann.get("/me").await.expect(200);
     for wrong in ["Bearer 1-wrong", "Bearer ", "Basic YW5uOng=", "", "1-wrong"] {
         let confused = ann.with("authorization", wrong);
         confused.get("/me").await.is_problem(401, "unauthenticated", None);
-        confused.post(&format!("/rooms/{}/messages", house.lobby), json!({ "body": "x" })).await.is_problem(401, "unauthenticated", None);
+        confused.post(&format!("/rooms/{}/messages", house.lobby), json!({ "body": "x" })).await.is_problem(
+            401,
+            "unauthenticated",
+            None,
+        );
     }
     assert_eq!(house.admin.reads(house.lobby).await, ["hi"]);
 }

@@ -18,7 +18,9 @@ async fn every_refusal_over_rest_is_a_problem() {
         let path = format!("/api/v1{messages}");
         caller.sends("POST", &path, Some(("application/json", text.to_vec()))).await
     };
-    for unreadable in [&b"{"[..], b"", b"{\"body\":\"\xff\"}", b"{\"body\":\"\\ud800\"}", b"{\"body\":\"x\"} x"] {
+    for unreadable in
+        [&b"{"[..], b"", b"{\"body\":\"\xff\"}", b"{\"body\":\"\\ud800\"}", b"{\"body\":\"x\"} x"]
+    {
         raw(&ann, unreadable).await.is_problem(400, "invalid_payload", Some("body"));
     }
     for shapeless in [&b"[]"[..], b"7", b"\"x\""] {
@@ -31,14 +33,19 @@ async fn every_refusal_over_rest_is_a_problem() {
     nobody.with("cookie", "hearth_session=wrong").get("/me").await.is_problem(401, "unauthenticated", None);
     bob.get("/bots").await.is_problem(403, "forbidden", None);
     bob.patch("/account", json!({ "name": "Bob's" })).await.is_problem(403, "forbidden", None);
-    for nowhere in ["/", "/nowhere", "/rooms/x", "/rooms/1/2/3", "/rooms/99999999999999999999", "/messages/0"] {
+    for nowhere in ["/", "/nowhere", "/rooms/x", "/rooms/1/2/3", "/rooms/99999999999999999999", "/messages/0"]
+    {
         ann.get(nowhere).await.is_problem(404, "not_found", None);
     }
-    for nowhere in ["/nowhere", "/static/none.js", "/static/../Cargo.toml", "/static/%2e%2e/Cargo.toml", "/api", "/ws/x"] {
+    for nowhere in
+        ["/nowhere", "/static/none.js", "/static/../Cargo.toml", "/static/%2e%2e/Cargo.toml", "/api", "/ws/x"]
+    {
         nobody.sends("GET", nowhere, None).await.is_problem(404, "not_found", None);
     }
     for (method, path, allow) in [
-        ("DELETE", "/me", "GET, HEAD, PATCH"), ("PUT", "/rooms", "GET, HEAD, POST"), ("GET", "/bots/1/key", "POST"),
+        ("DELETE", "/me", "GET, HEAD, PATCH"),
+        ("PUT", "/rooms", "GET, HEAD, POST"),
+        ("GET", "/bots/1/key", "POST"),
         ("BREW", "/me", "GET, HEAD, PATCH"),
     ] {
         let answer = ann.calls(method, path, None).await;
@@ -47,8 +54,14 @@ async fn every_refusal_over_rest_is_a_problem() {
     }
     nobody.sends("POST", "/health", None).await.is_problem(405, "method_not_allowed", None);
     for (query, field) in [
-        ("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("before=-1", "before"),
-        ("after=x", "after"), ("cursor=x", "cursor"), ("cursor=", "cursor"), ("before=1&after=1", "after"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=x", "limit"),
+        ("before=-1", "before"),
+        ("after=x", "after"),
+        ("cursor=x", "cursor"),
+        ("cursor=", "cursor"),
+        ("before=1&after=1", "after"),
     ] {
         ann.get(&format!("{messages}?{query}")).await.is_problem(422, "invalid_payload", Some(field));
     }
@@ -72,8 +85,18 @@ async fn every_refusal_over_the_socket_is_the_same_object() {
     let room = house.lobby;
     for (text, code, field) in [
         (r#"{"type":"message.pots","request_id":"x"}"#.to_owned(), "invalid_payload", Some("type")),
-        (json!({ "type": "read.mark", "request_id": "x", "data": { "room_id": room, "seq": 99 } }).to_string(), "invalid_payload", Some("seq")),
-        (json!({ "type": "read.mark", "request_id": "x", "data": { "room_id": 99, "seq": 1 } }).to_string(), "not_found", None),
+        (
+            json!({ "type": "read.mark", "request_id": "x", "data": { "room_id": room, "seq": 99 } })
+                .to_string(),
+            "invalid_payload",
+            Some("seq"),
+        ),
+        (
+            json!({ "type": "read.mark", "request_id": "x", "data": { "room_id": 99, "seq": 1 } })
+                .to_string(),
+            "not_found",
+            None,
+        ),
     ] {
         ann.socket.send_text(text.clone()).await.expect("sent");
         let Frame::Error { request_id, refusal } = ann.next().await else { panic!("no refusal") };
@@ -96,7 +119,15 @@ async fn every_answer_has_the_trace_of_the_caller_or_one_of_its_own() {
         assert_eq!(answer.header("x-trace-id"), Some(ours), "{path}");
     }
     let mut seen = std::collections::HashSet::new();
-    for wrong in ["", "00", "00-0-0-0", &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), &parent[..54], &parent.replace("4bf", "4BF"), &parent.replace("00-4", "ff-4")] {
+    for wrong in [
+        "",
+        "00",
+        "00-0-0-0",
+        &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+        &parent[..54],
+        &parent.replace("4bf", "4BF"),
+        &parent.replace("00-4", "ff-4"),
+    ] {
         let answer = ann.with("traceparent", wrong).get("/me").await;
         let trace = answer.header("x-trace-id").expect("a trace").to_owned();
         assert!(trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit()), "{trace}");
@@ -107,7 +138,8 @@ async fn every_answer_has_the_trace_of_the_caller_or_one_of_its_own() {
 /// Proves DB-03.
 #[tokio::test]
 async fn who_is_too_many_is_told_when_to_come_back() {
-    let house = House::open_with(Ground::Sqlite, &["--set", "polling.waiting=1", "--set", "rooms.queue=1"]).await;
+    let house =
+        House::open_with(Ground::Sqlite, &["--set", "polling.waiting=1", "--set", "rooms.queue=1"]).await;
     let ann = Caller::of(&house.admin);
     let last = ann.get("/events?limit=500").await.expect(200)["next"].as_u64().expect("an id");
     let path = format!("/events?after={last}&wait=20");
@@ -125,7 +157,8 @@ async fn who_is_too_many_is_told_when_to_come_back() {
         .map(|n| {
             let (ann, room) = (ann.clone(), house.lobby);
             tokio::spawn(async move {
-                let answer = ann.post(&format!("/rooms/{room}/messages"), json!({ "body": format!("{n}") })).await;
+                let answer =
+                    ann.post(&format!("/rooms/{room}/messages"), json!({ "body": format!("{n}") })).await;
                 if answer.status != 201 {
                     answer.is_problem(503, "overloaded", None);
                     return None;
