@@ -8,8 +8,9 @@ use super::sockets::Sockets;
 use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RoomId, SessionId, UserId};
 use crate::protocol::{CloseCode, TraceId};
 use crate::storage::Write;
+use dashmap::DashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
 /// Cheap to clone; shared by all threads.
@@ -18,10 +19,15 @@ pub struct Bus {
     rooms: Arc<Rooms>,
     sockets: Arc<Sockets>,
     draining: Arc<watch::Sender<bool>>,
+    /// What ended lately, for handshakes that were under way then.
+    ended: Arc<DashMap<Ended, Instant>>,
 }
 
+/// Handshakes take less than this.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
 /// Whose sockets are to be closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ended {
     Session(SessionId),
     User(UserId),
@@ -30,7 +36,12 @@ pub enum Ended {
 impl Bus {
     /// The door to `rooms`.
     pub fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms, sockets: Arc::default(), draining: Arc::new(watch::Sender::new(false)) }
+        Self {
+            rooms,
+            sockets: Arc::default(),
+            draining: Arc::new(watch::Sender::new(false)),
+            ended: Arc::default(),
+        }
     }
 
     /// The rooms behind it.
@@ -81,12 +92,20 @@ impl Bus {
 
     /// Closes sockets whose right to be open has ended.
     pub fn end_sessions(&self, which: Ended, code: CloseCode) {
+        let now = Instant::now();
+        self.ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
+        self.ended.insert(which, now);
         for hub in self.rooms.hubs() {
             hub.tell(match which {
                 Ended::Session(session) => HubMsg::CloseSession { session, code },
                 Ended::User(user) => HubMsg::CloseUser { user, code },
             });
         }
+    }
+
+    /// Whether `which` ended at or after `since`: what was found valid then may be so no more.
+    pub fn ended_since(&self, which: Ended, since: Instant) -> bool {
+        self.ended.get(&which).is_some_and(|at| *at >= since)
     }
 
     /// After each commit the rooms that have new events.

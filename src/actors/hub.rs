@@ -11,6 +11,7 @@ pub use switchboard::Switchboard;
 
 use super::registry::Rooms;
 use super::turn::EndOfTurn;
+use super::watch;
 use crate::config::Config;
 use actix::{Actor, AsyncContext, Context, Handler};
 use std::cell::RefCell;
@@ -36,7 +37,7 @@ impl Hub {
         let tick = (config.heartbeat.interval / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let board = Rc::new(RefCell::new(Switchboard::new(handle.clone(), rooms, config)));
         let hub = Self { handle: handle.clone(), board: Rc::clone(&board), tick };
-        actix_rt::spawn(context.into_future(hub));
+        watch::start_vital(context, hub, "hub");
         (handle, board)
     }
 }

@@ -2,6 +2,7 @@
 //! reload doesn't flicker; ten tabs are one user.
 
 use super::registry::Rooms;
+use super::watch;
 use crate::config::Config;
 use crate::domain::{PresenceState, Signal, UserId};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
@@ -142,7 +143,7 @@ impl PresenceTracker {
             rooms: Arc::clone(rooms),
             tick: config.presence.tick,
         };
-        if handle.address.set(Actor::start(tracker)).is_err() {
+        if handle.address.set(watch::start_vital(Context::new(), tracker, "presence")).is_err() {
             tracing::error!("a second presence tracker was refused");
         }
     }

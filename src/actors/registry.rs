@@ -8,7 +8,7 @@ use super::presence::PresenceHandle;
 use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
-use super::watch::Ending;
+use super::watch::{self, Ending};
 use crate::config::Config;
 use crate::domain::{Command, Person, Recorded, Rejection, RoomId, Signal};
 use crate::storage::{Store, StoreError};
@@ -244,7 +244,8 @@ struct Open {
 impl Registry {
     /// Starts the registry on the current arbiter; rooms will live there, too.
     pub fn start(rooms: &Arc<Rooms>) {
-        let registry = Self { rooms: Arc::clone(rooms), generations: 0 }.start();
+        let registry = Self { rooms: Arc::clone(rooms), generations: 0 };
+        let registry = watch::start_vital(Context::new(), registry, "registry");
         if rooms.registry.set(registry).is_err() {
             tracing::error!("a second registry was refused");
         }

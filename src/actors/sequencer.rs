@@ -4,6 +4,7 @@
 use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::turn::EndOfTurn;
+use super::watch;
 use crate::domain::{Rejection, RoomId, Timestamp};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
@@ -70,7 +71,11 @@ impl Sequencer {
         let queue = config.storage.write_queue;
         let batch = config.storage.commit_batch.max(1);
         let sequencer = Self { rooms: Arc::clone(rooms), batch, pending: VecDeque::new(), committing: false };
-        SequencerHandle { address: Actor::start(sequencer), permits: Arc::new(Semaphore::new(queue)), queue }
+        SequencerHandle {
+            address: watch::start_vital(Context::new(), sequencer, "sequencer"),
+            permits: Arc::new(Semaphore::new(queue)),
+            queue,
+        }
     }
 
     fn commit(&mut self, ctx: &mut Context<Self>) {

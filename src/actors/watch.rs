@@ -1,6 +1,6 @@
 //! Watched spawning: actix drops an actor that panics without a word; here somebody is told.
 
-use actix::{Actor, Addr, Context};
+use actix::{Actor, Addr, AsyncContext, Context};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 
@@ -19,7 +19,34 @@ where
     A: Actor<Context = Context<A>>,
 {
     let context = Context::new();
-    let address = actix::AsyncContext::address(&context);
+    let address = context.address();
+    spawn(context, actor, ended);
+    address
+}
+
+/// Starts an actor without which the process is of no use: should it panic, the process ends, and whoever started it starts
+/// it anew. Nothing acked is lost by that, and nothing half-alive goes on.
+pub fn start_vital<A>(context: Context<A>, actor: A, name: &'static str) -> Addr<A>
+where
+    A: Actor<Context = Context<A>>,
+{
+    let address = context.address();
+    spawn(context, actor, move |ending| {
+        if ending == Ending::Panicked {
+            tracing::error!(actor = name, "a vital actor failed; the process ends");
+            std::process::exit(EXIT_SOFTWARE);
+        }
+    });
+    address
+}
+
+/// An internal software error (sysexits.h).
+const EXIT_SOFTWARE: i32 = 70;
+
+fn spawn<A>(context: Context<A>, actor: A, ended: impl FnOnce(Ending) + 'static)
+where
+    A: Actor<Context = Context<A>>,
+{
     let life = AssertUnwindSafe(context.into_future(actor)).catch_unwind();
     actix_rt::spawn(async move {
         ended(match life.await {
@@ -27,5 +54,4 @@ where
             Err(_) => Ending::Panicked,
         });
     });
-    address
 }

@@ -87,6 +87,7 @@ export class RoomPage {
     }
     this.#known = true;
     if (state.open !== this.roomId) this.client.open(this.roomId);
+    if (room.kind === 'closed' && !room.members) this.#learnMembers();
     if (this.#line === undefined && state.epoch !== null) this.#line = room.unread > 0 ? room.read : null;
     this.#newMessages(state, room);
     const { loading, failed } = room.timeline;
@@ -103,6 +104,12 @@ export class RoomPage {
     this.#typing(typists(state, this.roomId));
     this.composer.update(state);
     this.#jump(room);
+  }
+
+  /** The welcome does not say who is in a closed room. */
+  #learnMembers() {
+    if (this.learning) return;
+    this.learning = this.client.learnRoom(this.roomId).catch(() => {});
   }
 
   #page(want) {

@@ -5,7 +5,7 @@ import { isAdmin } from '../store/select.js';
 import { ask } from './dialogs.js';
 import { h, icon, replace } from './dom.js';
 import { field, form } from './form.js';
-import { dayOf, timeOf } from './text.js';
+import { momentOf } from './text.js';
 
 export class SettingsPage {
   constructor(client) {
@@ -62,7 +62,7 @@ export class SettingsPage {
     const { id, device, created_at, last_active_at, current } = session;
     return h('li', { class: 'device', dataset: { sessionId: id } }, icon('device'),
       h('span', { class: 'person-text' }, h('span', { class: 'person-name' }, nameOfDevice(device)),
-        h('span', { class: 'person-state' }, current ? `This device, since ${dayOf(created_at)}` : `Last active ${dayOf(last_active_at)}, ${timeOf(last_active_at)}`)),
+        h('span', { class: 'person-state' }, current ? `This device, signed in ${momentOf(created_at)}` : `Last active ${momentOf(last_active_at)}`)),
       !current && h('button', { type: 'button', class: 'button small', 'aria-label': `Sign out ${nameOfDevice(device)}`, on: { click: () => this.#end([session]) } }, 'Sign out'));
   }
 

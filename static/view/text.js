@@ -34,10 +34,12 @@ function isWeb(address) {
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
 const dated = new Intl.DateTimeFormat(undefined, { dateStyle: 'long' });
 
 export const timeOf = (at) => clock.format(new Date(at));
+export const momentOf = (at) => moment.format(new Date(at));
 export const fullTimeOf = (at) => full.format(new Date(at));
 
 export function dayOf(at, now = Date.now()) {

@@ -1,4 +1,6 @@
 //! The web client in a real browser against the real server: what newcomers do, through crashes, tabs and keyboards.
+//!
+//! Proves TEST-06.
 
 mod driver;
 mod story;

@@ -227,8 +227,8 @@ impl Switchboard {
 
     pub(super) fn refused(&mut self, slot: JoinSlot, rejection: Rejection) {
         let Some(peer) = self.peers.get(&slot.conn).map(Rc::clone) else { return };
-        // A subscription that isn't allowed any more is over, too.
-        self.strike(&peer, slot.room);
+        // Subscribing again replaces the subscription there was: refused, there is none.
+        self.leave(&peer, slot.room);
         let done = match peer.joining.borrow_mut().as_mut() {
             Some(joining) if joining.number == slot.join => joining.refused(slot.index, slot.room, rejection),
             _ => false,

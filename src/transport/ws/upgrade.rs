@@ -1,12 +1,12 @@
 //! The handshake (RFC 6455 section 4.2): who is it, from where, speaking what. Only then is the socket taken over.
 
 use super::reader::Reader;
-use crate::actors::Bus;
 use crate::actors::connection::Connection;
 use crate::actors::hub::Board;
 use crate::actors::outbox::Outbox;
 use crate::actors::peer::Peer;
 use crate::actors::sockets::TooMany;
+use crate::actors::{Bus, Ended};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
@@ -55,10 +55,11 @@ impl Upgrade {
             .and_then(|value| value.to_str().ok())
             .and_then(TraceId::from_traceparent)
             .unwrap_or_else(TraceId::random);
+        let began = Instant::now();
         match self.admit(&request).await {
             Ok((response, identity)) => {
                 stream.send(h1::Message::Item((response, BodySize::None))).await?;
-                self.take_over(stream, identity, trace).await;
+                self.take_over(stream, identity, trace, began).await;
             }
             Err((status, rejection)) => {
                 metrics::connection_refused(rejection.code.as_str());
@@ -105,7 +106,7 @@ impl Upgrade {
         Ok((response.finish().drop_body(), identity))
     }
 
-    async fn take_over(self, stream: Stream, identity: Identity, trace: TraceId) {
+    async fn take_over(self, stream: Stream, identity: Identity, trace: TraceId, began: Instant) {
         let parts = stream.into_parts();
         let socket = socket2::SockRef::from(&parts.io);
         if let Err(error) =
@@ -132,8 +133,14 @@ impl Upgrade {
         let id = self.board.borrow_mut().name();
         tracing::debug!(trace_id = %trace, conn.id = %id, user.id = %identity.person.id, "socket opened");
         let peer = Peer::new(id, identity, outbox, &self.config, Instant::now());
-        // Open from here on: a session that ends while the welcome is written closes this socket, too.
+        // From here on what ends a session closes this socket, too; what ended it during the handshake is looked up.
         self.board.borrow_mut().open(Rc::clone(&peer));
+        let ended = [peer.identity.session().map(Ended::Session), Some(Ended::User(peer.user()))];
+        if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
+            peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
+        } else if self.bus.draining() {
+            peer.outbox.close(CloseCode::Restart, "restart;delay_ms=0");
+        }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
         match self.welcome(&peer).await {
             Ok(welcome) => Connection::start(peer, self.board, self.bus, permit, &welcome, reader),

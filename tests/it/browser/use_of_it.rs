@@ -51,7 +51,10 @@ const FAINT: &str = "
 
 async fn is_accessible(window: &Window) {
     assert_eq!(window.asks(NAMELESS, &[]).await, json!([]));
-    assert_eq!(window.asks(FAINT, &[]).await, json!([]));
+    for scheme in ["dark", "light"] {
+        window.prefers(scheme).await;
+        assert_eq!(window.asks(FAINT, &[]).await, json!([]), "{scheme}");
+    }
     let once = "const ids = [...document.querySelectorAll('[id]')].map(({ id }) => id);
         return document.querySelectorAll('main').length === 1 && document.querySelectorAll('h1').length === 1
           && new Set(ids).size === ids.length && document.documentElement.lang !== '' && document.title !== ''";
@@ -241,4 +244,43 @@ async fn settings_take_effect_for_everybody_and_on_every_device() {
     here.is_connected().await;
     here.leaves().await;
     there.leaves().await;
+}
+
+/// A room is made, renamed and deleted in its dialog; who else is here sees each at once.
+#[tokio::test]
+async fn rooms_come_change_and_go() {
+    let driver = Driver::start().await;
+    let house = House::open(Ground::Sqlite).await;
+    let bob = house.joined_by("Bob").await.id;
+    let ann = driver.window("ann").await;
+    let looker = driver.window("bob").await;
+    for (window, email) in [(&ann, "ann@example.org"), (&looker, "bob@example.org")] {
+        window.opens(&house.url()).await;
+        window.signs_in(email).await;
+    }
+    ann.clicks("#new-room").await;
+    ann.clicks(".dialog input[value=closed]").await;
+    ann.clicks(&format!(".dialog .choice[data-user-id='{bob}']")).await;
+    ann.submits(".dialog form", &[("name", "Keepers")]).await;
+    ann.reads(".bar-title", "Keepers").await;
+    ann.reads(".bar-subtitle", "2 members").await;
+    let link = format!(".room-link[data-room-id='{}']", ann.room().await);
+    looker.reads(&link, "Keepers").await;
+    looker.clicks(&link).await;
+    looker.reads(".welcome", "Nothing has been said here yet").await;
+    ann.clicks("#members-button").await;
+    ann.sees(&format!("#members [data-user-id='{bob}']")).await;
+    is_accessible(&ann).await;
+    ann.submits("#members form", &[("name", "Keepers of the lamp")]).await;
+    looker.reads(".bar-title", "Keepers of the lamp").await;
+    ann.clicks("#members .danger-text").await;
+    ann.clicks(".dialog .danger").await;
+    looker.misses(&link).await;
+    looker.is_at(&format!("/rooms/{}", house.lobby)).await;
+    looker.reads(".notice", "not there for you any more").await;
+    ann.misses(&link).await;
+    ann.is_content(&[]).await;
+    looker.is_content(&[]).await;
+    ann.leaves().await;
+    looker.leaves().await;
 }

@@ -244,31 +244,49 @@ impl Window {
         room.as_str().and_then(|id| id.parse().ok()).expect("a number")
     }
 
-    /// From here on counts every moment in which a message is on the page twice.
-    pub(crate) async fn watches_for_phantoms(&self) {
+    /// From here on notes every moment in which a message is on the page twice, or, where nobody writes, is on its
+    /// way to be sent.
+    pub(crate) async fn watches_for_phantoms(&self, writes: bool) {
         let script = "window.phantoms = [];
+            const writes = arguments[0];
             const look = () => {
               const bodies = [...document.querySelectorAll('.message .body')].map((body) => body.textContent);
               const twice = bodies.filter((body, at) => bodies.indexOf(body) !== at);
-              if (twice.length) window.phantoms.push(...twice);
+              const foreign = writes ? [] : [...document.querySelectorAll('.message:not([data-state=sent]) .body')];
+              window.phantoms.push(...twice, ...foreign.map((body) => body.textContent));
             };
             new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
             look();
             return true";
-        self.asks(script, &[]).await;
+        self.asks(script, &[json!(writes)]).await;
     }
 
-    /// The messages that were on the page twice. Fails when the page was loaded anew since the watch began.
+    /// The messages that were where they should not be. Says so when the page was loaded anew since the watch began.
     pub(crate) async fn phantoms(&self) -> Value {
         self.asks("return window.phantoms ?? 'the page was reloaded'", &[]).await
     }
 
+    /// What chromedriver can do beyond the standard.
+    async fn commands(&self, path: &str, body: Value) -> Value {
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let answer = http.post(format!("{}/{path}", self.session)).json(&body).send().await;
+        let answer: Value = answer.expect("an answer").json().await.expect("is JSON");
+        assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
+        answer
+    }
+
+    /// Chooses between the light and the dark colours.
+    pub(crate) async fn prefers(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let body = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        self.commands("goog/cdp/execute", body).await;
+        let script = "return matchMedia(`(prefers-color-scheme: ${arguments[0]})`).matches";
+        self.until(scheme, script, &[json!(scheme)]).await;
+    }
+
     /// What the console complained about since the last look.
     pub(crate) async fn complaints(&self) -> Vec<Complaint> {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let request =
-            http.post(format!("{}/se/log", self.session)).json(&json!({ "type": "browser" })).send();
-        let log: Value = request.await.expect("the log").json().await.expect("is JSON");
+        let log = self.commands("se/log", json!({ "type": "browser" })).await;
         assert!(log["value"].is_array(), "no console log: {log}");
         Complaint::of(&log)
     }
