@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Why the server didn't start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +64,9 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
-    let server = serve_workers(listener, &bus, state, &config)?;
-    let handle = server.handle();
+    let leaving = watch::Sender::new(false);
+    let server = serve_workers(listener, &bus, state, &config, &leaving)?;
+    let exit = Exit { server: server.handle(), leaving };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     announce(&config, address);
 
@@ -72,8 +74,8 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let mut server = actix_rt::spawn(server);
     tokio::select! {
         ended = &mut server => ended.map_err(std::io::Error::other)??,
-        _ = term.recv() => drain(&bus, &handle, &config).await,
-        _ = int.recv() => drain(&bus, &handle, &config).await,
+        _ = term.recv() => drain(&bus, &exit, &config).await,
+        _ = int.recv() => drain(&bus, &exit, &config).await,
     }
     core.stop();
     store.close().await;
@@ -112,6 +114,7 @@ fn serve_workers(
     bus: &Bus,
     state: State,
     config: &Arc<Config>,
+    leaving: &watch::Sender<bool>,
 ) -> Result<Server, ServeError> {
     let workers = config
         .server
@@ -120,6 +123,7 @@ fn serve_workers(
     let next_hub = Arc::new(AtomicU16::new(0));
     let (bus, config) = (bus.clone(), Arc::clone(config));
     let drain = config.shutdown.drain.as_secs();
+    let leaving = leaving.subscribe();
     let server = Server::build()
         .workers(workers)
         .max_concurrent_connections(config.socket.per_instance)
@@ -131,7 +135,7 @@ fn serve_workers(
             let (hub, board) = Hub::start(id, Arc::clone(bus.rooms()), Arc::clone(&config));
             bus.rooms().add_hub(hub);
             let upgrade = Upgrade { bus: bus.clone(), board, config: Arc::clone(&config) };
-            let (state, leaving) = (state.clone(), bus.clone());
+            let (state, leaving) = (state.clone(), leaving.clone());
             let app = App::new().configure(|service| http::configure(service, state));
             HttpService::build()
                 .keep_alive(config.http.keep_alive)
@@ -139,7 +143,7 @@ fn serve_workers(
                 .client_disconnect_timeout(Duration::from_secs(1))
                 .tcp_nodelay(true)
                 // Idle connections are closed when we leave, not waited for.
-                .graceful_shutdown_signal(move || leaving.drain_begins())
+                .graceful_shutdown_signal(move || begins(leaving.clone()))
                 .upgrade(fn_service(move |(request, stream)| upgrade.clone().accept(request, stream)))
                 .finish(map_config(app, |()| AppConfig::default()))
                 .tcp()
@@ -148,8 +152,21 @@ fn serve_workers(
     Ok(server)
 }
 
-/// The order of leaving: nobody new, everybody told to come back, what is running finished, then the threads end.
-async fn drain(bus: &Bus, server: &ServerHandle, config: &Config) {
+/// How serving ends.
+struct Exit {
+    server: ServerHandle,
+    /// Whether idle connections are to be closed.
+    leaving: watch::Sender<bool>,
+}
+
+/// Ends when the signal is given, or can't be any more.
+async fn begins(mut signal: watch::Receiver<bool>) {
+    drop(signal.wait_for(|given| *given).await);
+}
+
+/// The order of leaving: no new sockets, everybody told to come back, what is running finished, then the threads end.
+/// As long as there are sockets, requests are answered: whoever spreads the load has to see that we aren't ready (OBS-01).
+async fn drain(bus: &Bus, exit: &Exit, config: &Config) {
     let began = Instant::now();
     tracing::info!(sockets = bus.sockets().count(), "draining");
     bus.drain(config.shutdown.spread);
@@ -158,9 +175,12 @@ async fn drain(bus: &Bus, server: &ServerHandle, config: &Config) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let left = deadline.saturating_duration_since(Instant::now());
-    if tokio::time::timeout(left, server.stop(true)).await.is_err() {
+    // Sent first: a connection that is accepted later would only be closed again.
+    let stopped = exit.server.stop(true);
+    exit.leaving.send_replace(true);
+    if tokio::time::timeout(left, stopped).await.is_err() {
         // Not waited for: it would take the whole time-out once more.
-        drop(server.stop(false));
+        drop(exit.server.stop(false));
     }
     while bus.pending() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -123,15 +123,6 @@ impl Bus {
         *self.draining.borrow()
     }
 
-    /// Ends when the way out begins.
-    pub fn drain_begins(&self) -> impl Future<Output = ()> + use<> {
-        let mut draining = self.draining.subscribe();
-        async move {
-            // The sender lives as long as the process.
-            drop(draining.wait_for(|draining| *draining).await);
-        }
-    }
-
     /// Begins the way out: no new sockets, and every client is told to come back after a delay of its own.
     pub fn drain(&self, spread: Duration) {
         self.draining.send_replace(true);

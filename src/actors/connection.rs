@@ -86,7 +86,7 @@ impl Connection {
             request_id = request_id.as_deref(),
             conn.id = %self.peer.id,
             user.id = %self.peer.user(),
-            room.id = request.room().map(RoomId::get),
+            room.id = request.room().map(tracing::field::display),
             kind,
             "frame"
         );

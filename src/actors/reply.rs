@@ -6,6 +6,7 @@ use crate::domain::{Ack, Command, MessageId, Person, Rejection, RoomId, UserId};
 use crate::protocol::{RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
 use tokio::sync::oneshot;
+use tracing::field::display;
 
 /// Where the answer goes. Dropped without one, it answers `unavailable`: then the outcome is unknown, and repeating the
 /// command harmless.
@@ -36,11 +37,12 @@ impl Asked {
 
     fn note(&self, request_id: Option<&RequestId>, outcome: &Result<Ack, Rejection>) {
         let Self { trace, command, user, room } = self;
-        let (user, room) = (user.map(UserId::get), room.map(RoomId::get));
+        // As text, as ids are in every line.
+        let (user, room) = (user.map(display), room.map(display));
         let request_id = request_id.map(AsRef::<str>::as_ref);
         match outcome {
             Ok(ack) => {
-                let message = message_of(ack).map(MessageId::get);
+                let message = message_of(ack).map(display);
                 tracing::debug!(trace_id = %trace, request_id, user.id = user, room.id = room, message.id = message, command, "done");
             }
             Err(rejection) => {

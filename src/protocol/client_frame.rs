@@ -2,7 +2,8 @@
 
 use super::json;
 use crate::domain::{Command, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, Seq, UserId};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -118,22 +119,24 @@ struct Read {
     seq: i64,
 }
 
-/// `kind` of a room to be made.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NewRoomKindField {
-    Open,
-    Closed,
-    Direct,
-}
-
 /// The body of `room.create` and of `POST /rooms`.
 #[derive(Debug, Deserialize)]
 pub struct CreateRoom {
-    pub kind: NewRoomKindField,
+    #[serde(deserialize_with = "new_room_kind")]
+    pub kind: NewRoomKind,
     pub name: Option<String>,
     #[serde(default)]
     pub members: Vec<i64>,
+}
+
+/// Read as text first: for an enum serde_json calls a number there bad syntax, which it isn't.
+fn new_room_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NewRoomKind, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "open" => Ok(NewRoomKind::Open),
+        "closed" => Ok(NewRoomKind::Closed),
+        "direct" => Ok(NewRoomKind::Direct),
+        _ => Err(D::Error::custom("one of open, closed, direct")),
+    }
 }
 
 impl CreateRoom {
@@ -142,11 +145,7 @@ impl CreateRoom {
 
     /// The command, with its fields checked.
     pub fn into_command(self) -> Result<Command, Rejection> {
-        let kind = match self.kind {
-            NewRoomKindField::Open => NewRoomKind::Open,
-            NewRoomKindField::Closed => NewRoomKind::Closed,
-            NewRoomKindField::Direct => NewRoomKind::Direct,
-        };
+        let kind = self.kind;
         let name = match (kind, self.name) {
             (NewRoomKind::Direct, None) => None,
             (NewRoomKind::Direct, Some(_)) => {

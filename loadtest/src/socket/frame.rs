@@ -50,6 +50,10 @@ pub struct WelcomeRoom {
     pub kind: String,
     #[serde(default)]
     pub head: u64,
+    #[serde(default)]
+    pub read: u64,
+    #[serde(default)]
+    pub unread: u64,
 }
 
 /// The answer to a subscription to one room.

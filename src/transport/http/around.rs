@@ -13,6 +13,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use std::time::{Duration, Instant};
+use tracing::field::display;
 
 /// Who asked, for the log line; known once the credentials were read.
 #[derive(Clone, Copy)]
@@ -120,8 +121,8 @@ fn note(response: &ServiceResponse<BoxBody>, trace: TraceId, took: Duration) {
     let status = response.status();
     metrics::http_request(route, method, status.as_u16(), took);
     let extensions = request.extensions();
-    let user = extensions.get::<Asker>().map(|asker| asker.0.get());
-    let room = extensions.get::<About>().map(|about| about.0.get());
+    let user = extensions.get::<Asker>().map(|asker| display(asker.0));
+    let room = extensions.get::<About>().map(|about| display(about.0));
     let took_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1000.0;
     // A full queue is said by the metrics; a line for each would be a flood when it hurts most.
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {

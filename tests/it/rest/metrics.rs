@@ -1,1 +1,170 @@
-//! x
+//! `/metrics`: text that Prometheus understands, the names of the document, for those who may.
+
+use super::caller::Caller;
+use crate::harness::{Ground, House, empty};
+use hearth::telemetry::catalog::{Kind, METRICS};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// A metric as the text describes it.
+#[derive(Debug, Default)]
+struct Family {
+    help: Option<String>,
+    kind: Option<String>,
+    /// Name with suffix, and the label names and values.
+    samples: Vec<(String, Vec<(String, String)>)>,
+}
+
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_' || byte == b':')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
+}
+
+/// `name="value",…` with `\\`, `\"` and `\n` escaped.
+fn labels(text: &str) -> Vec<(String, String)> {
+    let (mut labels, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once("=\"").unwrap_or_else(|| panic!("no label: {rest}"));
+        assert!(is_name(name) && !name.contains(':'), "{name}");
+        let (mut value, mut chars) = (String::new(), after.char_indices());
+        let end = loop {
+            match chars.next().unwrap_or_else(|| panic!("no end: {after}")) {
+                (at, '"') => break at,
+                (_, '\\') => {
+                    let (_, escaped) = chars.next().expect("something escaped");
+                    assert!(['\\', '"', 'n'].contains(&escaped), "{after}");
+                    value.push(escaped);
+                }
+                (_, plain) => value.push(plain),
+            }
+        };
+        labels.push((name.to_owned(), value));
+        rest = &after[end + 1..];
+        if !rest.is_empty() {
+            rest = rest.strip_prefix(',').unwrap_or_else(|| panic!("no comma: {rest}"));
+        }
+    }
+    let names: HashSet<_> = labels.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), labels.len(), "{text}");
+    labels
+}
+
+/// The exposition format 0.0.4, strictly.
+fn parse(text: &str) -> BTreeMap<String, Family> {
+    assert!(text.ends_with('\n'));
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let (mut series, mut current) = (HashSet::new(), String::new());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(rest) = line.strip_prefix("# ") {
+            let (word, rest) = rest.split_once(' ').expect("a word");
+            let (name, rest) = rest.split_once(' ').expect("a name");
+            let family = families.entry(name.to_owned()).or_default();
+            assert!(family.samples.is_empty(), "{name}: described after its samples");
+            name.clone_into(&mut current);
+            let place = match word {
+                "HELP" => &mut family.help,
+                "TYPE" => &mut family.kind,
+                other => panic!("{other}"),
+            };
+            assert!(place.replace(rest.to_owned()).is_none(), "{name}: {word} twice");
+            continue;
+        }
+        let (id, value) = line.rsplit_once(' ').expect("a value");
+        value.parse::<f64>().unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(series.insert(id.to_owned()), "{id} is there twice");
+        let (name, labelled) = match id.split_once('{') {
+            Some((name, rest)) => (name, labels(rest.strip_suffix('}').expect("a brace"))),
+            None => (id, Vec::new()),
+        };
+        assert!(is_name(name), "{line}");
+        let family = families.get_mut(&current).expect("is described before");
+        let suffixes: &[&str] =
+            if family.kind.as_deref() == Some("histogram") { &["_bucket", "_sum", "_count"] } else { &[""] };
+        assert!(suffixes.iter().any(|suffix| name == format!("{current}{suffix}")), "{name} under {current}");
+        family.samples.push((name.to_owned(), labelled));
+    }
+    families
+}
+
+/// Proves OBS-06.
+#[tokio::test]
+async fn the_endpoint_has_the_metrics_of_the_document() {
+    let house = House::open(Ground::Sqlite).await;
+    let bob = house.joined_by("Bob").await;
+    let mut listener = bob.listens_to(house.lobby).await;
+    let ann = Caller::of(&house.admin);
+    let message = ann.says(house.lobby, "a message").await;
+    listener.hears_message().await;
+    ann.get(&format!("/messages/{message}")).await.expect(200);
+    ann.get("/nowhere").await.is_problem(404, "not_found", None);
+    ann.sends("GET", "/%22%5C%0A{x=\"1\"}", None).await.is_problem(404, "not_found", None);
+    ann.calls("BREW\u{21}", "/me", None).await.is_problem(405, "method_not_allowed", None);
+    let answer = Caller::nobody(&house.url()).sends("GET", "/metrics", None).await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("text/plain; version=0.0.4; charset=utf-8"))
+    );
+    let families = parse(&answer.text());
+    let names: BTreeSet<&str> = families.keys().map(String::as_str).collect();
+    assert_eq!(names, METRICS.iter().map(|metric| metric.name).collect::<BTreeSet<_>>());
+    for metric in METRICS {
+        let family = &families[metric.name];
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+        };
+        assert_eq!(
+            (family.kind.as_deref(), family.help.as_deref()),
+            (Some(kind), Some(metric.help)),
+            "{}",
+            metric.name
+        );
+        assert!(!family.samples.is_empty(), "{}", metric.name);
+        for (sample, labels) in &family.samples {
+            let found: BTreeSet<&str> =
+                labels.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "le").collect();
+            assert_eq!(found, metric.labels.iter().copied().collect(), "{sample}");
+            for (name, value) in
+                labels.iter().filter(|(name, _)| !["le", "status", "version"].contains(&name.as_str()))
+            {
+                // Names of things and patterns of routes: no number is anybody's id.
+                let is_closed =
+                    !value.bytes().any(|byte| byte.is_ascii_digit()) || value.starts_with("/api/v1");
+                assert!(is_closed && !value.contains("Bob"), "{sample}: {name}={value}");
+                assert!(!value.contains(&format!("/{message}")), "{sample}: {name}={value}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_this_machine_reads_the_metrics() {
+    let (server, _dir) = empty(Ground::Sqlite, &[]).await;
+    let nobody = Caller::nobody(&server.url());
+    let read = async |caller: &Caller| caller.sends("GET", "/metrics", None).await;
+    assert_eq!(read(&nobody).await.status, 200);
+    for header in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+        read(&nobody.with(header, "127.0.0.1")).await.is_problem(403, "forbidden", None);
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_whoever_has_it_reads_the_metrics() {
+    let (server, _dir) = empty(Ground::Sqlite, &["--set", "metrics.token=open-sesame"]).await;
+    let nobody = Caller::nobody(&server.url());
+    let read = async |caller: &Caller| caller.sends("GET", "/metrics", None).await;
+    assert_eq!(read(&nobody.bearing("open-sesame")).await.status, 200);
+    assert_eq!(read(&nobody.bearing("open-sesame").with("x-forwarded-for", "192.0.2.1")).await.status, 200);
+    for wrong in ["", "open", "open-sesame2", "Open-sesame"] {
+        read(&nobody.bearing(wrong)).await.is_problem(401, "unauthenticated", None);
+    }
+    read(&nobody).await.is_problem(401, "unauthenticated", None);
+    let document = json!({ "alive": true });
+    assert_eq!(
+        nobody.sends("GET", "/health", None).await.expect(200),
+        document,
+        "the rest is as open as before"
+    );
+}
