@@ -22,10 +22,13 @@ export function withRoom(state, id, change) {
   return next === room ? state : { ...state, rooms: { ...state.rooms, [id]: next } };
 }
 
-/** Adds a room or refreshes what is known of it; undefined fields leave what is there. */
+/**
+ * Adds a room or refreshes what is known of it; undefined fields leave what is there. How far one has read in a room that is
+ * new here only the server knows.
+ */
 export function upsertRoom(state, fresh) {
   const known = state.rooms[fresh.id];
-  if (!known) return { ...state, rooms: { ...state.rooms, [fresh.id]: makeRoom(fresh) } };
+  if (!known) return { ...state, rooms: { ...state.rooms, [fresh.id]: { ...makeRoom(fresh), doubt: fresh.read === undefined } } };
   const change = {};
   for (const key of ['kind', 'name', 'members', 'created_by']) if (fresh[key] !== undefined) change[key] = fresh[key];
   return withRoom(state, fresh.id, change);
