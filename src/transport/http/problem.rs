@@ -12,7 +12,7 @@ use std::fmt;
 /// What a handler answers with.
 pub type Answer = Result<HttpResponse, Problem>;
 
-/// A rejection on its way out. It gets its body where the trace id is known: in [`super::around`].
+/// A rejection on its way out. It gets its body where the trace id is known: in `around`.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub rejection: Rejection,
