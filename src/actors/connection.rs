@@ -54,6 +54,7 @@ impl Connection {
         {
             let mut board = board.borrow_mut();
             board.push(&peer, Class::Control, websocket::text(welcome));
+            peer.welcomed();
             board.flush();
         }
         let connection = Self { peer, board, bus, heartbeat, patience, _permit: permit };

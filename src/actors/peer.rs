@@ -44,6 +44,8 @@ pub struct Peer {
     heard: Cell<Instant>,
     ping_at: Cell<Instant>,
     pinged: Cell<bool>,
+    /// Whether `welcome` is out; nothing goes before it.
+    welcomed: Cell<bool>,
 }
 
 /// What the heartbeat wants of a peer.
@@ -77,12 +79,18 @@ impl Peer {
             heard: Cell::new(now),
             ping_at: Cell::new(now + first),
             pinged: Cell::new(false),
+            welcomed: Cell::new(false),
         })
     }
 
     /// Whose socket it is.
     pub fn user(&self) -> UserId {
         self.identity.person.id
+    }
+
+    /// The first frame is out.
+    pub fn welcomed(&self) {
+        self.welcomed.set(true);
     }
 
     /// A frame arrived; any will do.
@@ -97,7 +105,7 @@ impl Peer {
         if now.saturating_duration_since(self.heard.get()) >= config.heartbeat.dead_after {
             return Pulse::Dead;
         }
-        if !self.pinged.get() && now >= self.ping_at.get() {
+        if self.welcomed.get() && !self.pinged.get() && now >= self.ping_at.get() {
             self.pinged.set(true);
             return Pulse::Ping;
         }
