@@ -16,9 +16,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Every person's password.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// The binary under test: the released one when `HEARTH_BINARY` names it.
+/// The binary under test: the released one when `HEARTH_TEST_BINARY` names it.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("HEARTH_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_hearth").into(), PathBuf::from)
+    std::env::var_os("HEARTH_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_hearth").into(), PathBuf::from)
 }
 
 /// Which database a house stands on.
