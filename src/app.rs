@@ -50,7 +50,6 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 
 async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     metrics::install().map_err(ServeError::Metrics)?;
-    std::fs::create_dir_all(&config.storage.data_dir)?;
     let options = config.storage.options();
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await

@@ -7,6 +7,7 @@ use crate::config::{self, Config, Sources};
 use crate::{app, telemetry};
 use clap::{Args, Parser, Subcommand};
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -139,7 +140,9 @@ impl CommonFlags {
         telemetry::log::start(&config.log)?;
         if config.storage.database.is_none() {
             let dir = &config.storage.data_dir;
-            fs::create_dir_all(dir).map_err(|error| format!("can't make {}: {error}", dir.display()))?;
+            // What is said is nobody's business but its owner's.
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|error| format!("can't make {}: {error}", dir.display()))?;
         }
         Ok(config)
     }
