@@ -100,9 +100,13 @@ export class Effects {
   }
 
   async #count(roomId) {
-    this.store.dispatch({ type: 'room/counting', room_id: roomId });
-    const { head, read, unread } = await api.get(`/rooms/${roomId}`);
-    this.store.dispatch({ type: 'room/counted', room_id: roomId, head, read, unread });
+    try {
+      const { head, read, unread } = await api.get(`/rooms/${roomId}`);
+      this.store.dispatch({ type: 'room/counted', room_id: roomId, head, read, unread });
+    } catch (error) {
+      if (error.code !== 'not_found') throw error;
+      this.store.dispatch({ type: 'room/uncountable', room_id: roomId });
+    }
   }
 
   async #once(name, work) {

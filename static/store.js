@@ -33,7 +33,7 @@ const reducers = {
   'room/left': (state, { room_id }) => dropRoom(state, room_id),
   'room/opened': (state, { room_id }) => onOpened(state, room_id),
   'room/counted': (state, { room_id, ...count }) => withRoom(state, room_id, (room) => counted(room, count, state.me)),
-  'room/counting': (state, { room_id }) => withRoom(state, room_id, { doubt: false }),
+  'room/uncountable': (state, { room_id }) => withRoom(state, room_id, { doubt: false }),
   'read/moved': (state, { room_id, read }) => withRoom(state, room_id, (room) => moveRead(room, read, state.me)),
   'history/asked': (state, { room_id, want }) => withTimeline(state, room_id, (line) => ({ ...line, loading: want, failed: null })),
   'history/failed': (state, { room_id, want, message }) => withTimeline(state, room_id, (line) => ({ ...line, loading: null, failed: { want, message } })),

@@ -10,6 +10,9 @@ const ENVELOPE_BYTES: usize = 1024;
 /// The first contradiction, as a sentence for the operator.
 pub(super) fn check(config: &Config) -> Result<(), String> {
     database(config)?;
+    require(config.metrics.token.as_ref().is_none_or(|token| !token.reveal().is_empty()), || {
+        "metrics.token is empty: give it a value, or leave it out".to_owned()
+    })?;
     none_is_zero(config)?;
     let Config { socket, heartbeat, rooms, typing, shutdown, storage, .. } = config;
     require(heartbeat.interval < heartbeat.dead_after, || {

@@ -68,14 +68,15 @@ async fn show_metrics(request: HttpRequest, visit: Visit) -> Answer {
 }
 
 /// With a token whoever has it; without one the machine itself. What a proxy on this machine passes on comes from
-/// elsewhere.
+/// elsewhere, whether it says so or not: behind a public URL only the token counts.
 fn may_read_metrics(request: &HttpRequest, state: &State) -> Result<(), Rejection> {
     let Some(token) = &state.config.metrics.token else {
         let is_passed_on = ["forwarded", "x-forwarded-for", "x-real-ip"]
             .into_iter()
             .any(|name| request.headers().contains_key(HeaderName::from_static(name)));
+        let is_behind = is_passed_on || state.config.server.public_url.is_some();
         return match request.peer_addr() {
-            Some(peer) if peer.ip().to_canonical().is_loopback() && !is_passed_on => Ok(()),
+            Some(peer) if peer.ip().to_canonical().is_loopback() && !is_behind => Ok(()),
             _ => Err(Rejection::forbidden("metrics are for this machine only, or need a token")),
         };
     };

@@ -78,7 +78,8 @@ export function onAcked(state, { room_id, client_message_id, id, seq, at, body }
 export function onRefused(state, { client_message_id, error, retryAt }) {
   const entry = state.outbox.find((candidate) => candidate.client_message_id === client_message_id);
   if (!entry) return state;
-  if (error.code === 'disconnected') return withEntry(state, client_message_id, { state: 'pending' });
+  // Nothing to send on: it waits as it is for the next connection, which sends it again.
+  if (error.code === 'disconnected') return state;
   if (retryAt) return withEntry(state, client_message_id, { state: 'pending', tries: entry.tries + 1, retryAt });
   if (error.retryable || state.drafts[entry.room_id]?.text) {
     return withEntry(state, client_message_id, { state: 'failed', error: { code: error.code, message: error.message } });

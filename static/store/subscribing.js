@@ -48,10 +48,14 @@ export function onSubscribed(state, { entry, now }) {
   else for (const event of entry.events ?? []) next = onEvent(next, event);
   if (!next.rooms[id]) return next;
   // A recovery that claims to be complete and is not gets the treatment of a gap.
-  if (next.rooms[id].timeline.seq < entry.head) next = startOver(next, next.rooms[id], entry.head);
+  const isShort = next.rooms[id].timeline.seq < entry.head;
+  if (isShort) next = startOver(next, next.rooms[id], entry.head);
+  const isHole = isShort || entry.recovery === 'gap';
   const { kind, name, members, created_by, typing = [], online, read, unread } = entry.room;
   next = withRoom(next, id, (room) => ({
     ...counted(room, { head: entry.head, read: read ?? room.read, unread: unread ?? room.unread }, state.me),
+    // Over a hole only the server can count.
+    doubt: unread === undefined && (room.doubt || isHole),
     kind, name, created_by, link: 'live',
     members: members ?? room.members,
     typing: Object.fromEntries(typing.filter((user) => user.id !== state.me?.id)

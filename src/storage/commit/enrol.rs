@@ -61,6 +61,10 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             if account.is_some() {
                 return join(tx, name, *role, Some(&credentials));
             }
+            if *role != Role::Admin {
+                let problem = "has to be admin for the first user: nobody else could make the next";
+                return Err(Rejection::invalid("role", problem).into());
+            }
             let join_code = Uuid::new_v4().simple().to_string();
             begin(tx, DEFAULT_ACCOUNT, &join_code, name, *role, &credentials)
         }

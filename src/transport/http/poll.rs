@@ -4,8 +4,9 @@ use super::State;
 use super::call::Call;
 use super::events::{MOST, USUAL, joined, json};
 use super::problem::{Answer, Problem};
-use crate::auth::identity::refusal;
-use crate::domain::{EventId, Person, Rejection, RoomId};
+use crate::actors::Ended;
+use crate::auth::identity::{refusal, unauthenticated};
+use crate::domain::{EventId, Person, Rejection, RoomId, SessionId};
 use crate::protocol::encode::GapReason;
 use crate::storage::StoredEvent;
 use crate::telemetry::metrics;
@@ -25,6 +26,7 @@ pub(super) async fn events(call: Call) -> Answer {
     let after = EventId::new(query.number("after")?.unwrap_or_default());
     let wait = wait(query.parsed("wait", "a number of seconds")?, call.state.config.polling.wait)?;
     let epoch: Option<Uuid> = query.parsed("epoch", "a UUID")?;
+    let began = std::time::Instant::now();
     // Listened to before the log is read: what is committed in between is heard.
     let tail = call.state.bus.tail();
     let head = call.state.store.log_head().await.map_err(refusal)?;
@@ -43,7 +45,8 @@ pub(super) async fn events(call: Call) -> Answer {
             reason.as_str()
         )));
     }
-    let poll = Poll { state: &call.state, me: call.me(), after, limit };
+    let session = call.identity.session();
+    let poll = Poll { state: &call.state, me: call.me(), session, began, after, limit };
     let (events, next) = poll.run(tail, Instant::now() + wait).await?;
     Ok(json(format!(
         r#"{{"events":[{}],"next":{next},"epoch":"{}","recovery":"complete"}}"#,
@@ -63,6 +66,8 @@ fn wait(seconds: Option<u64>, most: Duration) -> Result<Duration, Rejection> {
 struct Poll<'a> {
     state: &'a State,
     me: &'a Person,
+    session: Option<SessionId>,
+    began: std::time::Instant,
     after: EventId,
     limit: usize,
 }
@@ -87,6 +92,9 @@ impl Poll<'_> {
             let events =
                 self.state.store.events_for(self.me, self.after, self.limit).await.map_err(refusal)?;
             let is_over = Instant::now() >= deadline || self.state.bus.draining();
+            if self.has_ended() {
+                return Err(unauthenticated().into());
+            }
             if !events.is_empty() || is_over {
                 let last = events.last().map_or(self.after, |event| event.id);
                 let next = if events.len() < self.limit { last.max(head) } else { last };
@@ -98,6 +106,12 @@ impl Poll<'_> {
             let rooms = self.state.store.readable_room_ids(self.me).await.map_err(refusal)?;
             self.hear(&mut tail, &rooms.into_iter().collect(), deadline).await;
         }
+    }
+
+    /// Whether the credentials ended while we waited.
+    fn has_ended(&self) -> bool {
+        let which = [self.session.map(Ended::Session), Some(Ended::User(self.me.id))];
+        which.into_iter().flatten().any(|which| self.state.bus.ended_since(which, self.began))
     }
 
     /// Waits for an event in one of `rooms`, the deadline, or the end of the server. Becoming a member of another room
