@@ -10,8 +10,9 @@ use crate::protocol::{CloseCode, TraceId};
 use crate::storage::Write;
 use dashmap::DashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 /// Cheap to clone; shared by all threads.
 #[derive(Clone)]

@@ -9,7 +9,8 @@ use crate::protocol::{RequestId, Resume, TraceId};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A change of subscriptions; they are carried out one after the other, so that their replies can't cross.

@@ -9,7 +9,8 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use dashmap::DashSet;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The pure state: sockets per user, and what has been announced. Time is an argument.
 #[derive(Debug)]

@@ -25,8 +25,8 @@ use actix::{
 use recent::Recent;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use typing::Typing;
 
 /// See the module.

@@ -17,7 +17,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Subscription requests that wait for one in progress, per socket: more are `overloaded`.
 const MAX_STEPS: usize = 16;

@@ -4,7 +4,8 @@ use crate::actors::hub::ConnId;
 use crate::domain::UserId;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The typists of a room. Time is an argument.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ pub(super) async fn events(call: Call) -> Answer {
     let after = EventId::new(query.number("after")?.unwrap_or_default());
     let wait = wait(query.parsed("wait", "a number of seconds")?, call.state.config.polling.wait)?;
     let epoch: Option<Uuid> = query.parsed("epoch", "a UUID")?;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     // Listened to before the log is read: what is committed in between is heard.
     let tail = call.state.bus.tail();
     let head = call.state.store.log_head().await.map_err(refusal)?;
@@ -67,7 +67,7 @@ struct Poll<'a> {
     state: &'a State,
     me: &'a Person,
     session: Option<SessionId>,
-    began: std::time::Instant,
+    began: Instant,
     after: EventId,
     limit: usize,
 }

@@ -28,8 +28,9 @@ use chrono::Utc;
 use futures_util::SinkExt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// The kernel gives a connection up when sent data stays unacknowledged for this long.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
