@@ -2,6 +2,7 @@
 //! fire and forget.
 
 pub mod bus;
+pub mod clock;
 pub mod connection;
 pub mod hub;
 pub mod outbox;
@@ -11,6 +12,8 @@ pub mod registry;
 pub mod reply;
 pub mod room;
 pub mod sequencer;
+#[cfg(test)]
+mod simulation;
 pub mod sockets;
 pub mod turn;
 pub mod watch;

@@ -5,6 +5,7 @@ use super::hub::Board;
 use super::peer::{Peer, Step};
 use super::reply::{Asked, ReplySink};
 use super::sockets::SocketPermit;
+use super::watch;
 use crate::actors::outbox::Class;
 use crate::domain::{Rejection, RoomId};
 use crate::protocol::client_frame::BadFrame;
@@ -161,7 +162,23 @@ impl Drop for Connection {
 }
 
 impl StreamHandler<Vec<Inbound>> for Connection {
-    fn handle(&mut self, inbound: Vec<Inbound>, _: &mut Self::Context) {
+    fn handle(&mut self, inbound: Vec<Inbound>, ctx: &mut Self::Context) {
+        if watch::contained("connection", || self.take(inbound)).is_err() {
+            // It may have failed in the middle of the board.
+            self.board.borrow_mut().begin_anew();
+            ctx.stop();
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Connection {
+    fn take(&mut self, inbound: Vec<Inbound>) {
+        #[cfg(test)]
+        super::simulation::may_fail("connection");
         // What arrives after we took our leave changes nothing any more, but for the peer's own goodbye.
         if self.peer.outbox.closing().is_some() {
             if inbound.iter().any(|one| matches!(one, Inbound::Close)) {
@@ -189,9 +206,5 @@ impl StreamHandler<Vec<Inbound>> for Connection {
             }
         }
         self.board.borrow_mut().flush();
-    }
-
-    fn finished(&mut self, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }

@@ -47,11 +47,21 @@ impl Actor for Hub {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(self.tick, |hub, _| {
-            let mut board = hub.board.borrow_mut();
-            board.beat();
-            board.flush();
+            work_on(&hub.board, |board| {
+                board.beat();
+                board.flush();
+            });
         });
-        ctx.spawn(EndOfTurn(|hub: &mut Self, _: &mut Self::Context| hub.board.borrow_mut().flush()));
+        ctx.spawn(EndOfTurn(|hub: &mut Self, _: &mut Self::Context| work_on(&hub.board, Switchboard::flush)));
+    }
+}
+
+/// Does something on the board. Should it fail, what the board knows of subscriptions can't be trusted any more: its sockets come
+/// back and resume.
+pub(super) fn work_on(board: &Board, work: impl FnOnce(&mut Switchboard)) {
+    let done = watch::contained("hub", || work(&mut board.borrow_mut()));
+    if done.is_err() {
+        board.borrow_mut().begin_anew();
     }
 }
 
@@ -59,12 +69,25 @@ impl Handler<HubMsg> for Hub {
     type Result = ();
 
     fn handle(&mut self, msg: HubMsg, _: &mut Self::Context) {
-        let mut board = self.board.borrow_mut();
-        if self.handle.took() {
-            board.overrun();
+        let overrun = self.handle.took();
+        if overrun {
             // Subscriptions that were on their way when it happened are not in yet: once more behind them.
             self.handle.tell(HubMsg::Overrun);
         }
+        work_on(&self.board, |board| {
+            if overrun {
+                board.overrun();
+            }
+            board.take(msg);
+        });
+    }
+}
+
+impl Switchboard {
+    fn take(&mut self, msg: HubMsg) {
+        let board = self;
+        #[cfg(test)]
+        super::simulation::may_fail("hub");
         match msg {
             HubMsg::Event { room, seq, frame } => board.event(room, seq, &frame),
             HubMsg::Signal { room, frame, except, vital } => board.signal(room, &frame, except, vital),

@@ -177,6 +177,11 @@ impl Outbox {
         self.closing.get()
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.closed.get()
+    }
+
     /// What waits, in bytes, with what it takes to keep it.
     pub fn backlog(&self) -> usize {
         self.queue.borrow().cost

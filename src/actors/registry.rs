@@ -114,6 +114,12 @@ impl Rooms {
         self.map.is_empty()
     }
 
+    /// The rooms in memory, each with its listeners and the commands it has in hand.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<(RoomId, usize, usize)> {
+        self.map.iter().map(|room| (*room.key(), room.listeners(), room.in_hand())).collect()
+    }
+
     /// Adds the hub of a worker thread.
     pub fn add_hub(&self, hub: HubHandle) {
         self.hubs.write().unwrap_or_else(PoisonError::into_inner).push(hub);
@@ -221,6 +227,13 @@ impl Rooms {
             }
         }
         metrics::rooms(self.map.len());
+    }
+
+    /// A hub lost what it knew: nobody listens by it any more.
+    pub fn hub_lost(&self, hub: u16) {
+        for handle in &self.map {
+            handle.tell(RoomMsg::HubLost { hub });
+        }
     }
 
     /// The outcome of a commit is unknown: what rooms remember may be behind. Each drops it, after what it has already.

@@ -210,6 +210,13 @@ impl Room {
         }
     }
 
+    fn on_hub_lost(&mut self, hub: u16) {
+        let gone: Vec<ConnId> = self.listeners.keys().copied().filter(|conn| conn.hub == hub).collect();
+        for conn in gone {
+            self.on_left(conn);
+        }
+    }
+
     fn on_left(&mut self, conn: ConnId) {
         let Some(listener) = self.listeners.remove(&conn) else { return };
         if let Some((_, count)) = self.hubs.get_mut(&listener.hub) {
@@ -315,6 +322,8 @@ impl Handler<RoomMsg> for Room {
             self.handle = Some(handle);
             return;
         }
+        #[cfg(test)]
+        super::simulation::may_fail("room");
         match &mut self.phase {
             Phase::Loading { .. } if matches!(message, RoomMsg::Lost) => {}
             Phase::Loading { waiting, .. } => return waiting.push(message),
@@ -327,6 +336,7 @@ impl Handler<RoomMsg> for Room {
             RoomMsg::Committed(recorded) => self.on_committed(recorded),
             RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
             RoomMsg::Left { conn } => self.on_left(conn),
+            RoomMsg::HubLost { hub } => self.on_hub_lost(hub),
             RoomMsg::Typing { conn, person, typing, .. } => self.on_typing(conn, &person, typing, ctx),
             RoomMsg::Signal(signal) => self.tell_signal(&signal, None),
             // After what was told the hubs so far: they can't take a subscription for one of the next memory.

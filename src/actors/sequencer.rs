@@ -1,15 +1,15 @@
 //! The one place that puts the writes of all rooms in order: what gathers while a commit runs is the next transaction
 //! (group commit). Events go to their rooms and answers to their askers only after the commit.
 
+use super::clock;
 use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::turn::EndOfTurn;
 use super::watch;
-use crate::domain::{Rejection, RoomId, Timestamp};
+use crate::domain::{Rejection, RoomId};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
-use chrono::Utc;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -93,13 +93,18 @@ impl Sequencer {
             askers.push((sink, permit, _permit));
         }
         let began = Instant::now();
-        match self.rooms.store().submit(writes, Timestamp::from(Utc::now())) {
+        match self.rooms.store().submit(writes, clock::now()) {
             Ok(outcome) => {
                 self.committing = true;
                 ctx.spawn(outcome.into_actor(self).map(move |outcome, sequencer, ctx| {
                     sequencer.committing = false;
                     let outcome = outcome.unwrap_or_default();
-                    sequencer.on_committed(outcome, askers, began);
+                    let done =
+                        watch::contained("sequencer", || sequencer.on_committed(outcome, askers, began));
+                    if done.is_err() {
+                        // Who wasn't answered was told so when the answer was dropped; what rooms weren't told they read anew.
+                        sequencer.rooms.forget_all();
+                    }
                     sequencer.commit(ctx);
                 }));
             }
@@ -118,6 +123,8 @@ impl Sequencer {
         askers: Vec<(ReplySink, Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)>,
         began: Instant,
     ) {
+        #[cfg(test)]
+        super::simulation::may_fail("sequencer");
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
         let mut unknown = outcome.len() != askers.len();
         let mut touched: Vec<RoomId> = Vec::new();

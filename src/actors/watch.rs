@@ -1,9 +1,10 @@
 //! Watched spawning: actix drops an actor that panics without a word; here somebody is told.
 
+use crate::telemetry::metrics;
 use actix::dev::channel::channel;
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context};
 use futures_util::FutureExt;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How an actor's life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,19 @@ where
     let (sender, receiver) = channel(MAILBOX);
     arbiter.spawn_fn(move || spawn(Context::with_receiver(receiver), make(), ended));
     Addr::new(sender)
+}
+
+/// The work panicked; what it was in the middle of can't be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panicked;
+
+/// Does a piece of an actor's work. A panic ends that piece only: the actor lives on and begins anew from what it can be sure of.
+pub fn contained<T>(actor: &'static str, work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_payload| {
+        metrics::actor_panicked(actor);
+        tracing::error!(actor, "an actor failed and begins anew");
+        Panicked
+    })
 }
 
 /// What a mailbox takes by `try_send`; our own permits are the bound.

@@ -53,6 +53,7 @@ pub const SUBSCRIPTIONS: &str = "hearth_subscriptions";
 pub const SIGNALS_DROPPED: &str = "hearth_signals_dropped_total";
 pub const RESYNCS: &str = "hearth_resyncs_total";
 pub const SLOW_CONSUMERS: &str = "hearth_slow_consumers_total";
+pub const ACTOR_PANICS: &str = "hearth_actor_panics_total";
 pub const REJECTIONS: &str = "hearth_rejections_total";
 pub const HTTP_REQUESTS: &str = "hearth_http_requests_total";
 pub const HTTP_SECONDS: &str = "hearth_http_request_seconds";
@@ -62,7 +63,7 @@ pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
 
 /// All of them, in the order of the document.
-pub const METRICS: [Metric; 23] = [
+pub const METRICS: &[Metric] = &[
     gauge(BUILD_INFO, &["version"], "Always 1; the version is the label."),
     gauge(CONNECTIONS, &[], "WebSocket connections that are open."),
     counter(CONNECTIONS_TOTAL, &["outcome"], "WebSocket handshakes: accepted, or why they were refused."),
@@ -83,6 +84,7 @@ pub const METRICS: [Metric; 23] = [
     counter(SIGNALS_DROPPED, &[], "Signals not sent to clients that read too slowly."),
     counter(RESYNCS, &[], "Subscriptions that ended in room.resync."),
     counter(SLOW_CONSUMERS, &[], "Sockets closed because their client read nothing."),
+    counter(ACTOR_PANICS, &["actor"], "Failures of actors that began anew after them."),
     counter(REJECTIONS, &["code"], "Refused commands and requests, by error code."),
     counter(HTTP_REQUESTS, &["route", "method", "status"], "HTTP requests that were answered."),
     histogram(HTTP_SECONDS, &["route", "method"], SECONDS, "Seconds from a request's head to its answer."),

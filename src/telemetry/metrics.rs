@@ -160,6 +160,11 @@ pub fn rejection(code: RejectionCode) {
     counter!(catalog::REJECTIONS, "code" => code.as_str()).increment(1);
 }
 
+/// An actor failed and begins anew.
+pub fn actor_panicked(actor: &'static str) {
+    counter!(catalog::ACTOR_PANICS, "actor" => actor).increment(1);
+}
+
 /// A client reads too slowly.
 pub fn slow_consumer(verdict: SlowConsumer) {
     with(|handles| match verdict {

@@ -10,7 +10,7 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The process metrics as Prometheus text; what the system doesn't tell is left out.
 pub(super) fn render() -> String {
     let mut text = String::new();
-    for metric in &METRICS {
+    for metric in METRICS {
         let value = match metric.name {
             PROCESS_CPU => cpu_seconds(),
             PROCESS_MEMORY => resident_bytes(),

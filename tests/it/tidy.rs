@@ -44,7 +44,7 @@ fn part(path: &str) -> &str {
 
 /// Lines of code outside comments and of the tests at the end of a file.
 fn code(source: &Source) -> impl Iterator<Item = &str> {
-    let end = source.text.find("#[cfg(test)]").unwrap_or(source.text.len());
+    let end = source.text.find("#[cfg(test)]\nmod tests {").unwrap_or(source.text.len());
     source.text[..end].lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 

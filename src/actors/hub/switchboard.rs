@@ -2,6 +2,7 @@
 
 use super::handle::{ConnId, HubHandle, JoinSlot, Joined};
 use super::joining::Joining;
+use crate::actors::clock;
 use crate::actors::outbox::{Class, Pushed};
 use crate::actors::peer::{Peer, Pulse, Step};
 use crate::actors::registry::Rooms;
@@ -12,7 +13,6 @@ use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::storage::Store;
 use crate::telemetry::metrics;
 use bytes::Bytes;
-use chrono::Utc;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
@@ -22,6 +22,8 @@ use tokio::time::Instant;
 
 /// Subscription requests that wait for one in progress, per socket: more are `overloaded`.
 const MAX_STEPS: usize = 16;
+/// Within this span the sockets of a hub that failed are asked to come back.
+const COME_BACK: Duration = Duration::from_secs(1);
 /// Dirty sockets that end a turn early, so that a full mailbox doesn't keep the first of them waiting.
 const FLUSH_AT: usize = 4_096;
 
@@ -369,7 +371,7 @@ impl Switchboard {
     }
 
     pub(super) fn beat(&mut self) {
-        let (now, clock) = (Instant::now(), Timestamp::from(Utc::now()));
+        let (now, clock) = (Instant::now(), clock::now());
         let ping = websocket::text(encode::PING);
         for peer in self.peers.values() {
             if peer.expires_at.get().is_some_and(|at| at <= clock) {
@@ -386,6 +388,27 @@ impl Switchboard {
                 Pulse::Dead => peer.outbox.close(CloseCode::HeartbeatLost, CloseCode::HeartbeatLost.name()),
             }
         }
+    }
+
+    /// After a failure: nobody is subscribed to anything, and everybody comes back soon. Rooms are told of the whole hub: what
+    /// was lost may have been the answer to a subscription.
+    pub fn begin_anew(&mut self) {
+        self.dirty.clear();
+        self.audiences.clear();
+        self.rooms.hub_lost(self.hub.id());
+        for peer in self.peers.values() {
+            peer.joining.borrow_mut().take();
+            peer.steps.borrow_mut().clear();
+            metrics::subscriptions_removed(peer.places.borrow().len());
+            peer.places.borrow_mut().clear();
+            self.send_away(peer, COME_BACK);
+        }
+    }
+
+    /// Sockets and rooms with listeners.
+    #[cfg(test)]
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.peers.len(), self.audiences.len())
     }
 
     /// Ends the turn: everything that was queued in it goes out.

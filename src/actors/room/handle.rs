@@ -26,6 +26,10 @@ pub enum RoomMsg {
     Left {
         conn: ConnId,
     },
+    /// The hub knows of no listeners any more.
+    HubLost {
+        hub: u16,
+    },
     Typing {
         conn: ConnId,
         person: Person,
@@ -73,6 +77,16 @@ impl RoomHandle {
     /// Nobody listens and nothing is on its way.
     pub fn is_idle(&self) -> bool {
         self.listeners.load(Ordering::Acquire) == 0 && self.permits.available_permits() == self.queue
+    }
+
+    #[cfg(test)]
+    pub(crate) fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_hand(&self) -> usize {
+        self.queue - self.permits.available_permits()
     }
 
     pub(super) fn set_listeners(&self, count: usize) {

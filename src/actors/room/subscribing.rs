@@ -2,14 +2,14 @@
 
 use super::recent::Missed;
 use super::{Listener, Phase, Room};
+use crate::actors::clock;
 use crate::actors::hub::{HubHandle, HubMsg, JoinSlot, Joined};
-use crate::domain::{Person, Rejection, RoomKind, Seq, Timestamp};
+use crate::domain::{Person, Rejection, RoomKind, Seq};
 use crate::protocol::cursor::Cursor;
 use crate::protocol::encode::{self, GapReason, Snapshot};
 use crate::storage::{StoreError, StoredEvent};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
-use chrono::Utc;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -168,7 +168,7 @@ impl Room {
 
     fn within_window(&self, missed: Missed) -> Recovery {
         let config = self.rooms.config();
-        let oldest = Timestamp::from(Utc::now()).before(config.rooms.replay_age);
+        let oldest = clock::now().before(config.rooms.replay_age);
         let bytes: usize = missed.events.iter().map(Bytes::len).sum();
         if missed.since.is_some_and(|at| at < oldest) || bytes > config.rooms.replay_bytes {
             return Recovery::Gap(GapReason::WindowExceeded);
