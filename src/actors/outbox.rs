@@ -66,6 +66,9 @@ pub struct Outbox {
     coalesce: usize,
     stall: Duration,
     linger: Duration,
+    /// Bytes the kernel took.
+    #[cfg(test)]
+    pub(crate) sent: Cell<usize>,
 }
 
 /// What a queued frame costs besides its bytes: many small ones are not for free.
@@ -88,6 +91,8 @@ impl Outbox {
             coalesce: limits.coalesce.clamp(1, MAX_SLICES),
             stall: limits.stall,
             linger: limits.linger,
+            #[cfg(test)]
+            sent: Cell::default(),
         })
     }
 
@@ -228,7 +233,11 @@ impl Outbox {
                 _ => self.write_many(&queue),
             };
             match result {
-                Ok(written) => queue.advance(written),
+                Ok(written) => {
+                    queue.advance(written);
+                    #[cfg(test)]
+                    self.sent.set(self.sent.get() + written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(_) => {
                     drop(queue);

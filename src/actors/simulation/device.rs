@@ -33,6 +33,7 @@ pub(super) struct Link {
     far: TcpStream,
     near: Rc<Outbox>,
     bytes: Vec<u8>,
+    received: usize,
 }
 
 /// What a client holds of a room: events from `base + 1` on, without a hole.
@@ -99,7 +100,7 @@ impl Device {
     ) -> impl futures_util::Stream<Item = Vec<Inbound>> + use<> {
         self.disconnected();
         let (to, from) = unbounded_channel();
-        self.link = Some(Link { to, far, near, bytes: Vec::new() });
+        self.link = Some(Link { to, far, near, bytes: Vec::new(), received: 0 });
         unfold(from, |mut from: UnboundedReceiver<Vec<Inbound>>| async { Some((from.recv().await?, from)) })
     }
 
@@ -181,9 +182,9 @@ impl Device {
         self.asked.values().collect()
     }
 
-    /// Whether something waits in the server for this client to read.
+    /// Whether something is on its way to this client.
     pub(super) fn is_behind(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.near.backlog() > 0)
+        self.link.as_ref().is_some_and(|link| link.near.backlog() > 0 || link.near.sent.get() > link.received)
     }
 
     /// Reads what has arrived.
@@ -197,7 +198,10 @@ impl Device {
                     over = true;
                     break;
                 }
-                Ok(read) => link.bytes.extend_from_slice(&buffer[..read]),
+                Ok(read) => {
+                    link.bytes.extend_from_slice(&buffer[..read]);
+                    link.received += read;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => {
                     over = true;
