@@ -43,7 +43,10 @@ async fn an_edit_needs_the_current_version(bench: Bench) {
     assert_eq!(message.edited_at, Some(super::bench::NOW));
     let (ack, events) = bench.does(&home.admin, edit(room, id, 2, "three")).await;
     assert_eq!(kinds(&events), ["message.edited"]);
-    assert_eq!(ack, Ack::Edited { position: events[0].event.position(), message: id, version: 3 });
+    assert_eq!(
+        ack,
+        Ack::Edited { position: events[0].event.position(), message: id, version: 3, duplicate: false }
+    );
 }
 
 async fn an_edit_repeated_is_done_already(bench: Bench) {
@@ -224,7 +227,7 @@ async fn newcomers_have_nothing_to_catch_up_on(bench: Bench) {
         panic!("not enrolled")
     };
     assert_eq!(place(&bob, home.general).await, (3, 4, 1));
-    let robot = Enrolment::Bot { by: home.admin.clone(), name: name("Robot"), key_hash: [7; 32] };
+    let robot = Enrolment::Bot { by: home.admin.clone(), name: name("Robot"), key_hash: [7; 32], key: None };
     let robot = bench.enrolled(robot).await;
     assert_eq!(place(&robot, home.general).await, (4, 4, 0));
     bench.person("Guy", Role::Guest).await;
