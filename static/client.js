@@ -81,7 +81,7 @@ export class Client {
   }
 
   async createRoom(wish) {
-    const room = await api.post('/rooms', wish);
+    const room = await api.make('/rooms', wish);
     this.store.dispatch({ type: 'room/learned', room });
     return room;
   }

@@ -57,8 +57,7 @@ async fn carry(browser: TcpStream, port: u16, mut state: watch::Receiver<State>)
     let seen = state.clone();
     let up = async {
         let mut bytes = vec![0; 16_384];
-        loop {
-            let Ok(count @ 1..) = from_browser.read(&mut bytes).await else { break };
+        while let Ok(count @ 1..) = from_browser.read(&mut bytes).await {
             if bytes[..count].starts_with(b"GET /ws ") {
                 is_socket.send_replace(true);
             }
@@ -69,8 +68,7 @@ async fn carry(browser: TcpStream, port: u16, mut state: watch::Receiver<State>)
     };
     let down = async {
         let mut bytes = vec![0; 16_384];
-        loop {
-            let Ok(count @ 1..) = from_server.read(&mut bytes).await else { break };
+        while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
             let is_lost = *socket_seen.borrow() && *seen.borrow() == State::Deaf;
             if !is_lost && to_browser.write_all(&bytes[..count]).await.is_err() {
                 break;

@@ -303,21 +303,34 @@ async fn a_second_tab_shows_each_message_once() {
     ann.leaves().await;
 }
 
-/// With a message in flight: what was on record is gone, and nothing that ends with the socket puts it back.
+/// With a message in flight here and another in a second tab: what was on record is gone, and neither puts it back.
 #[tokio::test]
 async fn signing_out_leaves_nothing_behind() {
     let driver = Driver::start().await;
     let house = House::open(Ground::Sqlite).await;
     let (ann, line) = ann_on_a_line(&driver, &house).await;
+    let first = ann.client.window().await.expect("a tab");
+    let second = ann.client.new_window(true).await.expect("a tab").handle;
+    ann.client.switch_to_window(second.clone()).await.expect("switches");
+    ann.opens(&line.url()).await;
+    ann.is_connected().await;
     line.is(State::Deaf);
+    ann.says("In the other tab").await;
+    ann.client.switch_to_window(first).await.expect("switches");
     ann.says("On its way").await;
     ann.finds("On its way", "pending").await;
-    records(&ann, 1).await;
+    records(&ann, 2).await;
     ann.clicks("#sign-out").await;
     ann.client.accept_alert().await.expect("asks whether to lose it");
     ann.is_at("/sign-in").await;
+    ann.client.switch_to_window(second).await.expect("switches");
+    // That tab hasn't heard of it on its line, and goes on.
+    ann.says("Written too late").await;
     assert_eq!(ann.asks(RECORDED, &[]).await, json!(0));
     let drafts = "return sessionStorage.getItem('hearth.drafts')";
+    ann.client.close_window().await.expect("closes");
+    ann.client.switch_to_window(ann.client.windows().await.expect("tabs").remove(0)).await.expect("switches");
     assert_eq!(ann.asks(drafts, &[]).await, Value::Null);
+    assert_eq!(ann.asks(RECORDED, &[]).await, json!(0));
     ann.leaves().await;
 }
