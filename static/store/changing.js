@@ -94,7 +94,8 @@ function giveBack(state, change, error, current = null) {
     version: current?.version ?? error.version ?? change.version,
     reason: conflict ? 'This message was changed meanwhile. Above is how it reads on the server; your text is kept below.' : error.message,
   });
-  return current ? withTimeline(next, room_id, (line) => correct(line, current)) : next;
+  const told = state.open === room_id ? next : { ...next, notice: { text: 'A change was not saved. Your text is kept at the message.' } };
+  return current ? withTimeline(told, room_id, (line) => correct(line, current)) : told;
 }
 
 /** What is to be remembered beyond this page, posts apart: changes on their way, and texts that were given back. */

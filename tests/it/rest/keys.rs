@@ -107,7 +107,11 @@ on_both!(
         assert_eq!((&repeat["id"], &repeat["duplicate"]), (&first["id"], &json!(true)));
         keyed.post(&path, json!({ "body": "another" })).await.is_problem(409, "idempotency_conflict", None);
         bob.with(KEY, "order-7").post(&path, json!({ "body": "Bob's own" })).await.expect(201);
-        assert_eq!(house.admin.reads(room).await, ["by its id", "by its key", "Bob's own"]);
+        let robot = Caller::bot_of(&house, "Robot").await.with(KEY, "order-7");
+        let first = robot.post(&path, json!({ "body": "a bot's own" })).await.expect(201);
+        assert_eq!(robot.post(&path, json!({ "body": "a bot's own" })).await.expect(200)["id"], first["id"]);
+        let wanted = ["by its id", "by its key", "Bob's own", "a bot's own"];
+        assert_eq!(house.admin.reads(room).await, wanted);
     }
 );
 

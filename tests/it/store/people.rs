@@ -110,7 +110,7 @@ async fn an_operator_makes_the_account_if_there_is_none(bench: Bench) {
     assert_eq!(bench.count("SELECT count(*) FROM rooms WHERE kind = 'inbox'"), 2);
 }
 
-fn bot(by: &Person, key: u8) -> Enrolment {
+pub(super) fn bot(by: &Person, key: u8) -> Enrolment {
     Enrolment::Bot { by: by.clone(), name: name("Robo"), key_hash: [key; 32], key: None }
 }
 
