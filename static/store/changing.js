@@ -31,6 +31,8 @@ const withTimeline = (state, roomId, change) => withRoom(state, roomId, (room) =
 
 /** An open editor: `{kind: editor, room_id, message_id, text, version, state: open | conflict | failed, reason, at}`. */
 export function onEditOpened(state, { room_id, message }) {
+  // A text that was given back is not written over.
+  if (state.edits[message.id]) return state;
   const change = state.changes.find(({ message_id }) => message_id === message.id);
   const text = shownBody(message, change);
   return withEdit(state, message.id, { kind: 'editor', room_id, message_id: message.id, text, version: message.version, state: 'open', reason: null });

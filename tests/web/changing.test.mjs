@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { concernsAll, nextTry, waitingText, worded } from '../../static/patience.js';
-import { makeChange, unsaved } from '../../static/store/changing.js';
+import { makeChange, shownBody, unsaved } from '../../static/store/changing.js';
 import { rowsOf } from '../../static/store/select.js';
-import { shownBody } from '../../static/store/changing.js';
 import { OUTBOX_MAX_AGE_MS } from '../../static/store/sending.js';
-import { ANN, joined, Log, NOW, ROOM } from './support.mjs';
+import { ANN, BOB, joined, Log, NOW, ROOM, seeded } from './support.mjs';
 
 function said(body = 'original') {
   const log = new Log();
@@ -73,6 +72,8 @@ test('the text of a refused edit comes back into an editor, or into the composer
   const { text, state, version, reason } = client.state.edits[event.id];
   assert.deepEqual([text, state, version, reason], ['mine', 'failed', 1, 'The server did not answer']);
   assert.deepEqual(shown(client), ['original']);
+  client.does({ type: 'edit/opened', room_id: ROOM, message: client.room.timeline.live.messages[0] });
+  assert.equal(client.state.edits[event.id].text, 'mine', 'not written over');
   client.does({ type: 'change/acked', kind: 'edit', room_id: ROOM, message_id: event.id, body: 'mine', version: 2, at: 'x' });
   assert.deepEqual([client.state.edits, shown(client)], [{}, ['mine']], 'the answer came after all');
   wants('edit', 'l', 'again');
@@ -122,4 +123,116 @@ test('the server says how long to wait, and is asked as long as the message live
   assert.match(waitingText('read_only'), /nothing new/);
   assert.match(worded({ code: 'duplicate_message', message: 'x' }).message, /several times/);
   assert.equal(worded({ code: 'forbidden', message: 'x' }).message, 'x');
+});
+
+/** The server's answer to a change, as the protocol has it: repeated by the same editor it is answered as the first time. */
+function carryOut(log, { kind, message_id, version, body }) {
+  const message = log.messages().find(({ id }) => id === message_id);
+  if (kind === 'delete') {
+    if (message) log.remove(message_id);
+    return { ack: {} };
+  }
+  if (!message) return { error: { code: 'not_found', message: '' } };
+  const last = log.events.findLast(({ type, data }) => type === 'message.edited' && data.message_id === message_id);
+  if (message.version === version) return { ack: log.edit(message_id, body) };
+  if (last && last.data.version === version + 1 && last.data.editor_id === ANN.id && last.data.body === body) return { ack: last };
+  return { error: { code: 'version_conflict', message: '', version: message.version }, current: message };
+}
+
+/** A client edits and deletes while others do, answers and events are late or lost, connections end and pages are loaded anew. */
+function changeful(seed) {
+  const { below, chance } = seeded(seed);
+  const log = new Log();
+  for (let i = 0; i < 4; i++) log.post(i % 2 ? BOB : ANN, `p${i}`, `original ${i}`);
+  let client = joined(log).pages(log);
+  let [heard, answer, connected, next] = [log.head, null, true, 0];
+  const last = new Map();
+  const mine = () => client.room.timeline.live.messages.filter(({ id }) => !client.state.changes.some(({ message_id, kind }) => message_id === id && kind === 'delete'));
+  const pick = (list) => list[below(list.length)];
+  const send = () => {
+    const [change] = client.state.changes;
+    if (!connected || answer || !change) return;
+    client.does({ type: 'change/started', key: change.key });
+    answer = { change, ...carryOut(log, change) };
+  };
+  const deliver = () => {
+    if (!answer) return;
+    const { change, ack, error, current } = answer;
+    answer = null;
+    if (error) client.does({ type: 'change/refused', key: change.key, error, current });
+    else client.does({ type: 'change/acked', ...change, version: ack.data?.version, at: ack.at });
+  };
+  const hear = () => heard < log.head && connected && client.hears(log.events[heard++]);
+  const drop = () => {
+    connected = false;
+    if (answer) client.does({ type: 'change/refused', key: answer.change.key, error: { code: 'disconnected', message: '' } });
+    answer = null;
+    client.does({ type: 'connection/changed', connection: { state: 'waiting' } });
+  };
+  const reconnect = () => {
+    connected = true;
+    heard = log.head;
+    client.hears(log.welcome()).subscribes(log);
+  };
+  const steps = [
+    () => {
+      const message = pick(mine());
+      if (!message) return;
+      const body = `text ${++next}`;
+      client.does({ type: 'edit/opened', room_id: ROOM, message });
+      const { version } = client.state.edits[message.id];
+      client.does({ type: 'change/queued', change: { kind: 'edit', key: `k${next}`, room_id: ROOM, message_id: message.id, version, body, at: NOW } });
+      last.set(message.id, body);
+    },
+    () => {
+      const message = chance(0.2) && pick(mine());
+      if (!message) return;
+      client.does({ type: 'change/queued', change: { kind: 'delete', key: `k${++next}`, room_id: ROOM, message_id: message.id, at: NOW } });
+      last.delete(message.id);
+    },
+    () => {
+      const message = chance(0.4) && pick(log.messages());
+      if (message) log.edit(message.id, `theirs ${log.head}`, BOB.id);
+    },
+    () => {
+      const message = chance(0.1) && pick(log.messages());
+      if (message) log.remove(message.id);
+    },
+    send, send, deliver, deliver, hear, hear, hear,
+    () => connected && chance(0.2) && drop(),
+    () => connected || reconnect(),
+    () => {
+      if (!chance(0.05)) return;
+      const entries = structuredClone(unsaved(client.state));
+      const { drafts } = client.state;
+      client = joined(log).pages(log).does({ type: 'draft/restored', drafts }).does({ type: 'send/restored', entries });
+      [heard, answer, connected] = [log.head, null, true];
+    },
+  ];
+  for (let i = 0; i < 200; i++) steps[below(steps.length)]();
+  drop();
+  reconnect();
+  for (let i = 0; i < 50 && client.state.changes.length; i++) {
+    send();
+    deliver();
+  }
+  while (heard < log.head) hear();
+  return { client, log, last };
+}
+
+test('whatever is late or lost, the page ends as the server has it, and no text is lost', () => {
+  const only = process.env.SEED ? [Number(process.env.SEED)] : Array.from({ length: 400 }, (_, seed) => seed);
+  for (const seed of only) {
+    const { client, log, last } = changeful(seed);
+    assert.deepEqual(client.state.changes, [], `SEED=${seed}`);
+    assert.deepEqual(client.room.timeline.live.messages, log.messages(), `SEED=${seed}`);
+    assert.deepEqual(shown(client), log.messages().map(({ body }) => body), `SEED=${seed}`);
+    const edits = log.events.filter(({ type, data }) => type === 'message.edited' && data.editor_id === ANN.id).map(({ data }) => data.body);
+    assert.equal(new Set(edits).size, edits.length, `an edit happened twice, SEED=${seed}`);
+    const draft = client.state.drafts[ROOM]?.text ?? '';
+    for (const [id, text] of last) {
+      const kept = edits.includes(text) || client.state.edits[id]?.text === text || draft.split('\n').includes(text);
+      assert.ok(kept, `${text} is lost, SEED=${seed}`);
+    }
+  }
 });
