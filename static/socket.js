@@ -6,9 +6,9 @@ export const SILENCE_DEATH_MS = 35_000;
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 30_000;
 const STABLE_AFTER_MS = 5_000;
-/** A server that sheds load isn't asked again as soon as one that is just gone. */
-const OVERLOADED = 4003;
-const OVERLOADED_ATTEMPT = 3;
+/** A server that has had enough, of us (4002) or of everybody (4003), isn't asked again as soon as one that is just gone. */
+const ENOUGH = new Set([4002, 4003]);
+const ENOUGH_ATTEMPT = 3;
 const HANDSHAKE_MS = 10_000;
 
 /** Close codes are the whole reconnect policy: below 4500 come back, from 4500 on stay away. */
@@ -108,8 +108,8 @@ export class Socket {
       this.onState({ state: 'stopped', code });
       return;
     }
-    if (code === OVERLOADED) this.#attempt = Math.max(this.#attempt, OVERLOADED_ATTEMPT);
-    this.#comeBack(delayMs ?? fullJitter(this.#attempt++), delayMs !== null || code === OVERLOADED);
+    if (ENOUGH.has(code)) this.#attempt = Math.max(this.#attempt, ENOUGH_ATTEMPT);
+    this.#comeBack(delayMs ?? fullJitter(this.#attempt++), delayMs !== null || ENOUGH.has(code));
     if (opened) return;
     const refusal = await this.refusal();
     if (!refusal || !this.#wanted) return;
