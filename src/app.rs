@@ -7,7 +7,7 @@ use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
 use crate::config::{self, Config};
 use crate::protocol::payload;
-use crate::storage::{Store, StoreError};
+use crate::storage::{KeyTerms, Store, StoreError};
 use crate::telemetry::metrics;
 use crate::transport::http::{self, State};
 use crate::transport::ws::Upgrade;
@@ -17,6 +17,7 @@ use actix_server::{Server, ServerHandle};
 use actix_service::{fn_service, map_config};
 use actix_web::App;
 use actix_web::dev::AppConfig;
+use chrono::Utc;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 /// Why the server didn't start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +52,8 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 
 async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     metrics::install().map_err(ServeError::Metrics)?;
-    let options = config.storage.options();
+    let mut options = config.storage.options();
+    options.keys = KeyTerms { keep: config.idempotency.keep, remember: config.idempotency.remember };
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await
         .map_err(std::io::Error::other)??;
@@ -67,6 +70,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let server = serve_workers(listener, &bus, state, &config, &leaving)?;
     let exit = Exit { server: server.handle(), leaving };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
+    actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
     announce(&config, address);
 
     // In a task of its own: it has to go on while we wait for it to stop.
@@ -198,6 +202,25 @@ async fn upkeep(bus: Bus, store: Store) {
         metrics::queue_depth("writer", stats.write_queue);
         metrics::queue_depth("readers", stats.read_queue);
         metrics::queue_depth("hubs", bus.rooms().hubs().iter().map(|hub| hub.waiting()).sum());
+    }
+}
+
+/// Clears away idempotency keys that are over, a few at a time: between two batches the commits that wait go first.
+async fn forget_keys(store: Store, config: config::Idempotency) {
+    let mut tick = tokio::time::interval(config.sweep);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        loop {
+            match store.sweep_idempotency_keys(Utc::now().into(), config.sweep_batch).await {
+                Ok(swept) if swept >= config.sweep_batch => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "idempotency keys can't be cleared away; tried again later");
+                    break;
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be set: read once from defaults, file, environment and flags, then checked against itself.
 
 mod check;
+mod idempotency;
 mod keys;
 mod limits;
 mod load;
@@ -10,6 +11,7 @@ mod server;
 mod storage;
 mod units;
 
+pub use idempotency::Idempotency;
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
 pub use load::{ConfigError, Sources, load};
 pub use public_url::PublicUrl;
@@ -36,6 +38,7 @@ pub struct Config {
     pub typing: Typing,
     pub presence: Presence,
     pub polling: Polling,
+    pub idempotency: Idempotency,
     pub shutdown: Shutdown,
 }
 

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod decide;
 pub mod event;
+pub mod idempotency;
 pub mod ids;
 pub mod message;
 pub mod person;
@@ -15,6 +16,7 @@ pub mod time;
 pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
 pub use decide::{Decision, MessageFacts, Subject};
 pub use event::{Event, EventBody};
+pub use idempotency::IdempotencyKey;
 pub use ids::{EventId, MessageId, RoomId, Seq, SessionId, UserId};
 pub use message::{MessageBody, Name};
 pub use person::{Person, Role};

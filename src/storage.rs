@@ -20,7 +20,8 @@ mod writer;
 pub use commit::{Verdict, Write};
 pub use conn::Conn;
 pub use error::StoreError;
-pub use options::{Database, PostgresUrl, StorageOptions, Synchronous};
+pub use options::{Database, KeyTerms, PostgresUrl, StorageOptions, Synchronous};
+pub use queries::bots::Rotation;
 pub use queries::events::{LogHead, StoredEvent};
 pub use queries::messages::{HistoryPage, Message, Page};
 pub use queries::people::{Account, Credentials, Profile, Status};
@@ -60,6 +61,7 @@ struct Inner {
     readers: Readers,
     counters: Arc<Counters>,
     epoch: Epoch,
+    keys: KeyTerms,
     commons: OnceLock<RoomId>,
 }
 
@@ -94,7 +96,7 @@ impl Store {
         let wal = WalWatch::start(&options)?;
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = sync_channel(options.write_queue);
-        let kind = options.database.kind();
+        let (kind, keys) = (options.database.kind(), options.keys);
         let writer = Writer { options, encode, counters: Arc::clone(&counters), conn: Some(conn), wal, lock };
         let writer = std::thread::Builder::new()
             .name("hearth-writer".to_owned())
@@ -108,6 +110,7 @@ impl Store {
                 readers,
                 counters,
                 epoch,
+                keys,
                 commons: OnceLock::new(),
             }),
         })

@@ -1,6 +1,10 @@
 // REST: JSON in and out under /api/v1; failures become the same Refusal that the socket gives.
 
+import { uuid } from './uuid.js';
 import { Refusal } from './wire.js';
+
+/** The last thing that was to be made without an answer, with its key: asked for again, it is the same request. */
+let unanswered = null;
 
 async function call(method, path, body, headers = {}) {
   let response;
@@ -30,6 +34,22 @@ async function call(method, path, body, headers = {}) {
 export const api = {
   get: (path) => call('GET', path),
   post: (path, body) => call('POST', path, body),
+
+  /** Makes something, once: whoever presses the button again because no answer came gets what was made. */
+  async make(path, body) {
+    const wish = `${path} ${JSON.stringify(body)}`;
+    if (unanswered?.wish !== wish) unanswered = { wish, key: uuid() };
+    const { key } = unanswered;
+    try {
+      const made = await call('POST', path, body, { 'idempotency-key': `"${key}"` });
+      if (unanswered?.key === key) unanswered = null;
+      return made;
+    } catch (error) {
+      if (!error.retryable && unanswered?.key === key) unanswered = null;
+      throw error;
+    }
+  },
+
   put: (path, body) => call('PUT', path, body),
   patch: (path, body, headers) => call('PATCH', path, body, headers),
   delete: (path) => call('DELETE', path),

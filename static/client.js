@@ -1,12 +1,14 @@
 // The client behind the views: joins transport, frames, state and effects, and offers what a person can do.
 
 import { api } from './api.js';
+import { Changer } from './changer.js';
 import { Effects } from './effects.js';
 import { Outbox } from './outbox.js';
 import { Reading } from './reading.js';
 import { Sender } from './sender.js';
 import { Socket } from './socket.js';
 import { createStore } from './store.js';
+import { unsaved } from './store/changing.js';
 import { Typing } from './typing.js';
 import { Wire } from './wire.js';
 
@@ -23,20 +25,20 @@ export class Client {
       onText: (text) => this.wire.receive(text),
       onLost: () => this.wire.lost(),
       onState: (connection) => this.#connection(connection),
-      mayRetry: () => api.get('/me').then(() => true, ({ code }) => code !== 'unauthenticated'),
+      refusal: () => api.get('/me').then(() => null, (error) => error),
     });
     this.wire = new Wire({
       send: (text) => this.socket.send(text),
       onFrame: (frame) => this.#frame(frame),
-      onLate: ({ type, data }, reply) => type === 'message.post' && this.sender.acked(data, reply),
+      onLate: ({ type, data }, reply) => this.#late(type, data, reply),
     });
     this.sender = new Sender(this.store, this.wire);
+    this.changer = new Changer(this.store, this.wire);
     this.effects = new Effects(this.store, this.wire);
     this.reading = new Reading(this.store, this.wire);
     this.typing = new Typing((type, data) => this.wire.tell(type, data));
     this.store.dispatch({ type: 'me/learned', me });
     this.#restoreDrafts();
-    this.store.dispatch({ type: 'send/restored', entries: this.outbox.load(), now: Date.now() });
     this.store.subscribe((state) => this.#settled(state));
     this.clock = setInterval(() => this.store.dispatch({ type: 'clock/ticked', now: Date.now() }), 1_000);
   }
@@ -47,7 +49,7 @@ export class Client {
 
   start() {
     this.socket.start();
-    this.#adopt();
+    this.restored = this.outbox.restore((entries) => this.#restore(entries)).then(() => this.#adopt());
     this.#learn('/account', (account) => ({ type: 'account/learned', account }));
   }
 
@@ -65,31 +67,21 @@ export class Client {
     this.sender.post(roomId, body);
   }
 
-  async edit(roomId, messageId, text) {
-    const { version } = this.state.edits[messageId];
-    this.store.dispatch({ type: 'edit/saving', message_id: messageId, text });
-    try {
-      const saved = await this.wire.request('message.edit', { room_id: roomId, message_id: messageId, version, body: text });
-      this.store.dispatch({ type: 'edit/saved', room_id: roomId, message_id: messageId, body: text, version: saved.version, at: saved.at });
-    } catch (error) {
-      const current = error.code === 'version_conflict' ? await api.get(`/messages/${messageId}`).catch(() => null) : null;
-      this.store.dispatch({ type: 'edit/refused', message_id: messageId, error, current });
-    }
+  edit(roomId, messageId, text) {
+    this.changer.edit(roomId, messageId, this.state.edits[messageId].version, text);
   }
 
-  async remove(roomId, messageId) {
-    this.store.dispatch({ type: 'delete/started', message_id: messageId });
-    try {
-      await this.wire.request('message.delete', { room_id: roomId, message_id: messageId });
-      this.store.dispatch({ type: 'delete/ended', room_id: roomId, message_id: messageId, done: true });
-    } catch (error) {
-      this.store.dispatch({ type: 'delete/ended', room_id: roomId, message_id: messageId, done: error.code === 'not_found' });
-      if (error.code !== 'not_found') this.notify(`The message was not deleted: ${error.message}`);
-    }
+  remove(roomId, messageId) {
+    this.changer.remove(roomId, messageId);
+  }
+
+  /** How many messages and changes the server doesn't have yet. */
+  get waiting() {
+    return this.state.outbox.length + unsaved(this.state).length;
   }
 
   async createRoom(wish) {
-    const room = await api.post('/rooms', wish);
+    const room = await api.make('/rooms', wish);
     this.store.dispatch({ type: 'room/learned', room });
     return room;
   }
@@ -116,12 +108,14 @@ export class Client {
 
   async signOut() {
     await api.delete('/sessions/current');
-    this.outbox.forget();
-    sessionStorage.removeItem(DRAFTS_KEY);
+    // First of all: what ends with the socket must not be written down again.
     this.stop();
+    sessionStorage.removeItem(DRAFTS_KEY);
+    await this.outbox.forget();
   }
 
   stop() {
+    this.stopped = true;
     clearInterval(this.clock);
     this.outbox.stop();
     this.socket.stop();
@@ -139,23 +133,35 @@ export class Client {
       return;
     }
     this.store.dispatch({ type: 'frame', frame, now: Date.now() });
-    if (frame.type === 'welcome') this.#adopt();
+    if (frame.type === 'welcome') this.restored.then(() => this.#adopt());
   }
 
   #settled(state) {
-    this.outbox.save(state.outbox);
+    if (this.stopped) return;
+    this.outbox.save([...state.outbox, ...unsaved(state)]);
     if (state.drafts !== this.savedDrafts) this.#saveDrafts(state.drafts);
     this.settling ??= Promise.resolve().then(() => {
       this.settling = null;
       this.effects.run();
       this.sender.pump();
+      this.changer.pump();
       this.reading.consider();
     });
   }
 
-  async #adopt() {
-    const entries = await this.outbox.adopt();
+  #adopt() {
+    return this.outbox.adopt((entries) => this.#restore(entries));
+  }
+
+  #restore(entries) {
     if (entries.length) this.store.dispatch({ type: 'send/restored', entries, now: Date.now() });
+  }
+
+  /** The answer to what has timed out already. */
+  #late(type, data, reply) {
+    if (type === 'message.post') this.sender.acked(data, reply);
+    if (type === 'message.edit') this.changer.acked({ kind: 'edit', ...data }, reply);
+    if (type === 'message.delete') this.changer.acked({ kind: 'delete', ...data }, reply);
   }
 
   #learn(path, action) {

@@ -1,13 +1,13 @@
 // Works the outbox off: one post per room at a time, in order, each tried until it is acked, refused or too old.
 
-import { fullJitter } from './socket.js';
+import { concernsAll, nextTry, worded } from './patience.js';
 import { uuid } from './uuid.js';
-
-const MAX_TRIES = 6;
 
 export class Sender {
   #busy = new Set();
   #timer = null;
+  /** No room sends before: the server has had enough of this user, or of everybody. */
+  #restUntil = 0;
 
   constructor(store, wire) {
     Object.assign(this, { store, wire });
@@ -38,7 +38,7 @@ export class Sender {
     let next = Infinity;
     for (const entry of heads.values()) {
       if (entry.state === 'sending' || this.#busy.has(entry.room_id)) continue;
-      if (entry.retryAt > now) next = Math.min(next, entry.retryAt);
+      if (Math.max(entry.retryAt, this.#restUntil) > now) next = Math.min(next, Math.max(entry.retryAt, this.#restUntil));
       else this.#send(entry);
     }
     if (next < Infinity) this.#timer = setTimeout(() => this.pump(), next - now);
@@ -51,9 +51,9 @@ export class Sender {
       const ack = await this.wire.request('message.post', { room_id, client_message_id, body });
       this.acked({ room_id, client_message_id, body }, ack);
     } catch (error) {
-      const again = error.retryable && error.code !== 'timeout' && tries < MAX_TRIES;
-      const retryAt = again ? Date.now() + (error.retry_after_ms ?? 500) + fullJitter(tries) : undefined;
-      this.store.dispatch({ type: 'send/refused', client_message_id, error, retryAt });
+      const retryAt = nextTry(error, tries, Date.now());
+      if (retryAt && concernsAll(error)) this.#restUntil = retryAt;
+      this.store.dispatch({ type: 'send/refused', client_message_id, error: worded(error), retryAt });
     } finally {
       this.#busy.delete(room_id);
       this.pump();

@@ -6,6 +6,9 @@ export const SILENCE_DEATH_MS = 35_000;
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 30_000;
 const STABLE_AFTER_MS = 5_000;
+/** A server that has had enough, of us (4002) or of everybody (4003), isn't asked again as soon as one that is just gone. */
+const ENOUGH = new Set([4002, 4003]);
+const ENOUGH_ATTEMPT = 3;
 const HANDSHAKE_MS = 10_000;
 
 /** Close codes are the whole reconnect policy: below 4500 come back, from 4500 on stay away. */
@@ -29,14 +32,16 @@ export class Socket {
   #stableTimer = null;
   #handshakeTimer = null;
   #wanted = false;
+  /** Before this the server doesn't want to see us, whatever makes us hurry. */
+  #notBefore = 0;
 
   /**
    * `onState({state, retryAt, code})` with state connecting | open | waiting | offline | stopped;
-   * `onText(text)`; `onLost()` once per lost socket; `mayRetry()` tells whether the session still holds when a
-   * handshake fails, because browsers hide its status.
+   * `onText(text)`; `onLost()` once per lost socket; `refusal()` asks, when a handshake fails, what the server has against us,
+   * because browsers hide its status: null or an error with `code` and perhaps `retry_after_ms`.
    */
-  constructor({ url, onState, onText, onLost, mayRetry }) {
-    Object.assign(this, { url, onState, onText, onLost, mayRetry });
+  constructor({ url, onState, onText, onLost, refusal }) {
+    Object.assign(this, { url, onState, onText, onLost, refusal });
     addEventListener('online', () => this.#hurry());
     addEventListener('offline', () => this.#wanted && !this.isOpen && this.onState({ state: 'offline' }));
     document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.#hurry());
@@ -103,17 +108,27 @@ export class Socket {
       this.onState({ state: 'stopped', code });
       return;
     }
-    const delay = delayMs ?? fullJitter(this.#attempt++);
-    const retryAt = Date.now() + delay;
-    this.onState({ state: navigator.onLine ? 'waiting' : 'offline', retryAt });
-    this.#retryTimer = setTimeout(() => this.#connect(), delay);
-    if (!opened && !(await this.mayRetry())) {
-      clearTimeout(this.#retryTimer);
-      if (!this.#wanted) return;
+    if (ENOUGH.has(code)) this.#attempt = Math.max(this.#attempt, ENOUGH_ATTEMPT);
+    this.#comeBack(delayMs ?? fullJitter(this.#attempt++), delayMs !== null || ENOUGH.has(code));
+    if (opened) return;
+    const refusal = await this.refusal();
+    if (!refusal || !this.#wanted) return;
+    if (refusal.code === 'unauthenticated') {
       this.#wanted = false;
       this.#discard(1000);
       this.onState({ state: 'stopped', code: 4500 });
+    } else if (refusal.retry_after_ms && !this.#ws) {
+      this.#comeBack(refusal.retry_after_ms + fullJitter(this.#attempt++), true);
     }
+  }
+
+  /** Connects after a while; `told` when the server said how long, or that it has too much to do. */
+  #comeBack(delay, told) {
+    clearTimeout(this.#retryTimer);
+    const retryAt = Date.now() + delay;
+    this.#notBefore = told ? retryAt : 0;
+    this.onState({ state: navigator.onLine ? 'waiting' : 'offline', retryAt });
+    this.#retryTimer = setTimeout(() => this.#connect(), delay);
   }
 
   /** Lets go of the socket at once: a dead network would not let it close by itself. */
@@ -133,6 +148,6 @@ export class Socket {
   #hurry() {
     if (!this.#wanted) return;
     if (this.isOpen) this.#pulse();
-    else if (this.#retryTimer && !this.#ws) this.#connect();
+    else if (this.#retryTimer && !this.#ws && Date.now() >= this.#notBefore) this.#connect();
   }
 }

@@ -2,6 +2,7 @@
 
 import { expireTyping, onEvent, onPresence, onTyping, settleOwn, withUser } from './store/events.js';
 import { counted, dropRoom, moveRead, upsertRoom, withRoom } from './store/rooms.js';
+import * as changing from './store/changing.js';
 import * as sending from './store/sending.js';
 import * as subscribing from './store/subscribing.js';
 import { addPage, trim } from './store/timeline.js';
@@ -12,7 +13,7 @@ export function initialState() {
     limits: { frame_bytes: 65_536, body_bytes: 16_384, subscriptions: 200 },
     connection: { state: 'connecting' },
     rooms: {}, users: {}, online: {}, open: null, excerptOf: null,
-    outbox: [], edits: {}, deletes: {}, drafts: {},
+    outbox: [], changes: [], edits: {}, drafts: {},
     stale: { rooms: false, users: true },
     notice: null,
   };
@@ -47,21 +48,20 @@ const reducers = {
   'draft/typed': (state, { room_id, text }) => sending.withDraft(state, room_id, text, null, false),
   'draft/restored': (state, { drafts }) => ({ ...state, drafts: { ...drafts, ...state.drafts } }),
   'send/queued': (state, { entry }) => sending.onQueued(state, entry),
-  'send/restored': (state, { entries, now }) => sending.onRestored(state, entries, now),
+  'send/restored': (state, { entries, now }) => changing.onChangesRestored(sending.onRestored(state, entries, now), entries, now),
   'send/started': (state, { client_message_id }) => sending.onSending(state, client_message_id),
   'send/acked': (state, action) => sending.onAcked(state, action),
   'send/refused': (state, action) => sending.onRefused(state, action),
   'send/retried': (state, action) => sending.onRetry(state, action),
   'send/discarded': (state, { client_message_id }) => sending.onDiscarded(state, client_message_id),
   'send/taken-back': (state, { client_message_id }) => sending.onTakenBack(state, client_message_id),
-  'edit/opened': (state, action) => sending.onEditOpened(state, action),
-  'edit/closed': (state, { message_id }) => sending.onEditClosed(state, message_id),
-  'edit/saving': (state, action) => sending.onEditSaving(state, action),
-  'edit/saved': (state, action) => sending.onEditSaved(state, action),
-  'edit/refused': (state, action) => sending.onEditRefused(state, action),
-  'delete/started': (state, { message_id }) => sending.onDeleting(state, message_id),
-  'delete/ended': (state, action) => sending.onDeleteEnded(state, action),
-  'clock/ticked': (state, { now }) => sending.expireOutbox(expireTyping(state, now), now),
+  'edit/opened': (state, action) => changing.onEditOpened(state, action),
+  'edit/closed': (state, { message_id }) => changing.onEditClosed(state, message_id),
+  'change/queued': (state, action) => changing.onChangeQueued(state, action),
+  'change/started': (state, action) => changing.onChangeStarted(state, action),
+  'change/acked': (state, action) => changing.onChangeAcked(state, action),
+  'change/refused': (state, action) => changing.onChangeRefused(state, action),
+  'clock/ticked': (state, { now }) => changing.expireChanges(sending.expireOutbox(expireTyping(state, now), now), now),
   'notice/shown': (state, { text }) => ({ ...state, notice: text ? { text } : null }),
 };
 
@@ -74,7 +74,7 @@ export function reduce(state, action) {
 function onFrame(state, frame, now) {
   switch (frame.type) {
     case 'welcome':
-      return sending.onReconnected(subscribing.onWelcome(state, frame.data));
+      return changing.onReconnected(sending.onReconnected(subscribing.onWelcome(state, frame.data)));
     case 'typing':
       return onTyping(state, frame, now);
     case 'presence':

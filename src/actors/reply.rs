@@ -56,6 +56,7 @@ impl Asked {
 fn message_of(ack: &Ack) -> Option<MessageId> {
     match ack {
         Ack::Posted { position, .. } => Some(position.id),
+        Ack::Replayed(original) => message_of(original),
         Ack::Edited { message, .. } | Ack::Deleted { message, .. } => Some(*message),
         _ => None,
     }

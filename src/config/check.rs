@@ -81,7 +81,9 @@ fn database(config: &Config) -> Result<(), String> {
 
 /// A queue of nothing or a timer of no time would stop the server in a way that is hard to see.
 fn none_is_zero(config: &Config) -> Result<(), String> {
-    let Config { socket, heartbeat, rooms, typing, presence, http, polling, storage, auth, .. } = config;
+    let Config {
+        socket, heartbeat, rooms, typing, presence, http, polling, storage, auth, idempotency, ..
+    } = config;
     let counts = [
         ("server.workers", config.server.workers.unwrap_or(1)),
         ("storage.write_queue", storage.write_queue),
@@ -97,6 +99,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("rooms.loading", rooms.loading),
         ("rooms.hub_backlog", rooms.hub_backlog),
         ("polling.waiting", polling.waiting),
+        ("idempotency.sweep_batch", idempotency.sweep_batch),
     ];
     let spans = [
         ("heartbeat.interval_ms", heartbeat.interval),
@@ -107,6 +110,8 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("typing.expiry_ms", typing.expiry),
         ("presence.tick_ms", presence.tick),
         ("auth.session_s", auth.session),
+        ("idempotency.keep_s", idempotency.keep),
+        ("idempotency.sweep_s", idempotency.sweep),
     ];
     let zero_count = counts.into_iter().filter(|(_, count)| *count == 0).map(|(key, _)| key);
     let zero_span = spans.into_iter().filter(|(_, span)| *span == Duration::ZERO).map(|(key, _)| key);

@@ -1,6 +1,7 @@
 //! What may be asked for. A command is imperative and may be refused.
 
 use super::event::Event;
+use super::idempotency::IdempotencyKey;
 use super::ids::{MessageId, RoomId, Seq, UserId};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
@@ -46,11 +47,12 @@ pub enum Command {
         room: RoomId,
         message: MessageId,
     },
-    /// A direct room has no name and is found again by its exact set of members.
+    /// A direct room has no name and is found again by its exact set of members; other rooms by the key, if there is one.
     CreateRoom {
         kind: NewRoomKind,
         name: Option<Name>,
         members: Vec<UserId>,
+        key: Option<IdempotencyKey>,
     },
     RenameRoom {
         room: RoomId,
@@ -125,7 +127,7 @@ pub enum Enrolment {
     /// An operator at the command line.
     Operator { name: Name, email: String, password_hash: String, role: Role },
     /// A bot, made by an admin.
-    Bot { by: Person, name: Name, key_hash: [u8; 32] },
+    Bot { by: Person, name: Name, key_hash: [u8; 32], key: Option<IdempotencyKey> },
 }
 
 /// What a command came to, as the asker is told.
@@ -144,6 +146,7 @@ pub enum Ack {
         position: Position,
         message: MessageId,
         version: i32,
+        duplicate: bool,
     },
     /// `position` is missing when it was deleted before.
     Deleted {
@@ -164,6 +167,8 @@ pub enum Ack {
         person: Person,
         room: Option<Arc<RoomCard>>,
     },
+    /// It was done before, with the same idempotency key, and came to this.
+    Replayed(Box<Ack>),
 }
 
 /// A committed event with its `data` as JSON text: encoded once, stored and sent as these very bytes.

@@ -23,6 +23,8 @@ pub enum RejectionCode {
     EmailTaken,
     /// This `client_message_id` was used for another body.
     IdempotencyConflict,
+    /// What came of the request with this key is not known any more; it is not done a second time.
+    IdempotencyExpired,
     /// The message changed meanwhile; `version` is the current one.
     VersionConflict,
     /// Over a size limit.
@@ -39,7 +41,7 @@ pub enum RejectionCode {
 
 impl RejectionCode {
     /// Every code, the closed set of the protocol.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidPayload,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -48,6 +50,7 @@ impl RejectionCode {
         Self::AlreadySetUp,
         Self::EmailTaken,
         Self::IdempotencyConflict,
+        Self::IdempotencyExpired,
         Self::VersionConflict,
         Self::TooLarge,
         Self::RateLimited,
@@ -67,6 +70,7 @@ impl RejectionCode {
             Self::AlreadySetUp => "already_set_up",
             Self::EmailTaken => "email_taken",
             Self::IdempotencyConflict => "idempotency_conflict",
+            Self::IdempotencyExpired => "idempotency_expired",
             Self::VersionConflict => "version_conflict",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",

@@ -1,7 +1,9 @@
 //! What clients send: the closed set of request frames and how they become commands (PROTOCOL.md section 2.1).
 
 use super::json;
-use crate::domain::{Command, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, Seq, UserId};
+use crate::domain::{
+    Command, IdempotencyKey, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, Seq, UserId,
+};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -127,6 +129,7 @@ pub struct CreateRoom {
     pub name: Option<String>,
     #[serde(default)]
     pub members: Vec<i64>,
+    pub idempotency_key: Option<String>,
 }
 
 /// Read as text first: for an enum serde_json calls a number there bad syntax, which it isn't.
@@ -158,8 +161,10 @@ impl CreateRoom {
         if self.members.len() > Self::MAX_MEMBERS {
             return Err(Rejection::invalid("members", "are more than 100"));
         }
+        let key =
+            self.idempotency_key.map(|key| IdempotencyKey::parse("idempotency_key", &key)).transpose()?;
         let members = self.members.into_iter().map(UserId::new).collect();
-        Ok(Command::CreateRoom { kind, name, members })
+        Ok(Command::CreateRoom { kind, name, members, key })
     }
 }
 

@@ -149,7 +149,11 @@ pub fn error_object(rejection: &Rejection) -> String {
 
 /// The `data` of the reply to a command.
 pub fn ack(ack: &Ack) -> String {
-    let value = match ack {
+    ack_value(ack).to_string()
+}
+
+fn ack_value(ack: &Ack) -> serde_json::Value {
+    match ack {
         Ack::Recorded(position) => {
             json!({ "id": position.id.get(), "seq": position.seq.get(), "at": position.at.to_string() })
         }
@@ -166,13 +170,19 @@ pub fn ack(ack: &Ack) -> String {
             }
             data
         }
-        Ack::Edited { position, message, version } => json!({
-            "id": position.id.get(),
-            "seq": position.seq.get(),
-            "at": position.at.to_string(),
-            "message_id": message.get(),
-            "version": version,
-        }),
+        Ack::Edited { position, message, version, duplicate } => {
+            let mut data = json!({
+                "id": position.id.get(),
+                "seq": position.seq.get(),
+                "at": position.at.to_string(),
+                "message_id": message.get(),
+                "version": version,
+            });
+            if *duplicate {
+                mark_duplicate(&mut data);
+            }
+            data
+        }
         Ack::Deleted { position: Some(position), message } => json!({
             "id": position.id.get(),
             "seq": position.seq.get(),
@@ -193,8 +203,12 @@ pub fn ack(ack: &Ack) -> String {
             json!({ "room_id": room.get(), "read": read.get(), "unread": unread })
         }
         Ack::Enrolled { person, .. } => json!({ "user": PersonView::from(person) }),
-    };
-    value.to_string()
+        Ack::Replayed(original) => {
+            let mut data = ack_value(original);
+            mark_duplicate(&mut data);
+            data
+        }
+    }
 }
 
 fn mark_duplicate(data: &mut serde_json::Value) {

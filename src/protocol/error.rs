@@ -43,6 +43,7 @@ pub const fn http_status(code: RejectionCode) -> u16 {
         RejectionCode::AlreadySetUp
         | RejectionCode::EmailTaken
         | RejectionCode::IdempotencyConflict
+        | RejectionCode::IdempotencyExpired
         | RejectionCode::VersionConflict => 409,
         RejectionCode::TooLarge => 413,
         RejectionCode::RateLimited => 429,

@@ -7,6 +7,7 @@ mod enrol;
 mod facts;
 mod members;
 mod messages;
+pub(super) mod once;
 mod people;
 mod reading;
 mod rooms;
@@ -15,6 +16,7 @@ mod tx;
 use super::EncodePayload;
 use super::conn::Conn;
 use super::error::StoreError;
+use super::options::KeyTerms;
 use crate::domain::command::Recorded;
 use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Timestamp};
 use tx::Tx;
@@ -72,10 +74,11 @@ type Done = Result<(Ack, Vec<Recorded>), Halt>;
 pub(super) fn run(
     conn: &mut Conn,
     encode: EncodePayload,
+    keys: KeyTerms,
     writes: &[Write],
     now: Timestamp,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let mut tx = Tx::begin(conn, encode, now)?;
+    let mut tx = Tx::begin(conn, encode, keys, now)?;
     tx.prefetch(writes)?;
     let mut verdicts = Vec::with_capacity(writes.len());
     for write in writes {
@@ -97,25 +100,30 @@ fn execute(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
     let Some(actor) = tx.active_person(actor.id)? else {
         return Err(Rejection::new(RejectionCode::Unauthenticated, "this user is not active").into());
     };
+    let request = once::request_of(&actor, command);
+    tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))
+}
+
+fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
     match command {
         Command::PostMessage { room, client_message_id, body } => {
-            messages::post(tx, &actor, command, *room, *client_message_id, body)
+            messages::post(tx, actor, command, *room, *client_message_id, body)
         }
         Command::EditMessage { room, message, version, body } => {
-            messages::edit(tx, &actor, command, *room, *message, *version, body)
+            messages::edit(tx, actor, command, *room, *message, *version, body)
         }
-        Command::DeleteMessage { room, message } => messages::delete(tx, &actor, command, *room, *message),
-        Command::CreateRoom { kind, name, members } => {
-            rooms::create(tx, &actor, command, *kind, name.as_ref(), members)
+        Command::DeleteMessage { room, message } => messages::delete(tx, actor, command, *room, *message),
+        Command::CreateRoom { kind, name, members, .. } => {
+            rooms::create(tx, actor, command, *kind, name.as_ref(), members)
         }
-        Command::RenameRoom { room, .. } => rooms::rename(tx, &actor, command, *room),
-        Command::DeleteRoom { room } => rooms::delete(tx, &actor, command, *room),
-        Command::AddMember { room, user } => members::add(tx, &actor, command, *room, *user),
-        Command::RemoveMember { room, user } => members::remove(tx, &actor, command, *room, *user),
-        Command::MarkRead { room, seq } => reading::mark(tx, &actor, command, *room, *seq),
-        Command::UpdateProfile { name } => people::update_profile(tx, &actor, command, name),
+        Command::RenameRoom { room, .. } => rooms::rename(tx, actor, command, *room),
+        Command::DeleteRoom { room } => rooms::delete(tx, actor, command, *room),
+        Command::AddMember { room, user } => members::add(tx, actor, command, *room, *user),
+        Command::RemoveMember { room, user } => members::remove(tx, actor, command, *room, *user),
+        Command::MarkRead { room, seq } => reading::mark(tx, actor, command, *room, *seq),
+        Command::UpdateProfile { name } => people::update_profile(tx, actor, command, name),
         Command::UpdateAccount { name, settings } => {
-            people::update_account(tx, &actor, command, name.as_ref(), settings.as_deref())
+            people::update_account(tx, actor, command, name.as_ref(), settings.as_deref())
         }
     }
 }

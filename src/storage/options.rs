@@ -78,6 +78,25 @@ pub enum Synchronous {
     Normal,
 }
 
+/// How long what came of a request with an idempotency key is known, and for how long after that the key alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyTerms {
+    pub keep: Duration,
+    pub remember: Duration,
+}
+
+impl Default for KeyTerms {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl KeyTerms {
+    /// A day, and a week.
+    const DEFAULT: Self =
+        Self { keep: Duration::from_secs(24 * 60 * 60), remember: Duration::from_secs(7 * 24 * 60 * 60) };
+}
+
 /// How a store is opened; the numbers bound every queue and wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageOptions {
@@ -96,6 +115,7 @@ pub struct StorageOptions {
     pub patience: Duration,
     /// PostgreSQL: how long one statement may take.
     pub statement_timeout: Duration,
+    pub keys: KeyTerms,
 }
 
 impl StorageOptions {
@@ -110,6 +130,7 @@ impl StorageOptions {
             checkpoint_bytes: 16 * 1024 * 1024,
             patience: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            keys: KeyTerms::DEFAULT,
         }
     }
 }

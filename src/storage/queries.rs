@@ -2,6 +2,7 @@
 
 pub(super) mod bots;
 pub(super) mod events;
+mod idempotency;
 pub(super) mod messages;
 pub(super) mod people;
 pub(super) mod rooms;

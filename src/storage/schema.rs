@@ -104,6 +104,19 @@ diesel::table! {
     read_marks (user_id, room_id) { user_id -> BigInt, room_id -> BigInt, seq -> BigInt, updated_at -> BigInt, }
 }
 
+diesel::table! {
+    idempotency_keys (user_id, key_hash) {
+        user_id -> BigInt,
+        key_hash -> Binary,
+        route -> Text,
+        request_digest -> Binary,
+        response -> Nullable<Text>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        forget_at -> BigInt,
+    }
+}
+
 diesel::joinable!(messages -> users (author_id));
 diesel::joinable!(messages -> rooms (room_id));
 diesel::joinable!(events -> rooms (room_id));

@@ -155,8 +155,8 @@ impl Writer {
     }
 
     fn attempt(&mut self, writes: &[Write], now: Timestamp) -> Result<(Vec<Verdict>, Duration), StoreError> {
-        let encode = self.encode;
-        self.transaction(|conn| commit::run(conn, encode, writes, now))
+        let (encode, keys) = (self.encode, self.options.keys);
+        self.transaction(|conn| commit::run(conn, encode, keys, writes, now))
     }
 
     /// Runs `work` between BEGIN and COMMIT; gives its result and how long the COMMIT took.

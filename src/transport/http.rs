@@ -6,6 +6,7 @@ mod bots;
 pub(super) mod call;
 mod enter;
 mod events;
+mod idempotency;
 mod messages;
 mod people;
 mod poll;

@@ -1,5 +1,6 @@
 // Views of the state that several pages share: names, lists, totals and the rows of a room. Pure.
 
+import { changesById } from './changing.js';
 import { TALK } from './rooms.js';
 
 const GROUP_MS = 5 * 60_000;
@@ -52,6 +53,7 @@ export function rowsOf(state, roomId, lineAfter = null) {
   if (!room) return [];
   const { messages, older } = shownWindow(room);
   const rows = [];
+  const changes = changesById(state);
   let previous = null;
   let lineDrawn = lineAfter === null;
   if (!older && (room.timeline.live.loaded || room.timeline.excerpt)) rows.push({ kind: 'start', key: 'start' });
@@ -70,11 +72,11 @@ export function rowsOf(state, roomId, lineAfter = null) {
       kind: 'message', key, message, status, entry, grouped,
       name: nameOf(state, message.author),
       edit: state.edits[message.id] ?? null,
-      deleting: Boolean(state.deletes[message.id]),
+      change: changes.get(message.id) ?? null,
     });
     previous = { day, author: message.author.id, at };
   };
-  for (const message of messages) add(message, 'sent');
+  for (const message of messages) if (changes.get(message.id)?.kind !== 'delete') add(message, 'sent');
   if (room.timeline.excerpt) return rows;
   for (const entry of state.outbox) {
     if (entry.room_id !== roomId) continue;

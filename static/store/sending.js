@@ -1,13 +1,13 @@
-// Optimistic writes: the outbox of posts, edits and deletions on their way, and how each ends. Pure.
+// Optimistic posts: the outbox of messages on their way, and how each ends. Pure.
 
-import { confirm, correct, find, forget } from './timeline.js';
+import { confirm } from './timeline.js';
 import { withRoom } from './rooms.js';
 
 export const OUTBOX_MAX_AGE_MS = 24 * 3_600_000;
 
-/** An entry is `{room_id, client_message_id, body, at, state: pending | sending | failed, tries, retryAt, error}`. */
+/** An entry is `{room_id, client_message_id, body, at, state: pending | sending | failed, tries, retryAt, waits, error}`. */
 export function makeEntry({ room_id, client_message_id, body, at }) {
-  return { room_id, client_message_id, body, at, state: 'pending', tries: 0, retryAt: 0, error: null };
+  return { room_id, client_message_id, body, at, state: 'pending', tries: 0, retryAt: 0, waits: null, error: null };
 }
 
 const withEntry = (state, clientMessageId, change) => ({
@@ -26,7 +26,7 @@ export function onQueued(state, entry) {
 /** Entries of an earlier page or of a tab that is gone. */
 export function onRestored(state, entries, now) {
   const known = new Set(state.outbox.map((entry) => entry.client_message_id));
-  const fresh = entries.filter((entry) => !known.has(entry.client_message_id)).map((entry) => {
+  const fresh = entries.filter(({ kind, client_message_id }) => !kind && !known.has(client_message_id)).map((entry) => {
     const failed = entry.state === 'failed' && !unanswered(entry);
     return failed ? entry : { ...makeEntry(entry), ...(now - entry.at > OUTBOX_MAX_AGE_MS ? expired : {}) };
   });
@@ -53,7 +53,7 @@ export function onReconnected(state) {
   };
 }
 
-export const onSending = (state, id) => withEntry(state, id, { state: 'sending', error: null });
+export const onSending = (state, id) => withEntry(state, id, { state: 'sending', waits: null, error: null });
 
 export const onRetry = (state, { client_message_id, fresh_id, now }) =>
   withEntry(state, client_message_id, {
@@ -80,7 +80,9 @@ export function onRefused(state, { client_message_id, error, retryAt }) {
   if (!entry) return state;
   // Nothing to send on: it waits as it is for the next connection, which sends it again.
   if (error.code === 'disconnected') return state;
-  if (retryAt) return withEntry(state, client_message_id, { state: 'pending', tries: entry.tries + 1, retryAt });
+  if (retryAt) return withEntry(state, client_message_id, {
+    state: 'pending', retryAt, waits: error.code, tries: entry.tries + 1,
+  });
   if (error.retryable || state.drafts[entry.room_id]?.text) {
     return withEntry(state, client_message_id, { state: 'failed', error: { code: error.code, message: error.message } });
   }
@@ -102,54 +104,3 @@ export function withDraft(state, roomId, text, reason = null, restored = true) {
   const revision = (old?.revision ?? 0) + (restored ? 1 : 0);
   return { ...state, drafts: { ...state.drafts, [roomId]: { text, reason, revision } } };
 }
-
-const withEdit = (state, messageId, edit) => {
-  const edits = { ...state.edits };
-  if (edit) edits[messageId] = edit;
-  else delete edits[messageId];
-  return { ...state, edits };
-};
-
-/** An edit is `{room_id, text, version, state: open | saving | conflict | failed, reason}`. */
-export const onEditOpened = (state, { room_id, message }) =>
-  withEdit(state, message.id, { room_id, text: message.body, version: message.version, state: 'open', reason: null });
-
-export const onEditClosed = (state, messageId) => withEdit(state, messageId, null);
-
-export const onEditSaving = (state, { message_id, text }) =>
-  withEdit(state, message_id, { ...state.edits[message_id], text, state: 'saving', reason: null });
-
-export function onEditSaved(state, { room_id, message_id, body, version, at }) {
-  const next = withEdit(state, message_id, null);
-  return withRoom(next, room_id, (room) => ({
-    ...room, timeline: correct(room.timeline, { id: message_id, body, version, edited_at: at }),
-  }));
-}
-
-/** The text stays with its writer; `current` is the message as the server has it, where it was asked. */
-export function onEditRefused(state, { message_id, error, current }) {
-  const edit = state.edits[message_id];
-  if (!edit) return state;
-  const conflict = error.code === 'version_conflict';
-  const next = withEdit(state, message_id, {
-    ...edit,
-    state: conflict ? 'conflict' : 'failed',
-    version: current?.version ?? error.version ?? edit.version,
-    reason: conflict ? 'This message was changed meanwhile. Above is how it reads on the server; your text is kept below.' : error.message,
-  });
-  if (!current) return next;
-  return withRoom(next, edit.room_id, (room) => ({ ...room, timeline: correct(room.timeline, current) }));
-}
-
-export const onDeleting = (state, messageId) => ({ ...state, deletes: { ...state.deletes, [messageId]: true } });
-
-export function onDeleteEnded(state, { room_id, message_id, done }) {
-  const deletes = { ...state.deletes };
-  delete deletes[message_id];
-  const next = { ...state, deletes };
-  return done
-    ? withRoom(next, room_id, (room) => ({ ...room, timeline: forget(room.timeline, message_id) }))
-    : next;
-}
-
-export const findMessage = (state, roomId, messageId) => state.rooms[roomId] && find(state.rooms[roomId].timeline, messageId);

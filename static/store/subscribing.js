@@ -27,7 +27,7 @@ export function onWelcome(state, data) {
     connection: { state: 'connected' },
     stale: { rooms: state.stale.rooms || !sameLog, users: true },
     edits: sameLog ? state.edits : {},
-    deletes: sameLog ? state.deletes : {},
+    changes: sameLog ? state.changes : [],
   };
 }
 

@@ -19,7 +19,7 @@ export class BotsPage {
         className: 'inline',
         fields: [field({ name: 'name', label: 'Name', required: true, maxlength: 100, autocomplete: 'off' })],
         submit: async ({ name }, element) => {
-          const bot = await api.post('/bots', { name: name.trim() });
+          const bot = await api.make('/bots', { name: name.trim() });
           element.reset();
           this.#show(bot);
           await this.#load();
@@ -50,7 +50,7 @@ export class BotsPage {
   #rotate(bot) {
     ask(`A new key for ${bot.name}?`, 'The old key stops working at once.', 'Make a new key', async () => {
       try {
-        this.#show({ ...bot, ...(await api.post(`/bots/${bot.id}/key`)) });
+        this.#show({ ...bot, ...(await api.make(`/bots/${bot.id}/key`)) });
       } catch (error) {
         this.client.notify(error.message);
       }
@@ -58,6 +58,11 @@ export class BotsPage {
   }
 
   #show({ name, key }) {
+    // Asked for a second time it is the same key, and nobody knows it any more.
+    if (!key) {
+      this.client.notify(`${name} is there, but its key was lost on the way. Make it a new key.`);
+      return;
+    }
     const room = roomLists(this.client.state).rooms[0]?.room.id ?? '<room id>';
     const example = [
       `curl ${location.origin}/api/v1/rooms/${room}/messages \\`,

@@ -21,9 +21,7 @@ export class Editor {
   update({ state, reason }) {
     if (reason && this.note.textContent !== reason) requestAnimationFrame(() => this.area.focus());
     setText(this.note, reason ?? '');
-    this.area.readOnly = state === 'saving';
-    this.save.disabled = state === 'saving';
-    setText(this.save, state === 'saving' ? 'Saving…' : state === 'conflict' ? 'Save mine' : 'Save');
+    setText(this.save, state === 'conflict' ? 'Save mine' : 'Save');
   }
 
   #key(event, act) {
@@ -39,7 +37,7 @@ export class Editor {
 
   #submit(act) {
     const text = this.area.value.trim();
-    if (text && !this.save.disabled) act({ save: text });
+    if (text) act({ save: text });
   }
 
   #fit() {

@@ -1,5 +1,6 @@
 // What can be done with a message: one menu for all of them.
 
+import { shownBody } from '../store/changing.js';
 import { ask } from './dialogs.js';
 import { h, replace } from './dom.js';
 import { copy } from './text.js';
@@ -13,6 +14,7 @@ export class MessageMenu {
 
   open(button, { message }) {
     this.button = button;
+    const body = shownBody(message, this.client.state.changes.find(({ message_id }) => message_id === message.id));
     const own = message.author.id === this.client.state.me.id;
     const item = (act, label, work, className = '') => h('button', { type: 'button', role: 'menuitem', class: className, dataset: { act }, on: { click: () => {
       this.button = null;
@@ -21,7 +23,7 @@ export class MessageMenu {
     } } }, label);
     replace(this.el,
       own && item('edit', 'Edit', () => this.page.edit(message)),
-      item('copy-text', 'Copy text', () => copy(message.body)),
+      item('copy-text', 'Copy text', () => copy(body)),
       item('copy-link', 'Copy link', () => copy(`${location.origin}/rooms/${message.room_id}/@${message.id}`)),
       own && item('delete', 'Delete…', () => ask('Delete this message?', 'It goes away for everybody.', 'Delete', () => this.client.remove(message.room_id, message.id)), 'danger-text'));
     this.el.showPopover();

@@ -1,5 +1,7 @@
 // One row of the list: a message in its states, or what stands between messages.
 
+import { waitingText } from '../patience.js';
+import { shownBody } from '../store/changing.js';
 import { avatar, h, icon, replace, setAttributes } from './dom.js';
 import { Editor } from './editor.js';
 import { dayOf, fullTimeOf, linked, timeOf } from './text.js';
@@ -13,7 +15,7 @@ export function makeRow(row) {
 }
 
 const shown = new WeakMap();
-const KEYS = ['status', 'entry', 'grouped', 'name', 'edit', 'deleting'];
+const KEYS = ['status', 'entry', 'grouped', 'name', 'edit', 'change'];
 
 export function updateRow(element, row, act) {
   if (row.kind !== 'message') return;
@@ -21,16 +23,17 @@ export function updateRow(element, row, act) {
   if (before && KEYS.every((key) => before.row[key] === row[key]) && (row.entry || before.row.message === row.message)) return;
   const editor = row.edit ? before?.editor ?? new Editor(row.edit, act) : null;
   shown.set(element, { row, editor });
-  const { message, status, grouped, edit, deleting } = row;
+  const { message, status, grouped, edit, change } = row;
+  const body = shownBody(message, change);
   element.dataset.state = status;
   element.classList.toggle('grouped', grouped);
   element.classList.toggle('editing', Boolean(edit));
   element.classList.toggle('conflict', edit?.state === 'conflict');
-  element.classList.toggle('deleting', deleting);
+  element.classList.toggle('changing', Boolean(change));
   setAttributes(element, { 'data-id': message.id, 'data-client-message-id': message.client_message_id });
   // An open editor keeps its place in the document, and with it the focus.
   if (editor && before?.editor === editor) {
-    replaceBody(element, message);
+    replaceBody(element, body);
     editor.update(edit);
     return;
   }
@@ -38,16 +41,16 @@ export function updateRow(element, row, act) {
     h('div', { class: 'gutter' }, grouped ? time(message) : avatar({ ...message.author, name: row.name })),
     h('div', { class: 'content' },
       !grouped && h('div', { class: 'message-head' }, h('span', { class: 'author' }, row.name), badge(message.author), time(message)),
-      h('div', { class: 'body' }, linked(message.body)),
-      message.edited_at && h('span', { class: 'edited', title: `Edited ${fullTimeOf(message.edited_at)}` }, 'edited'),
+      h('div', { class: 'body' }, linked(body)),
+      message.edited_at && !change && h('span', { class: 'edited', title: `Edited ${fullTimeOf(message.edited_at)}` }, 'edited'),
       footer(row),
       editor?.el),
     status === 'sent' && h('button', { type: 'button', class: 'message-menu icon-button', tabIndex: -1, 'aria-label': 'What to do with this message', 'aria-haspopup': 'menu' }, icon('more')));
 }
 
-function replaceBody(element, message) {
+function replaceBody(element, text) {
   const body = element.querySelector('.body');
-  if (body.textContent !== message.body) replace(body, linked(message.body));
+  if (body.textContent !== text) replace(body, linked(text));
 }
 
 function time({ at }) {
@@ -58,10 +61,10 @@ function badge({ role }) {
   return (role === 'bot' || role === 'assistant') && h('span', { class: 'role' }, role);
 }
 
-function footer({ status, entry, deleting }) {
-  if (deleting) return h('p', { class: 'message-foot' }, 'Deleting…');
+function footer({ status, entry, change }) {
+  if (change) return h('p', { class: 'message-foot' }, change.waits ? waitingText(change.waits) : change.state === 'sending' ? 'Saving…' : 'Waiting to be saved…');
   if (status === 'pending') {
-    const text = entry.retryAt ? 'Trying again…' : entry.state === 'sending' ? 'Sending…' : 'Waiting to be sent…';
+    const text = entry.waits ? waitingText(entry.waits) : entry.state === 'sending' ? 'Sending…' : 'Waiting to be sent…';
     return h('p', { class: 'message-foot' }, text);
   }
   if (status !== 'failed') return null;

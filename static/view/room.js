@@ -93,7 +93,7 @@ export class RoomPage {
     const { loading, failed } = room.timeline;
     const window = shownWindow(room);
     const ready = room.timeline.excerpt !== null || room.timeline.live.loaded;
-    const shown = [room.timeline, state.outbox, state.edits, state.deletes, state.users, this.#line];
+    const shown = [room.timeline, state.outbox, state.edits, state.changes, state.users, this.#line];
     if (shown.some((part, index) => part !== this.#shown[index])) {
       this.#shown = shown;
       this.list.update(rowsOf(state, this.roomId, this.#line ?? null), { ready, older: window.older, newer: window.newer ?? false, loading });

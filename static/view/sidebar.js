@@ -89,8 +89,8 @@ export class Sidebar {
   }
 
   async #signOut() {
-    const waiting = this.client.state.outbox.length;
-    if (waiting && !confirm(`${waiting === 1 ? 'One message is' : `${waiting} messages are`} not sent yet and would be lost. Sign out?`)) return;
+    const waiting = this.client.waiting;
+    if (waiting && !confirm(`${waiting === 1 ? 'One message or change is' : `${waiting} messages and changes are`} not sent yet and would be lost. Sign out?`)) return;
     try {
       await this.client.signOut();
       location.assign('/sign-in');

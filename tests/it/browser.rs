@@ -3,6 +3,8 @@
 //! Proves TEST-06.
 
 mod driver;
+mod line;
 mod story;
+mod uncertain;
 mod use_of_it;
 mod window;

@@ -1,7 +1,9 @@
 //! The core: connect, store, order, resume, presence, typing. `cargo test --test it coordination` runs it alone (TEST-09).
 
+mod answers;
 mod idempotency;
 mod joining;
 mod lifecycle;
+mod outliving;
 mod presence;
 mod typing;

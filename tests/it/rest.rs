@@ -7,6 +7,7 @@ mod cli;
 mod doors;
 mod entering;
 mod history;
+mod keys;
 mod metrics;
 mod origins;
 mod place;
@@ -16,3 +17,5 @@ mod rooms;
 mod searching;
 mod secrets;
 mod watching;
+
+pub(crate) use caller::Caller;

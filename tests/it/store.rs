@@ -3,6 +3,7 @@
 
 mod bench;
 mod interleaving;
+mod keys;
 mod log;
 mod messages;
 mod model;

@@ -56,9 +56,11 @@ test('a conflict shows the version of the server and keeps the text of the write
   const event = log.post(ANN, 'a', 'original');
   const client = joined(log).pages(log);
   const [message] = client.room.timeline.live.messages;
-  client.does({ type: 'edit/opened', room_id: ROOM, message }).does({ type: 'edit/saving', message_id: event.id, text: 'mine' });
+  client.does({ type: 'edit/opened', room_id: ROOM, message })
+    .does({ type: 'change/queued', change: { kind: 'edit', key: 'k', room_id: ROOM, message_id: event.id, version: 1, body: 'mine', at: NOW } });
+  assert.equal(client.state.edits[event.id], undefined);
   const current = { ...message, body: 'theirs', version: 4, edited_at: message.at };
-  client.does({ type: 'edit/refused', message_id: event.id, error: { code: 'version_conflict', version: 4 }, current });
+  client.does({ type: 'change/refused', key: 'k', error: { code: 'version_conflict', version: 4 }, current });
   assert.deepEqual(client.bodies, ['theirs']);
   const { text, state, version } = client.state.edits[event.id];
   assert.deepEqual([text, state, version], ['mine', 'conflict', 4]);

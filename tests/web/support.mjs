@@ -46,9 +46,9 @@ export class Log {
     return known ?? this.append('message.posted', { author, client_message_id, body, version: 1 });
   }
 
-  edit(messageId, body) {
+  edit(messageId, body, editor_id = 1) {
     const version = this.messages().find(({ id }) => id === messageId).version + 1;
-    return this.append('message.edited', { message_id: messageId, body, version, editor_id: 1 });
+    return this.append('message.edited', { message_id: messageId, body, version, editor_id });
   }
 
   remove(messageId) {

@@ -68,7 +68,8 @@ pub(super) fn edit(
         && let Some(event) = row.edit_event_id
     {
         let position = position_of(tx, EventId::new(event))?;
-        return Ok((Ack::Edited { position, message, version: row.version }, Vec::new()));
+        let version = row.version;
+        return Ok((Ack::Edited { position, message, version, duplicate: true }, Vec::new()));
     }
     let Decision::Record(event) = decision? else { return Err(undecided(command)) };
     let recorded = tx.record(room, Some(actor.id), event)?;
@@ -84,7 +85,7 @@ pub(super) fn edit(
         messages::edit_event_id.eq(position.id.get()),
     ));
     on!(&mut *tx.conn, |c| query.execute(c))?;
-    Ok((Ack::Edited { position, message, version }, vec![recorded]))
+    Ok((Ack::Edited { position, message, version, duplicate: false }, vec![recorded]))
 }
 
 /// Hides the message from every list; the row stays, and who did it when.

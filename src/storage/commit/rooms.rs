@@ -86,7 +86,7 @@ pub(super) fn create(
             members: &ids,
         },
     )?;
-    let shown = if kind == NewRoomKind::Direct { people } else { Vec::new() };
+    let shown = if kind == NewRoomKind::Direct { people.clone() } else { Vec::new() };
     let card = members::card(tx.room(room)?, shown);
     if kind == NewRoomKind::Open {
         events.push(tx.record(commons, Some(actor.id), EventBody::RoomListed { room: Arc::clone(&card) })?);
@@ -96,7 +96,12 @@ pub(super) fn create(
         let granted = EventBody::MembershipGranted { room: Arc::clone(&card) };
         events.push(tx.record(inbox, Some(actor.id), granted)?);
     }
-    Ok((Ack::RoomCreated { room: card, duplicate: false }, events))
+    let room = match kind {
+        // Who is in a closed room the asker may see, the events don't tell.
+        NewRoomKind::Closed => Arc::new(RoomCard { members: people, ..card.as_ref().clone() }),
+        NewRoomKind::Open | NewRoomKind::Direct => card,
+    };
+    Ok((Ack::RoomCreated { room, duplicate: false }, events))
 }
 
 /// Inserts a room with its members and records that it was made, as its first event.

@@ -2,7 +2,8 @@
 
 use super::bulk;
 use super::facts::Facts;
-use super::{Halt, Write};
+use super::once::{self, Answer, Request};
+use super::{Done, Halt, Write};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Command, Decision, Event, EventBody, EventId, Person, Position, Rejection, Room, RoomId, Subject,
@@ -11,6 +12,7 @@ use crate::domain::{
 use crate::storage::EncodePayload;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
+use crate::storage::options::KeyTerms;
 use crate::storage::schema::{events, log_head, messages};
 use diesel::prelude::*;
 use std::collections::{BTreeSet, HashMap};
@@ -45,6 +47,7 @@ pub(super) struct Tx<'c> {
     pub(super) now: Timestamp,
     pub(super) facts: Facts,
     encode: EncodePayload,
+    keys: KeyTerms,
     first_id: EventId,
     last_id: EventId,
     touched: BTreeSet<RoomId>,
@@ -60,6 +63,7 @@ impl<'c> Tx<'c> {
     pub(super) fn begin(
         conn: &'c mut Conn,
         encode: EncodePayload,
+        keys: KeyTerms,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let query = log_head::table.find(1).select(log_head::last_id);
@@ -73,6 +77,7 @@ impl<'c> Tx<'c> {
             now,
             facts: Facts::default(),
             encode,
+            keys,
             first_id: last_id,
             last_id,
             touched: BTreeSet::new(),
@@ -99,6 +104,24 @@ impl<'c> Tx<'c> {
             self.originals = bulk::originals(c, &keys)?;
         }
         Ok(())
+    }
+
+    /// Does `work`, unless `request` was made before: then it gives what came of it, marked as a repetition. What is done is
+    /// remembered in this same transaction. Without a request it is just done.
+    pub(super) fn once(
+        &mut self,
+        request: Option<&Request<'_>>,
+        work: impl FnOnce(&mut Self) -> Done,
+    ) -> Done {
+        let Some(request) = request else { return work(self) };
+        if let Some(answer) = once::recall(self.conn, request, self.now)? {
+            return Ok((answer.into_ack()?, Vec::new()));
+        }
+        let (ack, events) = work(self)?;
+        if let Some(answer) = Answer::of(&ack) {
+            once::remember(self.conn, request, &answer, self.now, self.keys)?;
+        }
+        Ok((ack, events))
     }
 
     /// The user as the store has them, if active.

@@ -1,9 +1,11 @@
 //! Bots and their keys. Only the hash of a key is ever here.
 
 use super::people::{PROFILE_COLUMNS, PersonRow, Profile, ProfileRow, Status, person, profile};
-use crate::domain::{Person, Role, Timestamp, UserId};
+use crate::domain::{IdempotencyKey, Person, Rejection, Role, Timestamp, UserId};
 use crate::storage::Store;
-use crate::storage::conn::on;
+use crate::storage::commit::Halt;
+use crate::storage::commit::once::{self, Answer, Fingerprint, Request};
+use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::{bot_keys, users};
 use diesel::prelude::*;
@@ -51,36 +53,72 @@ impl Store {
         .await
     }
 
-    /// Gives a bot a new key and ends the old ones; false when there is no such active bot.
+    /// Gives a bot a new key and ends the old ones. With a key of the caller's own it is done once: a repetition of it changes
+    /// nothing.
     pub async fn rotate_bot_key(
         &self,
+        by: UserId,
         bot: UserId,
         key_hash: [u8; 32],
+        key: Option<IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Rotation, StoreError> {
+        let terms = self.inner.keys;
         self.write(move |conn| {
-            let query = users::table
-                .find(bot.get())
-                .filter(users::role.eq(Role::Bot.as_str()))
-                .filter(users::status.eq(Status::Active.as_str()))
-                .select(users::id);
-            let found: Option<i64> = on!(&mut *conn, |c| query.first(c)).optional()?;
-            if found.is_none() {
-                return Ok(false);
+            let route = "bot.rotate";
+            let digest = Fingerprint::of(route).field(&bot.get().to_be_bytes()).digest();
+            let request = key.as_ref().map(|key| Request { user: by, key, route, digest });
+            if let Some(request) = &request {
+                once::wait_in_line(conn)?;
+                match once::recall(conn, request, now) {
+                    Ok(Some(_)) => return Ok(Rotation::Repeated),
+                    Ok(None) => {}
+                    Err(Halt::Refused(rejection)) => return Ok(Rotation::Refused(rejection)),
+                    Err(Halt::Failed(error)) => return Err(error),
+                }
             }
-            let living = bot_keys::table
-                .filter(bot_keys::user_id.eq(bot.get()))
-                .filter(bot_keys::revoked_at.is_null());
-            let query = diesel::update(living).set(bot_keys::revoked_at.eq(now.as_millis()));
-            on!(&mut *conn, |c| query.execute(c))?;
-            let query = diesel::insert_into(bot_keys::table).values((
-                bot_keys::user_id.eq(bot.get()),
-                bot_keys::key_hash.eq(key_hash.to_vec()),
-                bot_keys::created_at.eq(now.as_millis()),
-            ));
-            on!(conn, |c| query.execute(c))?;
-            Ok(true)
+            if !rotate(conn, bot, &key_hash, now)? {
+                return Ok(Rotation::Refused(Rejection::not_found("bot")));
+            }
+            if let Some(request) = &request {
+                once::remember(conn, request, &Answer::BotKey, now, terms)?;
+            }
+            Ok(Rotation::Done)
         })
         .await
     }
+}
+
+/// What came of giving a bot a new key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// The new key is the only one.
+    Done,
+    /// It was done before, with the same idempotency key: the key given then is the one.
+    Repeated,
+    Refused(Rejection),
+}
+
+/// False when there is no such active bot.
+fn rotate(conn: &mut Conn, bot: UserId, key_hash: &[u8; 32], now: Timestamp) -> Result<bool, StoreError> {
+    let query = users::table
+        .find(bot.get())
+        .filter(users::role.eq(Role::Bot.as_str()))
+        .filter(users::status.eq(Status::Active.as_str()))
+        .select(users::id);
+    let found: Option<i64> = on!(&mut *conn, |c| query.first(c)).optional()?;
+    if found.is_none() {
+        return Ok(false);
+    }
+    let living =
+        bot_keys::table.filter(bot_keys::user_id.eq(bot.get())).filter(bot_keys::revoked_at.is_null());
+    let query = diesel::update(living).set(bot_keys::revoked_at.eq(now.as_millis()));
+    on!(&mut *conn, |c| query.execute(c))?;
+    let query = diesel::insert_into(bot_keys::table).values((
+        bot_keys::user_id.eq(bot.get()),
+        bot_keys::key_hash.eq(key_hash.to_vec()),
+        bot_keys::created_at.eq(now.as_millis()),
+    ));
+    on!(conn, |c| query.execute(c))?;
+    Ok(true)
 }

@@ -54,6 +54,11 @@ impl Visit {
         text(self.request.headers(), name)
     }
 
+    /// All headers.
+    pub(super) fn headers(&self) -> &header::HeaderMap {
+        self.request.headers()
+    }
+
     /// A part of the path, as text.
     pub(super) fn part(&self, name: &str) -> &str {
         self.request.match_info().get(name).unwrap_or_default()

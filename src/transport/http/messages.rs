@@ -1,6 +1,7 @@
 //! Messages: history, posting, changing.
 
 use super::call::{Call, nothing, ok};
+use super::idempotency;
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::rooms;
@@ -78,7 +79,9 @@ pub(super) async fn post(mut call: Call) -> Answer {
     let room = call.room()?;
     let Post { body, client_message_id } = call.read().await?;
     let body = MessageBody::parse(&body)?;
-    let client_message_id = client_message_id.unwrap_or_else(Uuid::new_v4);
+    let key = idempotency::key(call.headers())?;
+    let named = key.is_some();
+    let client_message_id = idempotency::message_id(call.me().id, room, key.as_ref(), client_message_id)?;
     let command = Command::PostMessage { room, client_message_id, body: body.clone() };
     let Ack::Posted { position, duplicate, .. } = call.submit(command).await? else {
         return Err(Rejection::internal().into());
@@ -102,7 +105,8 @@ pub(super) async fn post(mut call: Call) -> Answer {
     // It may have been edited since. If it was deleted, the author gets back what was posted.
     let stored = call.state.store.message(position.id).await.map_err(refusal)?.unwrap_or(posted);
     let mut response = with_version(HttpResponse::Ok(), &stored);
-    Ok(response.json(MessageView::from(&stored).repeated()))
+    let answer = Ok(response.json(MessageView::from(&stored).repeated()));
+    if named { idempotency::replayed(answer) } else { answer }
 }
 
 /// `GET /messages/{id}`
@@ -117,8 +121,12 @@ pub(super) async fn edit(mut call: Call) -> Answer {
     let Edit { body } = call.read().await?;
     let body = MessageBody::parse(&body)?;
     let Message { id: message, room, .. } = find(&call).await?;
-    call.submit(Command::EditMessage { room, message, version, body }).await?;
-    show(call).await
+    let ack = call.submit(Command::EditMessage { room, message, version, body }).await?;
+    let repeated = matches!(ack, Ack::Edited { duplicate: true, .. });
+    let message = find(&call).await?;
+    let view = MessageView::from(&message);
+    let view = if repeated { view.repeated() } else { view };
+    Ok(with_version(HttpResponse::Ok(), &message).json(view))
 }
 
 /// `DELETE /messages/{id}`

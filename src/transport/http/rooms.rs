@@ -1,12 +1,14 @@
 //! Rooms, who is in them, and how far one has read.
 
 use super::call::{Call, nothing, ok};
+use super::idempotency;
 use super::problem::{Answer, Problem};
 use super::view::room as room_view;
 use crate::auth::identity::refusal;
 use crate::domain::{Ack, Command, Name, Rejection, RoomId, RoomKind, Seq};
 use crate::protocol::client_frame::CreateRoom;
 use crate::protocol::cursor::{Cursor, List};
+use crate::protocol::view::RoomView as NewRoom;
 use crate::storage::{RoomFilter, RoomView};
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -46,16 +48,23 @@ pub(super) async fn list(call: Call) -> Answer {
 
 /// `POST /rooms`
 pub(super) async fn create(mut call: Call) -> Answer {
-    let command = call.read::<CreateRoom>().await?.into_command()?;
-    let Ack::RoomCreated { room, duplicate } = call.submit(command).await? else {
+    let header = idempotency::key(call.headers())?;
+    let mut command = call.read::<CreateRoom>().await?.into_command()?;
+    if let Command::CreateRoom { key, .. } = &mut command {
+        *key = idempotency::agreed(header, key.take())?;
+    }
+    let (ack, replayed) = idempotency::original(call.submit(command).await?);
+    let Ack::RoomCreated { room, duplicate } = ack else {
         return Err(Rejection::internal().into());
     };
-    let view = find(&call, room.id).await?;
-    if duplicate {
-        return ok(&room_view(&view));
-    }
-    let location = format!("/api/v1/rooms/{}", room.id);
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(room_view(&view)))
+    let answer = if duplicate {
+        ok(&room_view(&find(&call, room.id).await?))
+    } else {
+        let location = format!("/api/v1/rooms/{}", room.id);
+        let made = NewRoom::new(&room, 1, 0, 0);
+        Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(made))
+    };
+    if replayed { idempotency::replayed(answer) } else { answer }
 }
 
 /// `GET /rooms/{id}`

@@ -91,6 +91,24 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// Kills the browser of that name with everything it has, in the middle of whatever it does. Its profile stays.
+    pub(crate) fn kills(&self, name: &'static str) {
+        let profile = format!("--user-data-dir={}", self.profiles.path().join(name).display());
+        let mut killed = 0;
+        for entry in std::fs::read_dir("/proc").expect("processes") {
+            let path = entry.expect("an entry").path();
+            let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            let is_it = command.split(|byte| *byte == 0).any(|arg| arg == profile.as_bytes());
+            if let (true, Some(pid)) = (is_it, path.file_name()) {
+                drop(Command::new("kill").arg("-KILL").arg(pid).stderr(Stdio::null()).status());
+                killed += 1;
+            }
+        }
+        assert!(killed > 0, "{name} has no browser");
+    }
+}
+
 impl Drop for Driver {
     fn drop(&mut self) {
         let group = format!("-{}", self.child.id());

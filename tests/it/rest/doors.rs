@@ -85,7 +85,8 @@ impl Ask {
             return refused(&said);
         }
         let created = matches!(self, Self::Post { .. } | Self::Create(_));
-        let duplicate = created && answer.status == 200;
+        let replayed = answer.header("idempotency-replayed") == Some("true");
+        let duplicate = (created && answer.status == 200) || replayed;
         match self {
             Self::Mark { .. } => Told::Read(said),
             Self::Post { .. } => {
@@ -93,6 +94,9 @@ impl Ask {
                 Told::Done { id: said["id"].clone(), seq: said["seq"].clone(), duplicate }
             }
             Self::Create(_) => Told::Done { id: said["id"].clone(), seq: Value::Null, duplicate },
+            Self::Edit { .. } => {
+                Told::Done { id: Value::Null, seq: Value::Null, duplicate: said["duplicate"] == true }
+            }
             _ => Told::Done { id: Value::Null, seq: Value::Null, duplicate },
         }
     }
@@ -116,6 +120,7 @@ impl Ask {
             Self::Mark { .. } => Told::Read(said),
             Self::Post { .. } => Told::Done { id: said["id"].clone(), seq: said["seq"].clone(), duplicate },
             Self::Create(_) => Told::Done { id: said["room"]["id"].clone(), seq: Value::Null, duplicate },
+            Self::Edit { .. } => Told::Done { id: Value::Null, seq: Value::Null, duplicate },
             // REST says the same, 204, whether it was so before or not.
             _ => Told::Done { id: Value::Null, seq: Value::Null, duplicate: false },
         }

@@ -141,7 +141,8 @@ impl Bench {
         title: Option<&str>,
         members: &[UserId],
     ) -> Arc<RoomCard> {
-        let command = Command::CreateRoom { kind, name: title.map(name), members: members.to_vec() };
+        let command =
+            Command::CreateRoom { kind, name: title.map(name), members: members.to_vec(), key: None };
         match self.does(actor, command).await.0 {
             Ack::RoomCreated { room, .. } => room,
             ack => panic!("{ack:?}"),

@@ -167,7 +167,7 @@ fn write(model: &Model, people: &[Person], op: &Op) -> Write {
             };
             let members = if kind == NewRoomKind::Open { &[] } else { members.as_slice() };
             let members = members.iter().map(|member| people[*member].id).collect();
-            (who, Command::CreateRoom { kind, name: title, members })
+            (who, Command::CreateRoom { kind, name: title, members, key: None })
         }
         Op::Rename { who, room, text } => {
             let name = name(&format!("name {text}"));

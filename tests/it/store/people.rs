@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, NOW, accepted, kinds, name, refused};
 use super::contracts;
-use hearth::domain::{Ack, Enrolment, Person, RejectionCode, Role, UserId};
-use hearth::storage::{NewSession, Status, Write};
+use hearth::domain::{Ack, Enrolment, Person, Rejection, RejectionCode, Role, UserId};
+use hearth::storage::{NewSession, Rotation, Status, Write};
 use std::time::Duration;
 
 contracts!(
@@ -110,8 +110,8 @@ async fn an_operator_makes_the_account_if_there_is_none(bench: Bench) {
     assert_eq!(bench.count("SELECT count(*) FROM rooms WHERE kind = 'inbox'"), 2);
 }
 
-fn bot(by: &Person, key: u8) -> Enrolment {
-    Enrolment::Bot { by: by.clone(), name: name("Robo"), key_hash: [key; 32] }
+pub(super) fn bot(by: &Person, key: u8) -> Enrolment {
+    Enrolment::Bot { by: by.clone(), name: name("Robo"), key_hash: [key; 32], key: None }
 }
 
 async fn bots_are_made_by_admins(bench: Bench) {
@@ -134,9 +134,15 @@ async fn bots_are_made_by_admins(bench: Bench) {
 async fn a_key_is_replaced(bench: Bench) {
     let home = bench.home().await;
     let robo = bench.enrolled(bot(&home.admin, 1)).await;
-    assert!(bench.store.rotate_bot_key(robo.id, [2; 32], NOW).await.unwrap());
+    let by = home.admin.id;
+    assert_eq!(bench.store.rotate_bot_key(by, robo.id, [2; 32], None, NOW).await.unwrap(), Rotation::Done);
     assert_eq!(bench.store.bot_key(robo.id, NOW).await.unwrap().unwrap().1, [[2; 32]]);
-    assert!(!bench.store.rotate_bot_key(home.admin.id, [3; 32], NOW).await.unwrap(), "people have no key");
+    let refused = Rotation::Refused(Rejection::not_found("bot"));
+    assert_eq!(
+        bench.store.rotate_bot_key(by, by, [3; 32], None, NOW).await.unwrap(),
+        refused,
+        "people have no key"
+    );
     bench.sql(&format!("UPDATE bot_keys SET expires_at = {}", NOW.as_millis())).unwrap();
     assert_eq!(bench.store.bot_key(robo.id, NOW).await.unwrap(), None, "expired");
 }

@@ -22,7 +22,7 @@ contracts!(
 );
 
 fn create(kind: NewRoomKind, title: Option<&str>, members: &[UserId]) -> Command {
-    Command::CreateRoom { kind, name: title.map(name), members: members.to_vec() }
+    Command::CreateRoom { kind, name: title.map(name), members: members.to_vec(), key: None }
 }
 
 /// Where each event went: (kind, room).
@@ -102,7 +102,12 @@ async fn a_direct_room_is_found_again(bench: Bench) {
 
 async fn wrong_rooms_are_refused(bench: Bench) {
     let home = bench.home().await;
-    let bot = Command::CreateRoom { kind: NewRoomKind::Open, name: Some(name("x")), members: Vec::new() };
+    let bot = Command::CreateRoom {
+        kind: NewRoomKind::Open,
+        name: Some(name("x")),
+        members: Vec::new(),
+        key: None,
+    };
     let guest = bench.person("Guy", Role::Guest).await;
     assert_eq!(bench.refuses(&guest, bot).await.code, RejectionCode::NotFound);
     bench.sql("UPDATE users SET status = 'deactivated' WHERE name = 'Guy'").unwrap();

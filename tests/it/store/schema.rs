@@ -248,7 +248,8 @@ async fn health_tells_what_is_missing(bench: Bench) {
     bench.sql("DELETE FROM __diesel_schema_migrations").unwrap();
     let health = bench.store.health().await.unwrap();
     assert!(!health.is_ready());
-    assert_eq!(health.pending.len(), 1);
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+    assert_eq!(health.pending.len(), std::fs::read_dir(migrations).unwrap().count());
     assert!(health.writer_alive);
     bench.store.close().await;
     assert!(!bench.store.health().await.unwrap().writer_alive);

@@ -97,6 +97,7 @@ pub(super) fn rooms(world: &World) -> Vec<Case> {
     let (bob, cleo) = (world.people["Bob"].id, world.people["Cleo"].id);
     let long = "あ".repeat(101);
     let many: Vec<u64> = (1..=101).collect();
+    let keyed = |name: &str, key: Value| json!({ "kind": "open", "name": name, "idempotency_key": key });
     let cases = [
         ("Bob", json!({ "kind": "open", "name": "Garden 🌱" }), FINE),
         ("Bob", json!({ "kind": "open", "name": " trimmed ", "members": [], "unknown": 1 }), FINE),
@@ -124,6 +125,19 @@ pub(super) fn rooms(world: &World) -> Vec<Case> {
         ("Bob", json!({ "kind": "closed", "name": "x", "members": 1 }), wrong("members")),
         ("Bob", json!({ "kind": "closed", "name": "x", "members": [bob, "x"] }), wrong("members[1]")),
         ("Robot", json!({ "kind": "open", "name": "x" }), no("forbidden")),
+        ("Bob", keyed("Once", json!("k1")), FINE),
+        ("Bob", keyed("Once", json!("k1")), FINE),
+        ("Bob", keyed("Twice", json!("k1")), no("idempotency_conflict")),
+        ("Cleo", keyed("Twice", json!("k1")), FINE),
+        ("Bob", keyed(" ", json!("k2")), wrong("name")),
+        ("Bob", keyed("Refused before", json!("k2")), FINE),
+        ("Bob", json!({ "kind": "direct", "members": [cleo], "idempotency_key": "k3" }), FINE),
+        ("Bob", json!({ "kind": "direct", "members": [cleo], "idempotency_key": "k3" }), FINE),
+        ("Bob", keyed("x", json!("")), wrong("idempotency_key")),
+        ("Bob", keyed("x", json!("a b")), wrong("idempotency_key")),
+        ("Bob", keyed("x", json!("é")), wrong("idempotency_key")),
+        ("Bob", keyed("x", json!("x".repeat(256))), wrong("idempotency_key")),
+        ("Bob", keyed("x", json!(7)), wrong("idempotency_key")),
     ];
     cases.map(|(who, body, expected)| (who, Ask::Create(body), expected)).into()
 }

@@ -1,0 +1,127 @@
+// Edits and deletions: shown at once, on their way until the server agrees, and taken back with the writer's text when it doesn't. Pure.
+
+import { withRoom } from './rooms.js';
+import { OUTBOX_MAX_AGE_MS, withDraft } from './sending.js';
+import { correct, forget } from './timeline.js';
+
+/**
+ * A change is `{kind: edit | delete, key, room_id, message_id, version, body, next, at, state: pending | sending, sent, tries, retryAt, waits}`.
+ * `sent`: the server may have it, so that it is repeated word for word; what was written since waits in `next`.
+ */
+export function makeChange({ kind, key, room_id, message_id, version = null, body = null, next = null, at, sent = false }) {
+  return { kind, key, room_id, message_id, version, body, next, at, state: 'pending', sent, tries: 0, retryAt: 0, waits: null };
+}
+
+/** What is shown of a message while a change of it is on its way. */
+export const shownBody = (message, change) => (change?.kind === 'edit' ? change.next ?? change.body : message.body);
+
+export const changesById = (state) => new Map(state.changes.map((change) => [change.message_id, change]));
+
+const withEdit = (state, messageId, edit) => {
+  const edits = { ...state.edits };
+  if (edit) edits[messageId] = edit;
+  else delete edits[messageId];
+  return { ...state, edits };
+};
+const replaced = (state, key, change) => ({
+  ...state, changes: state.changes.flatMap((one) => (one.key === key ? change ?? [] : one)),
+});
+const find = (state, key) => state.changes.find((one) => one.key === key);
+const withTimeline = (state, roomId, change) => withRoom(state, roomId, (room) => ({ ...room, timeline: change(room.timeline) }));
+
+/** An open editor: `{kind: editor, room_id, message_id, text, version, state: open | conflict | failed, reason, at}`. */
+export function onEditOpened(state, { room_id, message }) {
+  // A text that was given back is not written over.
+  if (state.edits[message.id]) return state;
+  const change = state.changes.find(({ message_id }) => message_id === message.id);
+  const text = shownBody(message, change);
+  return withEdit(state, message.id, { kind: 'editor', room_id, message_id: message.id, text, version: message.version, state: 'open', reason: null });
+}
+
+export const onEditClosed = (state, messageId) => withEdit(state, messageId, null);
+
+/** Takes what a person wants changed. A message has one change at a time: what is newer is put into it. */
+export function onChangeQueued(state, { change }) {
+  const next = withEdit(state, change.message_id, null);
+  const known = state.changes.find(({ message_id }) => message_id === change.message_id);
+  if (!known) return { ...next, changes: [...next.changes, makeChange(change)] };
+  if (known.kind === 'delete') return next;
+  if (change.kind === 'delete') return replaced(next, known.key, makeChange(change));
+  return replaced(next, known.key, known.sent ? { ...known, next: change.body } : { ...known, body: change.body });
+}
+
+export function onChangeStarted(state, { key }) {
+  const change = find(state, key);
+  return change ? replaced(state, key, { ...change, state: 'sending', sent: true, waits: null }) : state;
+}
+
+export function onChangeAcked(state, { key, kind, room_id, message_id, body, version, at }) {
+  if (kind === 'delete') return withTimeline(replaced(state, key, null), room_id, (line) => forget(line, message_id));
+  const change = find(state, key);
+  const more = change?.next && change.next !== body ? makeChange({ ...change, version, body: change.next, next: null, sent: false }) : null;
+  const next = withTimeline(replaced(state, key, more), room_id, (line) => correct(line, { id: message_id, body, version, edited_at: at }));
+  // An answer that came too late to be waited for.
+  const editor = state.edits[message_id];
+  return editor?.state === 'failed' && editor.text === body ? withEdit(next, message_id, null) : next;
+}
+
+/** `current` is the message as the server has it, where it was asked; `retryAt` when it is tried again by itself. */
+export function onChangeRefused(state, { key, error, retryAt, current }) {
+  const change = find(state, key);
+  if (!change) return state;
+  if (error.code === 'disconnected') return replaced(state, key, { ...change, state: 'pending' });
+  if (retryAt) return replaced(state, key, { ...change, state: 'pending', tries: change.tries + 1, retryAt, waits: error.code });
+  if (change.kind === 'delete') {
+    const next = replaced(state, key, null);
+    return error.code === 'not_found'
+      ? withTimeline(next, change.room_id, (line) => forget(line, change.message_id))
+      : { ...next, notice: { text: `The message was not deleted: ${error.message}` } };
+  }
+  return giveBack(replaced(state, key, null), change, error, current);
+}
+
+/** The text stays with its writer: in an editor below what the server has, or in the composer where that message is gone. */
+function giveBack(state, change, error, current = null) {
+  const { room_id, message_id, at } = change;
+  const text = change.next ?? change.body;
+  if (error.code === 'not_found') {
+    const next = withTimeline(state, room_id, (line) => forget(line, message_id));
+    const { text: draft = '' } = state.drafts[room_id] ?? {};
+    return withDraft(next, room_id, draft ? `${draft}\n${text}` : text, 'the message was deleted while you changed it.');
+  }
+  const conflict = error.code === 'version_conflict';
+  const next = withEdit(state, message_id, {
+    kind: 'editor', room_id, message_id, text, at,
+    state: conflict ? 'conflict' : 'failed',
+    version: current?.version ?? error.version ?? change.version,
+    reason: conflict ? 'This message was changed meanwhile. Above is how it reads on the server; your text is kept below.' : error.message,
+  });
+  const told = state.open === room_id ? next : { ...next, notice: { text: 'A change was not saved. Your text is kept at the message.' } };
+  return current ? withTimeline(told, room_id, (line) => correct(line, current)) : told;
+}
+
+/** What is to be remembered beyond this page, posts apart: changes on their way, and texts that were given back. */
+export const unsaved = (state) => [...state.changes, ...Object.values(state.edits).filter(({ state: how }) => how !== 'open')];
+
+/** Changes and texts of an earlier page or of a tab that is gone. */
+export function onChangesRestored(state, entries, now) {
+  const known = changesById(state);
+  let next = state;
+  for (const entry of entries) {
+    if (known.has(entry.message_id) || next.edits[entry.message_id]) continue;
+    if (entry.kind === 'editor') next = withEdit(next, entry.message_id, entry);
+    else if (entry.kind) next = { ...next, changes: [...next.changes, makeChange(entry)] };
+  }
+  return expireChanges(next, now);
+}
+
+export function expireChanges(state, now) {
+  const error = { code: 'expired', message: 'It waited for more than a day.' };
+  return state.changes
+    .filter((change) => change.state === 'pending' && now - change.at > OUTBOX_MAX_AGE_MS)
+    .reduce((next, { key }) => onChangeRefused(next, { key, error }), state);
+}
+
+export function onReconnected(state) {
+  return state.changes.length === 0 ? state : { ...state, changes: state.changes.map((change) => ({ ...change, state: 'pending', retryAt: 0 })) };
+}
