@@ -1,6 +1,7 @@
 //! One hub per worker thread: the way from rooms to that thread's sockets. Per event it gets one message with encoded
 //! bytes; per recipient it does a plain write, no message, no lock, no allocation.
 
+mod census;
 mod handle;
 mod joining;
 mod switchboard;
@@ -18,6 +19,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The switchboard of one thread, shared by its hub and its connections.
 pub type Board = Rc<RefCell<Switchboard>>;
@@ -79,6 +81,7 @@ impl Handler<HubMsg> for Hub {
             }
             HubMsg::CloseUser { user, code } => board.close_where(|peer| peer.user() == user, code),
             HubMsg::Restart { spread } => board.restart(spread),
+            HubMsg::Census => board.census_anew(Instant::now()),
         }
     }
 }
