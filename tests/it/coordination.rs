@@ -4,4 +4,6 @@ mod idempotency;
 mod joining;
 mod lifecycle;
 mod presence;
+mod present_in_rooms;
+mod reading;
 mod typing;
