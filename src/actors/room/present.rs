@@ -27,6 +27,9 @@ pub(super) struct Present {
     last: Option<Instant>,
 }
 
+/// People by id and name.
+pub(super) type Names = Vec<(UserId, Arc<str>)>;
+
 #[derive(Debug)]
 struct Here {
     name: Arc<str>,
@@ -163,12 +166,12 @@ impl Present {
     }
 
     /// Those who were told as present, unless they are too many; and how many they are.
-    pub(super) fn snapshot(&self) -> (Option<Vec<(UserId, Arc<str>)>>, usize) {
+    pub(super) fn snapshot(&self) -> (Option<Names>, usize) {
         (self.named.then(|| self.names()), self.told)
     }
 
-    fn names(&self) -> Vec<(UserId, Arc<str>)> {
-        let mut names: Vec<_> = self
+    fn names(&self) -> Names {
+        let mut names: Names = self
             .people
             .iter()
             .filter(|(_, here)| here.told)

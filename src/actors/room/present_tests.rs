@@ -166,10 +166,10 @@ proptest! {
                     if *sockets == 0 {
                         *until = now + GRACE;
                     }
-                    if present.spoke(user(n), &name(), Seq::new(1), now) {
-                        if let Some(told) = present.tell(now) {
-                            folded.take(told)?;
-                        }
+                    if present.spoke(user(n), &name(), Seq::new(1), now)
+                        && let Some(told) = present.tell(now)
+                    {
+                        folded.take(told)?;
                     }
                     prop_assert!(!folded.named || folded.names.contains(&user(n)), "speaks while not shown");
                 }
