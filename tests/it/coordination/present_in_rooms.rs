@@ -1,6 +1,8 @@
 //! Who has a room open, in one order with what is said there.
 
 use crate::harness::{Ground, House, Listener, Person, on_both};
+use diesel::connection::{Connection, SimpleConnection};
+use diesel::pg::PgConnection;
 use loadtest::socket::Frame;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -96,11 +98,9 @@ on_both!(
                 let mut listener = person.connects().await;
                 let rooms = json!({ "rooms": [{ "room_id": lobby }, { "room_id": room }] });
                 let asked = listener.socket.send("room.subscribe", &rooms).await.expect("sent");
-                let reply = loop {
-                    match listener.next().await {
-                        Frame::Reply { request_id, data } if request_id.as_deref() == Some(&asked) => break data,
-                        other => panic!("before the confirmation: {other:?}"),
-                    }
+                let reply = match listener.next().await {
+                    Frame::Reply { request_id, data } if request_id.as_deref() == Some(&asked) => data,
+                    other => panic!("before the confirmation: {other:?}"),
                 };
                 let mut attendance = Attendance::of(&reply["rooms"][0]["room"]);
                 // One's own joined may follow; folded, everybody has the same people in the end.
@@ -125,6 +125,31 @@ on_both!(
         assert!(attendance.left.is_empty());
     }
 );
+
+/// One reply answers for several rooms: as long as one of them can't be loaded, the others' people hear nothing of it.
+///
+/// Proves CONN-02.
+#[tokio::test]
+async fn others_hear_of_a_join_only_when_it_is_confirmed() {
+    let database = crate::postgres::database();
+    let house = House::open_on(&database, &[]).await;
+    let (bob, cleo) = (house.joined_by("Bob").await, house.joined_by("Cleo").await);
+    let other = house.admin.client.create_room("open", "Other", &[]).await.expect("makes a room").id;
+    let (mut ann, mut attendance) = attends(&house.admin, house.lobby).await;
+    until(&mut ann, &mut attendance, |at| at.count == 1).await;
+    let (mut tab, mut marker) = (bob.connects().await, cleo.connects().await);
+    let mut keeper = PgConnection::establish(&database).expect("connects");
+    keeper.batch_execute("BEGIN; LOCK TABLE rooms IN ACCESS EXCLUSIVE MODE").expect("locked");
+    let rooms = json!({ "rooms": [{ "room_id": house.lobby }, { "room_id": other }] });
+    let asked = tab.socket.send("room.subscribe", &rooms).await.expect("sent");
+    house.metric_becomes("hearth_subscriptions", "", 2.0).await;
+    marker.joins(house.lobby, None).await;
+    until(&mut ann, &mut attendance, |at| at.has(cleo.id)).await;
+    assert!(!attendance.has(bob.id), "he was first, and has no answer yet");
+    keeper.batch_execute("ROLLBACK").expect("let go");
+    tab.socket.answer(&asked).await.expect("confirmed");
+    until(&mut ann, &mut attendance, |at| at.has(bob.id)).await;
+}
 
 on_both!(
     /// Proves CONN-04.

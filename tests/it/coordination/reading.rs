@@ -64,7 +64,7 @@ async fn last_marked(person: &Person, inbox: u64, room: u64) -> u64 {
     let log = person.client.room_log(inbox, 0).await.expect("the inbox");
     let marks = log.events.iter().filter(|event| event.kind == "read.marked");
     let of_room = marks.filter(|event| event.json["data"]["room_id"] == json!(room));
-    of_room.filter_map(|event| event.json["data"]["read"].as_u64()).last().unwrap_or_default()
+    of_room.filter_map(|event| event.json["data"]["read"].as_u64()).next_back().unwrap_or_default()
 }
 
 /// One device does what people do, in an order of its own.
