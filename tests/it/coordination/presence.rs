@@ -163,12 +163,18 @@ on_both!(
     /// Proves PRES-05.
     who_comes_back_within_the_grace_never_left,
     async |ground| {
-        let (house, bob, mut ann) = watched(ground, 3_000).await;
-        let cleo = house.joined_by("Cleo").await;
-        assert_eq!(ann.hears().await.kind, "user.joined");
+        let (house, bob, mut ann) = watched(ground, 5_000).await;
+        let (cleo, dora) = (house.joined_by("Cleo").await, house.joined_by("Dora").await);
+        for _ in 0..2 {
+            assert_eq!(ann.hears().await.kind, "user.joined");
+        }
         let (first, marker) = (bob.connects().await, cleo.connects().await);
         assert_eq!(told_until(&mut ann, bob.id, cleo.id, "online").await.len(), 1);
         first.socket.abort();
+        house.metric_becomes("hearth_connections", "", 2.0).await;
+        // The server has seen him go, and a tick has passed before he is back.
+        let _dora = dora.connects().await;
+        assert!(told_until(&mut ann, bob.id, dora.id, "online").await.is_empty());
         let _second = bob.connects().await;
         // Cleo goes after Bob did, and so does her grace.
         marker.socket.abort();
@@ -212,10 +218,11 @@ async fn seen_after(house: &House, user: u64, before: &Value) -> Value {
 }
 
 /// Talks for so long that another second has begun: what is written is exact to the second.
-async fn talks_for_a_while(listener: &mut Listener, room: u64) {
+async fn talks_for_a_while(person: &Person, listener: &mut Listener, room: u64) {
     let end = Instant::now() + Duration::from_millis(1_200);
     while Instant::now() < end {
         listener.posts(room, "on and on").await;
+        person.client.me().await.expect("REST counts, too");
         listener.asks("presence.set", json!({ "state": "away" })).await;
         listener.asks("presence.set", json!({ "state": "active" })).await;
     }
@@ -231,8 +238,7 @@ on_both!(
         assert_eq!(listed(&house, bob.id).await["last_seen_at"], Value::Null);
         let mut tab = bob.connects().await;
         let first = seen_after(&house, bob.id, &Value::Null).await;
-        talks_for_a_while(&mut tab, house.lobby).await;
-        bob.client.me().await.expect("REST counts, too");
+        talks_for_a_while(&bob, &mut tab, house.lobby).await;
         assert_eq!(listed(&house, bob.id).await["last_seen_at"], first, "whatever the traffic");
         tab.socket.abort();
         let last = seen_after(&house, bob.id, &first).await;
@@ -240,7 +246,7 @@ on_both!(
 
         let before = listed(&house, house.admin.id).await["last_seen_at"].clone();
         let mut ann = house.admin.connects().await;
-        talks_for_a_while(&mut ann, house.lobby).await;
+        talks_for_a_while(&house.admin, &mut ann, house.lobby).await;
         assert_eq!(listed(&house, house.admin.id).await["last_seen_at"], before, "seen by REST not an hour ago");
         assert!(house.server.terminate(Duration::from_secs(15)).await.expect("ends").success());
         house.server.restart().await.expect("comes back");

@@ -123,6 +123,9 @@ on_both!(
                 let mut phone = person.connects().await;
                 let entry = phone.socket.welcome().rooms.iter().find(|entry| entry.room_id == room);
                 assert_eq!(entry.map(|entry| (entry.read, entry.unread)), Some((read, unread)), "SEED={seed}");
+                // The answer to a mark counts in its own transaction.
+                let again = phone.asks("read.mark", json!({ "room_id": room, "seq": read })).await;
+                assert_eq!(again, json!({ "room_id": room, "read": read, "unread": unread }), "SEED={seed}");
                 let inbox = inbox(&phone);
                 assert_eq!(last_marked(person, inbox, room).await, read, "SEED={seed}");
 
