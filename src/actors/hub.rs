@@ -78,8 +78,12 @@ impl Handler<HubMsg> for Hub {
             HubMsg::RoomLost { room } => board.room_lost(room),
             HubMsg::CloseSession { session, code } => {
                 board.close_where(|peer| peer.identity.session() == Some(session), code);
+                board.ended(|_, of| of == Some(session));
             }
-            HubMsg::CloseUser { user, code } => board.close_where(|peer| peer.user() == user, code),
+            HubMsg::CloseUser { user, code } => {
+                board.close_where(|peer| peer.user() == user, code);
+                board.ended(|of, _| of == user);
+            }
             HubMsg::Restart { spread } => board.restart(spread),
             HubMsg::Census => board.census_anew(Instant::now()),
         }

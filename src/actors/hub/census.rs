@@ -4,9 +4,9 @@
 use super::switchboard::Switchboard;
 use crate::actors::peer::Peer;
 use crate::actors::presence::{PresenceMsg, Sockets};
-use crate::domain::UserId;
+use crate::domain::{SessionId, UserId};
 use crate::protocol::CloseCode;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use tokio::time::Instant;
 
@@ -17,7 +17,12 @@ pub(super) struct Census {
     /// Users of whom a socket became active or away since the last beat.
     moved: HashSet<UserId>,
     last: Option<Instant>,
+    /// Sockets that closed within the grace: should their session turn out to have ended, they were signed out.
+    gone: VecDeque<(Instant, UserId, Option<SessionId>)>,
 }
+
+/// The most of [`Census::gone`]; the oldest give way, and are told as lost.
+const MAX_GONE: usize = 4_096;
 
 impl Census {
     fn of(&self, user: UserId) -> Sockets {
@@ -56,6 +61,22 @@ impl Switchboard {
         let ended = [CloseCode::SessionRevoked, CloseCode::Unauthenticated, CloseCode::Forbidden];
         let signed_out = peer.outbox.closing().is_some_and(|code| ended.contains(&code));
         self.report(peer.user(), sockets, signed_out);
+        if !signed_out {
+            self.census.gone.truncate(MAX_GONE - 1);
+            self.census.gone.push_front((Instant::now(), peer.user(), peer.identity.session()));
+        }
+    }
+
+    /// Credentials ended: whoever closed their last socket just before that has signed out, too (PRES-04).
+    pub(super) fn ended(&mut self, which: impl Fn(UserId, Option<SessionId>) -> bool) {
+        let gone = self.census.gone.iter().filter(|(_, user, session)| which(*user, *session));
+        let users: HashSet<UserId> = gone.map(|(_, user, _)| *user).collect();
+        for user in users {
+            let sockets = self.census.of(user);
+            if sockets.open == 0 {
+                self.report(user, sockets, true);
+            }
+        }
     }
 
     /// Whether somebody looks at this socket. Told with the next beat, so that however often it changes costs little.
@@ -71,6 +92,10 @@ impl Switchboard {
 
     /// What is due with the beat.
     pub(super) fn tell_census(&mut self, now: Instant) {
+        let grace = self.config().presence.grace;
+        while self.census.gone.back().is_some_and(|(at, ..)| now.saturating_duration_since(*at) >= grace) {
+            self.census.gone.pop_back();
+        }
         let span = self.config().presence.census;
         if self.census.last.is_none_or(|last| now.saturating_duration_since(last) >= span) {
             self.census_anew(now);
@@ -90,7 +115,8 @@ impl Switchboard {
             sockets.open += 1;
             sockets.away += usize::from(peer.away.get());
         }
-        self.census = Census { users: users.clone(), moved: HashSet::new(), last: Some(now) };
+        let gone = std::mem::take(&mut self.census.gone);
+        self.census = Census { users: users.clone(), moved: HashSet::new(), last: Some(now), gone };
         let hub = self.hub().id();
         self.presence().tell(PresenceMsg::Census { hub, users });
     }

@@ -136,6 +136,16 @@ on_both!(
         drop((tab, _other));
         assert_eq!(state_of(&mut ann, bob.id).await, "signed_out");
         assert_eq!(seen_everywhere(&house, &mut ann, bob.id).await, "signed_out");
+
+        // A client that closes first and signs out then is no different.
+        let cleo = house.joined_by("Cleo").await;
+        assert_eq!(ann.hears().await.kind, "user.joined");
+        let tab = cleo.connects().await;
+        assert_eq!(state_of(&mut ann, cleo.id).await, "online");
+        tab.socket.close().await.expect("closes");
+        house.metric_becomes("hearth_connections", "", 1.0).await;
+        cleo.client.call::<Value>(Method::DELETE, "/sessions/current", &[], None).await.ok();
+        assert_eq!(state_of(&mut ann, cleo.id).await, "signed_out");
     }
 );
 
