@@ -188,6 +188,10 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) {
     while bus.pending() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let left = deadline.saturating_duration_since(Instant::now());
+    if tokio::time::timeout(left, bus.rooms().presence().flush()).await.is_err() {
+        tracing::warn!("no time is left to note when people were last seen");
+    }
     tracing::info!(took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "drained");
 }
 

@@ -23,5 +23,5 @@ pub use person::{Person, Role};
 pub use position::{Epoch, Position};
 pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
-pub use signal::{PresenceState, Signal};
+pub use signal::{Attendance, PresenceState, Signal};
 pub use time::Timestamp;

@@ -1,6 +1,7 @@
 // The client behind the views: joins transport, frames, state and effects, and offers what a person can do.
 
 import { api } from './api.js';
+import { Attention } from './attention.js';
 import { Changer } from './changer.js';
 import { Effects } from './effects.js';
 import { Outbox } from './outbox.js';
@@ -36,7 +37,8 @@ export class Client {
     this.changer = new Changer(this.store, this.wire);
     this.effects = new Effects(this.store, this.wire);
     this.reading = new Reading(this.store, this.wire);
-    this.typing = new Typing((type, data) => this.wire.tell(type, data));
+    this.typing = new Typing((type, data) => this.wire.tell(type, data), { seen: (roomId) => this.state.rooms[roomId]?.timeline.seq });
+    this.attention = new Attention((type, data) => this.wire.tell(type, data));
     this.store.dispatch({ type: 'me/learned', me });
     this.#restoreDrafts();
     this.store.subscribe((state) => this.#settled(state));
@@ -117,6 +119,7 @@ export class Client {
   stop() {
     this.stopped = true;
     clearInterval(this.clock);
+    this.attention.stop();
     this.outbox.stop();
     this.socket.stop();
   }
@@ -133,7 +136,9 @@ export class Client {
       return;
     }
     this.store.dispatch({ type: 'frame', frame, now: Date.now() });
-    if (frame.type === 'welcome') this.restored.then(() => this.#adopt());
+    if (frame.type !== 'welcome') return;
+    this.attention.connected();
+    this.restored.then(() => this.#adopt());
   }
 
   #settled(state) {

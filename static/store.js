@@ -1,6 +1,7 @@
 // The one state of the client and the one pure function that changes it: `reduce(state, action)`.
 
-import { expireTyping, onEvent, onPresence, onTyping, settleOwn, withUser } from './store/events.js';
+import { onPresence, onRoomPresence } from './store/attendance.js';
+import { expireTyping, onEvent, onTyping, settleOwn, withUser } from './store/events.js';
 import { counted, dropRoom, moveRead, upsertRoom, withRoom } from './store/rooms.js';
 import * as changing from './store/changing.js';
 import * as sending from './store/sending.js';
@@ -12,7 +13,7 @@ export function initialState() {
     me: null, account: {}, epoch: null,
     limits: { frame_bytes: 65_536, body_bytes: 16_384, subscriptions: 200 },
     connection: { state: 'connecting' },
-    rooms: {}, users: {}, online: {}, open: null, excerptOf: null,
+    rooms: {}, users: {}, presence: {}, open: null, excerptOf: null,
     outbox: [], changes: [], edits: {}, drafts: {},
     stale: { rooms: false, users: true },
     notice: null,
@@ -79,6 +80,8 @@ function onFrame(state, frame, now) {
       return onTyping(state, frame, now);
     case 'presence':
       return onPresence(state, frame);
+    case 'room.presence':
+      return onRoomPresence(state, frame);
     case 'room.resync':
       return subscribing.onResync(state, frame);
     default:

@@ -14,8 +14,9 @@ export class Typing {
   #idle = null;
   #late = null;
 
-  constructor(tell, { now = Date.now, timers = globalThis } = {}) {
-    Object.assign(this, { tell, now, timers });
+  /** `seen(roomId)` is the last seq of the room that is on this side: a start that arrives after a later message is too late. */
+  constructor(tell, { seen = () => undefined, now = Date.now, timers = globalThis } = {}) {
+    Object.assign(this, { tell, seen, now, timers });
   }
 
   input(roomId, text) {
@@ -50,7 +51,7 @@ export class Typing {
     const tell = () => {
       this.#room = roomId;
       this.#toldAt.set(roomId, this.now());
-      this.tell('typing.start', { room_id: roomId });
+      this.tell('typing.start', { room_id: roomId, after: this.seen(roomId) ?? undefined });
     };
     if (wait === 0) tell();
     else {

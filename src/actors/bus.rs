@@ -5,7 +5,7 @@ use super::registry::Rooms;
 use super::reply::{Asked, ReplySink};
 use super::sequencer::{Append, SequencerHandle};
 use super::sockets::Sockets;
-use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RoomId, SessionId, UserId};
+use crate::domain::{Ack, Command, Enrolment, Person, PresenceState, Rejection, RoomId, SessionId, UserId};
 use crate::protocol::{CloseCode, TraceId};
 use crate::storage::Write;
 use dashmap::DashMap;
@@ -86,9 +86,9 @@ impl Bus {
         outcome
     }
 
-    /// Whether the user is shown as online.
-    pub fn is_online(&self, user: UserId) -> bool {
-        self.rooms.presence().is_online(user)
+    /// What is shown of the user.
+    pub fn presence(&self, user: UserId) -> PresenceState {
+        self.rooms.presence().state(user)
     }
 
     /// Closes sockets whose right to be open has ended.

@@ -8,7 +8,7 @@ use super::sockets::SocketPermit;
 use super::watch;
 use crate::actors::outbox::Class;
 use crate::domain::{Rejection, RoomId};
-use crate::protocol::client_frame::BadFrame;
+use crate::protocol::client_frame::{BadFrame, TypingChange};
 use crate::protocol::{ClientFrame, CloseCode, Request, RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
@@ -107,8 +107,15 @@ impl Connection {
             Request::Unsubscribe { room } => {
                 self.step(Step::Unsubscribe { request_id, trace, room });
             }
-            Request::Typing { room, typing } => {
-                self.on_typing(room, typing, request_id, trace);
+            Request::Typing { room, change } => {
+                self.on_typing(room, change, request_id, trace);
+            }
+            Request::Presence { away } => {
+                let mut board = self.board.borrow_mut();
+                board.set_away(&self.peer, away);
+                if request_id.is_some() {
+                    board.reply(&self.peer, request_id, trace, "{}");
+                }
             }
             Request::Ping => {
                 let pong = websocket::text(encode::PONG);
@@ -118,13 +125,19 @@ impl Connection {
         }
     }
 
-    fn on_typing(&mut self, room: RoomId, typing: bool, request_id: Option<RequestId>, trace: TraceId) {
+    fn on_typing(
+        &mut self,
+        room: RoomId,
+        change: TypingChange,
+        request_id: Option<RequestId>,
+        trace: TraceId,
+    ) {
         if !self.peer.places.borrow().contains_key(&room) {
             let rejection = Rejection::invalid("room_id", "is no room this socket is subscribed to");
             return self.refuse(request_id, trace, &rejection);
         }
         let person = self.peer.identity.person.clone();
-        self.bus.rooms().typing(room, self.peer.id, person, typing);
+        self.bus.rooms().typing(room, self.peer.id, person, change);
         if request_id.is_some() {
             self.board.borrow_mut().reply(&self.peer, request_id, trace, "{}");
         }

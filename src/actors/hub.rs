@@ -1,6 +1,7 @@
 //! One hub per worker thread: the way from rooms to that thread's sockets. Per event it gets one message with encoded
 //! bytes; per recipient it does a plain write, no message, no lock, no allocation.
 
+mod census;
 mod handle;
 mod joining;
 mod switchboard;
@@ -18,6 +19,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The switchboard of one thread, shared by its hub and its connections.
 pub type Board = Rc<RefCell<Switchboard>>;
@@ -99,9 +101,14 @@ impl Switchboard {
             HubMsg::RoomLost { room } => board.room_lost(room),
             HubMsg::CloseSession { session, code } => {
                 board.close_where(|peer| peer.identity.session() == Some(session), code);
+                board.ended(|_, of| of == Some(session));
             }
-            HubMsg::CloseUser { user, code } => board.close_where(|peer| peer.user() == user, code),
+            HubMsg::CloseUser { user, code } => {
+                board.close_where(|peer| peer.user() == user, code);
+                board.ended(|of, _| of == user);
+            }
             HubMsg::Restart { spread } => board.restart(spread),
+            HubMsg::Census => board.census_anew(Instant::now()),
         }
     }
 }

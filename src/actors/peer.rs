@@ -42,6 +42,8 @@ pub struct Peer {
     pub steps: RefCell<VecDeque<Step>>,
     /// When the session ends if it isn't used; none for bots.
     pub expires_at: Cell<Option<Timestamp>>,
+    /// Whether nobody looks at it, as the client says.
+    pub away: Cell<bool>,
     heard: Cell<Instant>,
     ping_at: Cell<Instant>,
     pinged: Cell<bool>,
@@ -77,6 +79,7 @@ impl Peer {
             joining: RefCell::default(),
             steps: RefCell::default(),
             expires_at: Cell::new(expires_at),
+            away: Cell::new(false),
             heard: Cell::new(now),
             ping_at: Cell::new(now + first),
             pinged: Cell::new(false),
@@ -101,9 +104,14 @@ impl Peer {
         self.pinged.set(false);
     }
 
+    /// How long nothing has been heard.
+    pub fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard.get())
+    }
+
     /// What is due at `now`; a ping is due once per silence.
     pub fn pulse(&self, now: Instant, config: &Config) -> Pulse {
-        if now.saturating_duration_since(self.heard.get()) >= config.heartbeat.dead_after {
+        if self.silence(now) >= config.heartbeat.dead_after {
             return Pulse::Dead;
         }
         if self.welcomed.get() && !self.pinged.get() && now >= self.ping_at.get() {

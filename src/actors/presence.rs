@@ -1,168 +1,238 @@
-//! Who is here: users with at least one live socket, told in the commons. Leaving is announced after a grace time, so that a
-//! reload doesn't flicker; ten tabs are one user.
+//! Who is here: users with at least one live socket, told in the commons. Hubs report their sockets, each change at once and
+//! all of them now and then; what is lost between, the tracker's own memory even, is made good by the next census.
 
+mod last_seen;
+mod tracker;
+
+pub use tracker::{Change, Sockets, Tracker};
+
+use super::clock;
+use super::hub::HubMsg;
 use super::registry::Rooms;
 use super::watch;
 use crate::config::Config;
-use crate::domain::{PresenceState, Signal, UserId};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
-use dashmap::DashSet;
+use crate::domain::{PresenceState, Signal, Timestamp, UserId};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use dashmap::DashMap;
+use last_seen::{LastSeen, Seen};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// The pure state: sockets per user, and what has been announced. Time is an argument.
-#[derive(Debug)]
-pub struct Tracker {
-    grace: Duration,
-    users: HashMap<UserId, Presence>,
-}
-
-#[derive(Debug)]
-struct Presence {
-    sockets: usize,
-    announced: bool,
-    /// When a user without sockets counts as gone.
-    gone_at: Option<Instant>,
-}
-
-impl Tracker {
-    /// Users are online for `grace` after their last socket.
-    pub fn new(grace: Duration) -> Self {
-        Self { grace, users: HashMap::new() }
-    }
-
-    /// A socket of the user opened.
-    pub fn opened(&mut self, user: UserId) {
-        let presence =
-            self.users.entry(user).or_insert(Presence { sockets: 0, announced: false, gone_at: None });
-        presence.sockets += 1;
-        presence.gone_at = None;
-    }
-
-    /// A socket of the user closed.
-    pub fn closed(&mut self, user: UserId, now: Instant) {
-        if let Some(presence) = self.users.get_mut(&user) {
-            presence.sockets = presence.sockets.saturating_sub(1);
-            if presence.sockets == 0 {
-                presence.gone_at = Some(now + self.grace);
-            }
-        }
-    }
-
-    /// What changed since the last tick, one entry per user.
-    pub fn tick(&mut self, now: Instant) -> Vec<(UserId, PresenceState)> {
-        let mut changes = Vec::new();
-        self.users.retain(|user, presence| {
-            if presence.gone_at.is_some_and(|gone_at| now >= gone_at) {
-                if presence.announced {
-                    changes.push((*user, PresenceState::Offline));
-                }
-                return false;
-            }
-            if !presence.announced {
-                presence.announced = true;
-                changes.push((*user, PresenceState::Online));
-            }
-            true
-        });
-        changes
-    }
+/// What the tracker is told.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum PresenceMsg {
+    /// A hub's sockets of a user changed.
+    Report {
+        hub: u16,
+        user: UserId,
+        sockets: Sockets,
+        /// The socket that is gone ended with its session.
+        signed_out: bool,
+    },
+    /// All sockets of a hub.
+    Census { hub: u16, users: HashMap<UserId, Sockets> },
+    /// Somebody did something without a socket.
+    Seen { user: UserId },
+    /// The process ends: what is known of when people were last seen is to be written.
+    Flush { done: oneshot::Sender<()> },
 }
 
 /// The address of the presence tracker, and what it has announced: the one source of every view (PRES-07).
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct PresenceHandle {
-    online: Arc<DashSet<UserId>>,
-    address: Arc<OnceLock<Addr<PresenceTracker>>>,
+    /// Who isn't in it is offline.
+    view: Arc<DashMap<UserId, PresenceState>>,
+    address: Arc<RwLock<Option<Addr<PresenceTracker>>>>,
+}
+
+/// Everybody who isn't offline, as it was announced.
+#[derive(Debug, Default)]
+pub struct Roll {
+    /// Here, looking or not.
+    pub online: Vec<UserId>,
+    /// Those of them who don't look.
+    pub away: Vec<UserId>,
+    pub signed_out: Vec<UserId>,
 }
 
 impl PresenceHandle {
     /// A handle whose tracker is yet to be started.
     pub fn new() -> Self {
-        Self { online: Arc::default(), address: Arc::default() }
+        Self::default()
     }
 
-    /// A socket of the user opened.
-    pub fn opened(&self, user: UserId) {
-        self.tell(Moved { user, opened: true });
+    /// What was announced of the user.
+    pub fn state(&self, user: UserId) -> PresenceState {
+        self.view.get(&user).map_or(PresenceState::Offline, |state| *state)
     }
 
-    /// A socket of the user closed.
-    pub fn closed(&self, user: UserId) {
-        self.tell(Moved { user, opened: false });
-    }
-
-    /// Whether the user was announced as online.
-    pub fn is_online(&self, user: UserId) -> bool {
-        self.online.contains(&user)
-    }
-
-    /// Everybody who was announced as online.
-    pub fn online(&self) -> Vec<UserId> {
-        self.online.iter().map(|user| *user).collect()
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "two messages per socket, and sockets are bounded")]
-    fn tell(&self, moved: Moved) {
-        if let Some(address) = self.address.get() {
-            address.do_send(moved);
+    /// What was announced of everybody.
+    pub fn roll(&self) -> Roll {
+        let mut roll = Roll::default();
+        for entry in self.view.iter() {
+            match entry.value() {
+                PresenceState::Online => roll.online.push(*entry.key()),
+                PresenceState::Away => {
+                    roll.online.push(*entry.key());
+                    roll.away.push(*entry.key());
+                }
+                PresenceState::SignedOut => roll.signed_out.push(*entry.key()),
+                PresenceState::Offline => {}
+            }
         }
+        roll
     }
-}
 
-impl Default for PresenceHandle {
-    fn default() -> Self {
-        Self::new()
+    /// Somebody did something without a socket.
+    pub fn seen(&self, user: UserId) {
+        self.tell(PresenceMsg::Seen { user });
+    }
+
+    /// Writes what is known of when people were last seen; returns when it is done or can't be.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        self.tell(PresenceMsg::Flush { done });
+        drop(written.await);
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one message per socket that comes or goes, per user and beat, per hub and census, per renewed session"
+    )]
+    pub(super) fn tell(&self, message: PresenceMsg) {
+        if let Some(address) = &*self.address.read().unwrap_or_else(PoisonError::into_inner) {
+            address.do_send(message);
+        }
     }
 }
 
 /// The tracker's actor.
 pub struct PresenceTracker {
     tracker: Tracker,
-    online: Arc<DashSet<UserId>>,
+    last_seen: LastSeen,
+    /// A write is under way; the next waits for it.
+    writing: bool,
+    view: Arc<DashMap<UserId, PresenceState>>,
     rooms: Arc<Rooms>,
     tick: Duration,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Moved {
-    user: UserId,
-    opened: bool,
-}
-
 impl PresenceTracker {
-    /// Starts the tracker of `rooms` on the current arbiter.
+    /// Starts the tracker of `rooms` on the current arbiter, anew even: it goes on from what was announced and asks every
+    /// hub who is there.
     pub fn start(rooms: &Arc<Rooms>) {
         let config: &Config = rooms.config();
         let handle = rooms.presence();
-        let tracker = Self {
-            tracker: Tracker::new(config.presence.grace),
-            online: Arc::clone(&handle.online),
+        let mut presence = Self {
+            tracker: Tracker::new(config.presence.grace, config.presence.lease),
+            last_seen: LastSeen::new(config.presence.last_seen),
+            writing: false,
+            view: Arc::clone(&handle.view),
             rooms: Arc::clone(rooms),
             tick: config.presence.tick,
         };
-        if handle.address.set(watch::start_vital(Context::new(), tracker, "presence")).is_err() {
-            tracing::error!("a second presence tracker was refused");
+        presence.begin_anew();
+        let address = watch::start_vital(Context::new(), presence, "presence");
+        *handle.address.write().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    }
+
+    /// Begins with what was announced, and asks every hub who is really there.
+    fn begin_anew(&mut self) {
+        let config = self.rooms.config();
+        self.tracker = Tracker::new(config.presence.grace, config.presence.lease);
+        self.tracker.resume(self.view.iter().map(|entry| (*entry.key(), *entry.value())), Instant::now());
+        for hub in self.rooms.hubs() {
+            hub.tell(HubMsg::Census);
         }
     }
 
-    fn on_tick(&mut self) {
-        let users = self.tracker.tick(Instant::now());
-        if users.is_empty() {
-            return;
+    /// Does a piece of work; after a failure nothing of the tracker's own memory is used any more.
+    fn work(&mut self, work: impl FnOnce(&mut Self)) {
+        if watch::contained("presence", || work(self)).is_err() {
+            self.begin_anew();
         }
-        for (user, state) in &users {
+    }
+
+    fn on_tick(&mut self, ctx: &mut Context<Self>) {
+        #[cfg(test)]
+        super::simulation::may_fail("presence");
+        let (now, clock) = (Instant::now(), clock::now());
+        let changes = self.tracker.tick(now);
+        if !changes.is_empty() {
+            self.announce(&changes, now, clock);
+        }
+        if !self.writing {
+            let seen = self.last_seen.take(now, clock);
+            self.write(seen, None, ctx);
+        }
+    }
+
+    fn announce(&mut self, changes: &[Change], now: Instant, clock: Timestamp) {
+        for Change { user, state, since } in changes {
             match state {
-                PresenceState::Online => self.online.insert(*user),
-                PresenceState::Offline => self.online.remove(user).is_some(),
-            };
+                PresenceState::Offline => drop(self.view.remove(user)),
+                state => drop(self.view.insert(*user, *state)),
+            }
+            if state.is_here() {
+                self.last_seen.arrived(*user, now, clock);
+            } else {
+                self.last_seen.gone(*user, now, clock.before(now.saturating_duration_since(*since)));
+            }
         }
         if let Some(commons) = self.rooms.commons() {
+            let users = changes.iter().map(|change| (change.user, change.state)).collect();
             self.rooms.signal(commons, Signal::Presence { users });
         }
+    }
+
+    /// Writes all of `seen` in one transaction.
+    fn write(&mut self, seen: Seen, done: Option<oneshot::Sender<()>>, ctx: &mut Context<Self>) {
+        if seen.is_empty() {
+            return;
+        }
+        self.writing = true;
+        let store = self.rooms.store().clone();
+        let write = async move {
+            let written = store.note_seen(seen.clone()).await;
+            (seen, written)
+        };
+        ctx.spawn(write.into_actor(self).map(move |(seen, written), presence, _| {
+            presence.writing = false;
+            if let Err(error) = written {
+                tracing::warn!(%error, "could not note when people were last seen");
+                presence.last_seen.failed(&seen);
+            }
+            drop(done);
+        }));
+    }
+
+    fn take(&mut self, message: PresenceMsg, ctx: &mut Context<Self>) {
+        #[cfg(test)]
+        super::simulation::may_fail("presence");
+        let now = Instant::now();
+        match message {
+            PresenceMsg::Report { hub, user, sockets, signed_out } => {
+                self.tracker.report(hub, user, sockets, signed_out, now);
+            }
+            PresenceMsg::Census { hub, users } => self.tracker.census(hub, &users, now),
+            PresenceMsg::Seen { user } => self.last_seen.seen(user, now, clock::now()),
+            PresenceMsg::Flush { done } => self.flush(done, ctx),
+        }
+    }
+
+    /// Everybody's last time, of those still here, too.
+    fn flush(&mut self, done: oneshot::Sender<()>, ctx: &mut Context<Self>) {
+        let (now, clock) = (Instant::now(), clock::now());
+        for (user, left) in self.tracker.users() {
+            let seen = left.map_or(clock, |since| clock.before(now.saturating_duration_since(since)));
+            self.last_seen.gone(user, now, seen);
+        }
+        let seen = self.last_seen.take(now, clock);
+        self.write(seen, Some(done), ctx);
     }
 }
 
@@ -170,53 +240,14 @@ impl Actor for PresenceTracker {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.tick, |presence, _| presence.on_tick());
+        ctx.run_interval(self.tick, |presence, ctx| presence.work(|presence| presence.on_tick(ctx)));
     }
 }
 
-impl Handler<Moved> for PresenceTracker {
+impl Handler<PresenceMsg> for PresenceTracker {
     type Result = ();
 
-    fn handle(&mut self, Moved { user, opened }: Moved, _: &mut Self::Context) {
-        if opened {
-            self.tracker.opened(user);
-        } else {
-            self.tracker.closed(user, Instant::now());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Proves PRES-02.
-    #[test]
-    fn ten_tabs_are_one_user() {
-        let (mut tracker, t0) = (Tracker::new(Duration::from_secs(10)), Instant::now());
-        let ann = UserId::new(1);
-        for _ in 0..10 {
-            tracker.opened(ann);
-        }
-        assert_eq!(tracker.tick(t0), [(ann, PresenceState::Online)]);
-        for _ in 0..9 {
-            tracker.closed(ann, t0);
-        }
-        assert_eq!(tracker.tick(t0 + Duration::from_secs(60)), []);
-        tracker.closed(ann, t0);
-        assert_eq!(tracker.tick(t0 + Duration::from_secs(9)), [], "within the grace");
-        assert_eq!(tracker.tick(t0 + Duration::from_secs(10)), [(ann, PresenceState::Offline)]);
-        assert!(tracker.users.is_empty(), "nothing is kept");
-    }
-
-    #[test]
-    fn a_reload_does_not_flicker() {
-        let (mut tracker, t0) = (Tracker::new(Duration::from_secs(10)), Instant::now());
-        let ann = UserId::new(1);
-        tracker.opened(ann);
-        tracker.tick(t0);
-        tracker.closed(ann, t0);
-        tracker.opened(ann);
-        assert_eq!(tracker.tick(t0 + Duration::from_secs(60)), []);
+    fn handle(&mut self, message: PresenceMsg, ctx: &mut Self::Context) {
+        self.work(|presence| presence.take(message, ctx));
     }
 }

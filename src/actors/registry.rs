@@ -10,6 +10,7 @@ use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
 use crate::config::Config;
 use crate::domain::{Command, Person, Recorded, Rejection, RoomId, Signal};
+use crate::protocol::client_frame::TypingChange;
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
 use actix::ArbiterHandle;
@@ -177,12 +178,17 @@ impl Rooms {
     }
 
     /// Shows that somebody types, or stopped. Ephemeral: a room that has too much to do lets it go.
-    pub fn typing(&self, room: RoomId, conn: ConnId, person: Person, typing: bool) {
+    pub fn typing(&self, room: RoomId, conn: ConnId, person: Person, typing: TypingChange) {
         if let Some(handle) = self.map.get(&room)
             && let Ok(permit) = handle.permit()
         {
             handle.tell(RoomMsg::Typing { conn, person, typing, _permit: permit });
         }
+    }
+
+    /// A socket has the answer to its subscription.
+    pub fn confirmed(&self, room: RoomId, conn: ConnId) {
+        self.tell(room, RoomMsg::Confirmed { conn });
     }
 
     /// A socket is off the room's list.

@@ -1,7 +1,9 @@
 //! One actor per active room: it refuses early, passes on to the sequencer, and hands what was committed to the hubs in the
 //! order of `seq`. What it remembers can be dropped at any time; the store has the truth.
 
+mod attending;
 mod handle;
+mod present;
 mod recent;
 mod subscribing;
 mod typing;
@@ -14,19 +16,17 @@ use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::sequencer::Append;
 use super::watch::{self, Ending};
-use crate::domain::{self, Command, EventBody, Person, Recorded, Rejection, RoomId, Signal, Subject, UserId};
+use crate::domain::{self, Command, EventBody, Person, Recorded, Rejection, RoomId, Subject, UserId};
 use crate::protocol::{encode, websocket};
 use crate::storage::{StoreError, Write};
 use crate::telemetry::metrics;
-use actix::{
-    Actor, ActorContext, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler, SpawnHandle,
-    WrapFuture,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler, WrapFuture};
+use attending::Alarm;
+use present::Present;
 use recent::Recent;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 use typing::Typing;
 
 /// See the module.
@@ -39,8 +39,10 @@ pub struct Room {
     listeners: HashMap<ConnId, Listener>,
     /// The hubs that have listeners, with how many.
     hubs: HashMap<u16, (HubHandle, usize)>,
+    present: Present,
+    present_alarm: Alarm,
     typing: Typing,
-    typing_timer: Option<SpawnHandle>,
+    typing_alarm: Alarm,
     recent: Recent,
 }
 
@@ -57,7 +59,10 @@ enum Phase {
 
 struct Listener {
     user: UserId,
+    name: Arc<str>,
     hub: u16,
+    /// It counts as having the room open: its subscription is confirmed.
+    present: bool,
 }
 
 impl Room {
@@ -93,8 +98,10 @@ impl Room {
             phase: Phase::Loading { waiting: Vec::new(), _permit: loading },
             listeners: HashMap::new(),
             hubs: HashMap::new(),
+            present: Present::new(config.presence.grace, config.presence.tick, config.presence.names_up_to),
+            present_alarm: Alarm::default(),
             typing: Typing::new(config.typing.throttle, config.typing.expiry),
-            typing_timer: None,
+            typing_alarm: Alarm::default(),
             recent: Recent::new(config.rooms.replay_events, config.rooms.replay_bytes),
         }
     }
@@ -168,7 +175,7 @@ impl Room {
         }
     }
 
-    fn on_committed(&mut self, recorded: Recorded) {
+    fn on_committed(&mut self, recorded: Recorded, ctx: &mut Context<Self>) {
         let Phase::Ready(state) = &mut self.phase else { return };
         match state.apply(&recorded.event) {
             Ok(false) => return,
@@ -180,10 +187,7 @@ impl Room {
             }
         }
         let event = &recorded.event;
-        if let (EventBody::MessagePosted { .. }, Some(author)) = (&event.body, event.actor) {
-            // Told before the message: nobody is ever seen typing after it (TYPE-05).
-            self.stop_typing(author);
-        }
+        self.before_event(event, ctx);
         let json = encode::recorded(&recorded);
         let frame = websocket::text(&json);
         self.recent.push(event.seq, event.at, frame.slice(websocket::header_len(json.len())..));
@@ -191,13 +195,16 @@ impl Room {
             hub.broadcast(HubMsg::Event { room: self.id, seq: event.seq, frame: frame.clone() });
         }
         match event.body {
-            EventBody::MemberRemoved { user, .. } => self.send_away(|listener| listener.user == user),
-            EventBody::RoomDeleted { .. } => self.send_away(|_| true),
+            EventBody::MemberRemoved { user, .. } => {
+                self.send_away(|listener| listener.user == user, ctx);
+                self.on_removed(user, ctx);
+            }
+            EventBody::RoomDeleted { .. } => self.send_away(|_| true, ctx),
             _ => {}
         }
     }
 
-    fn send_away(&mut self, which: impl Fn(&Listener) -> bool) {
+    fn send_away(&mut self, which: impl Fn(&Listener) -> bool, ctx: &mut Context<Self>) {
         let gone: Vec<ConnId> =
             self.listeners.iter().filter(|(_, listener)| which(listener)).map(|(conn, _)| *conn).collect();
         for conn in gone {
@@ -206,18 +213,18 @@ impl Room {
             {
                 hub.tell(HubMsg::Unsubscribed { conn, room: self.id });
             }
-            self.on_left(conn);
+            self.on_left(conn, ctx);
         }
     }
 
-    fn on_hub_lost(&mut self, hub: u16) {
+    fn on_hub_lost(&mut self, hub: u16, ctx: &mut Context<Self>) {
         let gone: Vec<ConnId> = self.listeners.keys().copied().filter(|conn| conn.hub == hub).collect();
         for conn in gone {
-            self.on_left(conn);
+            self.on_left(conn, ctx);
         }
     }
 
-    fn on_left(&mut self, conn: ConnId) {
+    fn on_left(&mut self, conn: ConnId, ctx: &mut Context<Self>) {
         let Some(listener) = self.listeners.remove(&conn) else { return };
         if let Some((_, count)) = self.hubs.get_mut(&listener.hub) {
             *count -= 1;
@@ -226,68 +233,12 @@ impl Room {
             }
         }
         self.count_listeners();
-        if let Some((user, name)) = self.typing.gone(conn) {
-            self.tell_typing(user, name, false);
-        }
+        self.on_absent(conn, listener.user, listener.present, ctx);
     }
 
     fn count_listeners(&self) {
         if let Some(handle) = &self.handle {
             handle.set_listeners(self.listeners.len());
-        }
-    }
-
-    fn on_typing(&mut self, conn: ConnId, person: &Person, typing: bool, ctx: &mut Context<Self>) {
-        if !typing {
-            if let Some((user, name)) = self.typing.stopped_by(person.id, conn) {
-                self.tell_typing(user, name, false);
-            }
-            return;
-        }
-        let Phase::Ready(state) = &self.phase else { return };
-        if !self.listeners.contains_key(&conn) || state.kind.is_system() {
-            return;
-        }
-        let name = Arc::clone(&person.name);
-        if self.typing.start(person.id, Arc::clone(&name), conn, Instant::now()) {
-            self.tell_typing(person.id, name, true);
-        }
-        self.arm_typing(ctx);
-    }
-
-    fn stop_typing(&mut self, user: UserId) {
-        if let Some(name) = self.typing.stop(user) {
-            self.tell_typing(user, name, false);
-        }
-    }
-
-    fn arm_typing(&mut self, ctx: &mut Context<Self>) {
-        if self.typing_timer.is_some() {
-            return;
-        }
-        if let Some(next) = self.typing.next_expiry() {
-            let wait = next.saturating_duration_since(Instant::now());
-            self.typing_timer = Some(ctx.run_later(wait, |room, ctx| {
-                room.typing_timer = None;
-                for (user, name) in room.typing.expire(Instant::now()) {
-                    room.tell_typing(user, name, false);
-                }
-                room.arm_typing(ctx);
-            }));
-        }
-    }
-
-    fn tell_typing(&self, user: UserId, name: Arc<str>, typing: bool) {
-        self.tell_signal(&Signal::Typing { user, name, typing }, Some(user));
-    }
-
-    fn tell_signal(&self, signal: &Signal, except: Option<UserId>) {
-        let Phase::Ready(state) = &self.phase else { return };
-        let frame = websocket::text(&encode::signal(self.id, state.head, signal));
-        // Typing ends by itself; a change of presence that is missed is missed for good.
-        let vital = matches!(signal, Signal::Presence { .. });
-        for (hub, _) in self.hubs.values() {
-            hub.broadcast(HubMsg::Signal { room: self.id, frame: frame.clone(), except, vital });
         }
     }
 }
@@ -333,10 +284,11 @@ impl Handler<RoomMsg> for Room {
         }
         match message {
             RoomMsg::Submit { actor, command, sink, permit } => self.on_submit(actor, command, sink, permit),
-            RoomMsg::Committed(recorded) => self.on_committed(recorded),
+            RoomMsg::Committed(recorded) => self.on_committed(recorded, ctx),
             RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
-            RoomMsg::Left { conn } => self.on_left(conn),
-            RoomMsg::HubLost { hub } => self.on_hub_lost(hub),
+            RoomMsg::Confirmed { conn } => self.on_confirmed(conn, ctx),
+            RoomMsg::Left { conn } => self.on_left(conn, ctx),
+            RoomMsg::HubLost { hub } => self.on_hub_lost(hub, ctx),
             RoomMsg::Typing { conn, person, typing, .. } => self.on_typing(conn, &person, typing, ctx),
             RoomMsg::Signal(signal) => self.tell_signal(&signal, None),
             // After what was told the hubs so far: they can't take a subscription for one of the next memory.

@@ -14,7 +14,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         "metrics.token is empty: give it a value, or leave it out".to_owned()
     })?;
     none_is_zero(config)?;
-    let Config { socket, heartbeat, rooms, typing, shutdown, storage, .. } = config;
+    let Config { socket, heartbeat, rooms, typing, presence, shutdown, storage, .. } = config;
     require(heartbeat.interval < heartbeat.dead_after, || {
         format!(
             "heartbeat.interval_ms ({}) has to be shorter than heartbeat.dead_after_ms ({}): \
@@ -53,6 +53,14 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     })?;
     require(typing.throttle < typing.expiry, || {
         "typing.throttle_ms has to be shorter than typing.expiry_ms: typing would end between two starts"
+            .to_owned()
+    })?;
+    require(presence.census * 2 <= presence.lease, || {
+        "presence.lease_ms is shorter than two of presence.census_ms: raise the first, or the living would expire".to_owned()
+    })?;
+    require(heartbeat.dead_after <= presence.lease, || {
+        "presence.lease_ms is shorter than heartbeat.dead_after_ms: raise the first, or who is silent would be gone before \
+         they are given up"
             .to_owned()
     })?;
     require(shutdown.spread <= shutdown.drain, || {
@@ -109,6 +117,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("rooms.idle_ms", rooms.idle),
         ("typing.expiry_ms", typing.expiry),
         ("presence.tick_ms", presence.tick),
+        ("presence.census_ms", presence.census),
         ("auth.session_s", auth.session),
         ("idempotency.keep_s", idempotency.keep),
         ("idempotency.sweep_s", idempotency.sweep),

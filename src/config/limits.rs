@@ -163,6 +163,14 @@ pub struct Presence {
     /// Changes are told together, once per tick.
     #[serde(rename = "tick_ms", with = "millis")]
     pub tick: Duration,
+    /// What a worker says of its sockets counts for this long; the silence of a dead worker or socket ends with it.
+    #[serde(rename = "lease_ms", with = "millis")]
+    pub lease: Duration,
+    /// Each worker tells of all its sockets this often, besides each change at once.
+    #[serde(rename = "census_ms", with = "millis")]
+    pub census: Duration,
+    /// People in a room who are named (count); over it: only how many they are.
+    pub names_up_to: usize,
     /// How exactly "last seen" is kept; fewer writes when longer.
     #[serde(rename = "last_seen_s", with = "seconds")]
     pub last_seen: Duration,
@@ -173,6 +181,9 @@ impl Default for Presence {
         Self {
             grace: Duration::from_secs(10),
             tick: Duration::from_secs(1),
+            lease: Duration::from_secs(60),
+            census: Duration::from_secs(20),
+            names_up_to: 200,
             last_seen: Duration::from_secs(60),
         }
     }

@@ -3,11 +3,17 @@
 use super::ids::UserId;
 use std::sync::Arc;
 
-/// Whether a user has a live connection.
+/// Whether a user is there, and if not, how they went (PRES-04).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PresenceState {
+    /// Somebody looks at one of their sockets.
     Online,
+    /// All of their sockets are hidden or idle.
+    Away,
+    /// The last socket was lost, and the grace is over.
     Offline,
+    /// The last socket ended with its session.
+    SignedOut,
 }
 
 impl PresenceState {
@@ -15,9 +21,27 @@ impl PresenceState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Online => "online",
+            Self::Away => "away",
             Self::Offline => "offline",
+            Self::SignedOut => "signed_out",
         }
     }
+
+    /// Whether the user has a live connection.
+    pub const fn is_here(self) -> bool {
+        matches!(self, Self::Online | Self::Away)
+    }
+}
+
+/// Who has a room open, as far as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attendance {
+    /// What changed since the last time.
+    Changed { joined: Vec<(UserId, Arc<str>)>, left: Vec<UserId>, count: usize },
+    /// Everybody: the room had too many to name, and has no more.
+    Everybody { present: Vec<(UserId, Arc<str>)> },
+    /// Too many to name.
+    Count(usize),
 }
 
 /// An ephemeral notice in a room.
@@ -27,6 +51,8 @@ pub enum Signal {
     Typing { user: UserId, name: Arc<str>, typing: bool },
     /// Who came and went since the last tick, one entry per user.
     Presence { users: Vec<(UserId, PresenceState)> },
+    /// Who has the room open (CONN-04).
+    RoomPresence(Attendance),
 }
 
 impl Signal {
@@ -35,6 +61,17 @@ impl Signal {
         match self {
             Self::Typing { .. } => "typing",
             Self::Presence { .. } => "presence",
+            Self::RoomPresence(_) => "room.presence",
+        }
+    }
+
+    /// Whether who misses it has to subscribe again. Typing ends by itself, and the next count makes up for the last; a
+    /// change that is missed is missed for good.
+    pub const fn is_vital(&self) -> bool {
+        match self {
+            Self::Presence { .. } => true,
+            Self::RoomPresence(attendance) => !matches!(attendance, Attendance::Count(_)),
+            Self::Typing { .. } => false,
         }
     }
 }

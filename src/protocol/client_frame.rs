@@ -39,10 +39,24 @@ pub enum Request {
     },
     Typing {
         room: RoomId,
-        typing: bool,
+        change: TypingChange,
+    },
+    /// Whether somebody looks at this socket.
+    Presence {
+        away: bool,
     },
     Ping,
     Pong,
+}
+
+/// What the client says of its user's typing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypingChange {
+    /// `after` is the seq of the last message of their own that the client had when it said so.
+    Start {
+        after: Option<Seq>,
+    },
+    Stop,
 }
 
 /// Where a subscriber goes on: after the last seq it has, or at the head.
@@ -72,6 +86,27 @@ struct Envelope<'a> {
 #[derive(Deserialize)]
 struct OneRoom {
     room_id: i64,
+}
+
+#[derive(Deserialize)]
+struct TypingStart {
+    room_id: i64,
+    after: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct PresenceSet {
+    #[serde(deserialize_with = "away")]
+    state: bool,
+}
+
+/// Read as text first, like the kind of a room.
+fn away<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "active" => Ok(false),
+        "away" => Ok(true),
+        _ => Err(D::Error::custom("one of active, away")),
+    }
 }
 
 #[derive(Deserialize)]
@@ -212,7 +247,7 @@ fn envelope_error(error: &serde_json::Error) -> Rejection {
 
 impl Request {
     /// Every `type` a client may send, the closed set of the protocol.
-    pub const TYPES: [&'static str; 13] = [
+    pub const TYPES: [&'static str; 14] = [
         "room.subscribe",
         "room.unsubscribe",
         "room.create",
@@ -224,6 +259,7 @@ impl Request {
         "read.mark",
         "typing.start",
         "typing.stop",
+        "presence.set",
         "ping",
         "pong",
     ];
@@ -234,8 +270,9 @@ impl Request {
             Self::Command(command) => command.kind(),
             Self::Subscribe { .. } => "room.subscribe",
             Self::Unsubscribe { .. } => "room.unsubscribe",
-            Self::Typing { typing: true, .. } => "typing.start",
-            Self::Typing { typing: false, .. } => "typing.stop",
+            Self::Typing { change: TypingChange::Start { .. }, .. } => "typing.start",
+            Self::Typing { change: TypingChange::Stop, .. } => "typing.stop",
+            Self::Presence { .. } => "presence.set",
             Self::Ping => "ping",
             Self::Pong => "pong",
         }
@@ -250,7 +287,7 @@ impl Request {
                 [one] => Some(one.room),
                 _ => None,
             },
-            Self::Ping | Self::Pong => None,
+            Self::Presence { .. } | Self::Ping | Self::Pong => None,
         }
     }
 
@@ -302,11 +339,18 @@ impl Request {
             "room.subscribe" => read::<Subscribe>(data)?.into_request()?,
             "room.unsubscribe" => Self::Unsubscribe { room: RoomId::new(read::<OneRoom>(data)?.room_id) },
             "typing.start" => {
-                Self::Typing { room: RoomId::new(read::<OneRoom>(data)?.room_id), typing: true }
+                let TypingStart { room_id, after } = read(data)?;
+                if after.is_some_and(|after| after < 0) {
+                    return Err(Rejection::invalid("after", "is negative"));
+                }
+                let change = TypingChange::Start { after: after.map(Seq::new) };
+                Self::Typing { room: RoomId::new(room_id), change }
             }
             "typing.stop" => {
-                Self::Typing { room: RoomId::new(read::<OneRoom>(data)?.room_id), typing: false }
+                let room = RoomId::new(read::<OneRoom>(data)?.room_id);
+                Self::Typing { room, change: TypingChange::Stop }
             }
+            "presence.set" => Self::Presence { away: read::<PresenceSet>(data)?.state },
             "ping" => Self::Ping,
             "pong" => Self::Pong,
             _ => return Err(Rejection::invalid("type", "is not a known type")),

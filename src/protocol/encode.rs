@@ -4,7 +4,9 @@
 use super::error::ErrorObject;
 use super::trace::TraceId;
 use super::view::PersonView;
-use crate::domain::{Ack, Epoch, EventId, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId};
+use crate::domain::{
+    Ack, Attendance, Epoch, EventId, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId,
+};
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -33,8 +35,21 @@ pub fn signal(room: RoomId, at_seq: Seq, signal: &Signal) -> String {
                 .collect();
             json!({ "users": users })
         }
+        Signal::RoomPresence(Attendance::Changed { joined, left, count }) => {
+            let left: Vec<i64> = left.iter().map(|user| user.get()).collect();
+            json!({ "joined": named(joined), "left": left, "count": count })
+        }
+        Signal::RoomPresence(Attendance::Everybody { present }) => {
+            json!({ "present": named(present), "count": present.len() })
+        }
+        Signal::RoomPresence(Attendance::Count(count)) => json!({ "count": count }),
     };
     format!(r#"{{"type":"{}","room_id":{room},"at_seq":{at_seq},"data":{data}}}"#, signal.kind())
+}
+
+/// People by id and name.
+fn named(people: &[(UserId, Arc<str>)]) -> Vec<serde_json::Value> {
+    people.iter().map(|(user, name)| json!({ "id": user.get(), "name": &**name })).collect()
 }
 
 /// `room.resync`: events from `from` on were not sent, the subscription is over.
@@ -72,15 +87,23 @@ fn string(text: &str) -> String {
 pub struct Snapshot<'a> {
     pub room: &'a Room,
     pub typing: &'a [(UserId, Arc<str>)],
-    /// Who is online; told in the commons only.
-    pub online: Option<&'a [UserId]>,
+    /// None in an inbox.
+    pub here: Option<Here<'a>>,
+}
+
+/// Who is there, by the kind of room.
+#[derive(Debug)]
+pub enum Here<'a> {
+    /// In the commons: everybody who isn't offline. Who is away is among those online.
+    All { online: &'a [UserId], away: &'a [UserId], signed_out: &'a [UserId] },
+    /// Elsewhere: who has the room open, unless they are too many to name.
+    Room { present: Option<&'a [(UserId, Arc<str>)]>, count: usize },
 }
 
 /// The `room` of a subscription's reply.
 pub fn snapshot(snapshot: &Snapshot<'_>) -> String {
-    let Snapshot { room, typing, online } = snapshot;
-    let typing: Vec<_> =
-        typing.iter().map(|(user, name)| json!({ "id": user.get(), "name": &**name })).collect();
+    let Snapshot { room, typing, here } = snapshot;
+    let typing = named(typing);
     let mut value = json!({
         "id": room.id.get(),
         "kind": room.kind.as_str(),
@@ -90,8 +113,19 @@ pub fn snapshot(snapshot: &Snapshot<'_>) -> String {
         "head": room.head.get(),
         "typing": typing,
     });
-    if let (Some(online), Some(object)) = (online, value.as_object_mut()) {
-        object.insert("online".to_owned(), online.iter().map(|user| user.get()).collect());
+    let ids = |users: &[UserId]| users.iter().map(|user| user.get()).collect::<serde_json::Value>();
+    let fields = match here {
+        Some(Here::All { online, away, signed_out }) => {
+            vec![("online", ids(online)), ("away", ids(away)), ("signed_out", ids(signed_out))]
+        }
+        Some(Here::Room { present: Some(present), count }) => {
+            vec![("present", json!(named(present))), ("present_count", json!(count))]
+        }
+        Some(Here::Room { present: None, count }) => vec![("present_count", json!(count))],
+        None => Vec::new(),
+    };
+    if let Some(object) = value.as_object_mut() {
+        object.extend(fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
     }
     value.to_string()
 }

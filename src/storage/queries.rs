@@ -7,6 +7,7 @@ pub(super) mod messages;
 pub(super) mod people;
 pub(super) mod rooms;
 pub(super) mod search;
+pub(super) mod seen;
 pub(super) mod sessions;
 
 /// A limit as the databases take it.

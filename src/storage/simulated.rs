@@ -5,7 +5,7 @@ use super::EncodePayload;
 use super::commit::{self, Write};
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
-use super::options::StorageOptions;
+use super::options::{KeyTerms, StorageOptions};
 use super::sqlite::{self, Checkpoint};
 use super::writer::BatchOutcome;
 use crate::domain::Timestamp;
@@ -84,6 +84,22 @@ pub(super) async fn read<T>(query: impl FnOnce(&mut Conn) -> Result<T, StoreErro
     ACTIVE.with_borrow_mut(|active| query(&mut active.as_mut().expect("begun").conn))
 }
 
+pub(super) async fn write<T>(job: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let wait = ACTIVE.with_borrow_mut(|active| active.as_mut().expect("begun").query())?;
+    tokio::time::sleep(wait).await;
+    ACTIVE.with_borrow_mut(|active| {
+        let conn = &mut active.as_mut().expect("begun").conn;
+        conn.begin().expect("begins");
+        let done = job(conn);
+        if done.is_ok() {
+            conn.commit().expect("commits");
+        } else {
+            conn.rollback().expect("rolls back");
+        }
+        done
+    })
+}
+
 impl Simulated {
     fn batch(&mut self) -> Result<(Fate, Duration), StoreError> {
         let wait = Duration::from_micros(self.rng.random_range(0..8_000));
@@ -112,7 +128,8 @@ impl Simulated {
             return Some(failed(StoreError::Unavailable("simulated".to_owned())));
         }
         self.conn.begin().expect("begins");
-        let done = commit::run(&mut self.conn, self.encode, writes, now).expect("statements don't fail");
+        let done = commit::run(&mut self.conn, self.encode, KeyTerms::default(), writes, now)
+            .expect("statements don't fail");
         if matches!(fate, Fate::Unknown(false) | Fate::Silence(false)) {
             self.conn.rollback().expect("rolls back");
         } else {

@@ -103,12 +103,3 @@ export function expireTyping(state, now) {
   }
   return next;
 }
-
-export function onPresence(state, { data: { users } }) {
-  const online = { ...state.online };
-  for (const { id, state: presence } of users) {
-    if (presence === 'online') online[id] = true;
-    else delete online[id];
-  }
-  return { ...state, online };
-}

@@ -1,5 +1,6 @@
 // Welcome, subscriptions and what their answers mean for the cached rooms. Pure.
 
+import { attendanceFrom, presenceFrom } from './attendance.js';
 import { onEvent, TYPING_EXPIRY_MS } from './events.js';
 import { counted, dropRoom, makeRoom, withRoom } from './rooms.js';
 import { emptyTimeline, resetAt } from './timeline.js';
@@ -12,12 +13,12 @@ export function onWelcome(state, data) {
     const fresh = makeRoom({ ...listed, id: listed.room_id });
     // The head of the welcome is a position to resume from: nothing between it and the subscription is missed.
     rooms[fresh.id] = known
-      ? { ...counted(known, listed, data.user), kind: listed.kind, name: listed.name, members: listed.members ?? known.members, link: 'none', typing: {} }
+      ? { ...counted(known, listed, data.user), kind: listed.kind, name: listed.name, members: listed.members ?? known.members, link: 'none', typing: {}, present: null, presentCount: null }
       : { ...fresh, timeline: emptyTimeline(listed.head) };
   }
   // The welcome lists the first 1,000 rooms; a room beyond them is kept.
   if (sameLog && data.rooms.length >= 1_000) {
-    for (const room of Object.values(state.rooms)) rooms[room.id] ??= { ...room, link: 'none', typing: {} };
+    for (const room of Object.values(state.rooms)) rooms[room.id] ??= { ...room, link: 'none', typing: {}, present: null, presentCount: null };
   }
   return {
     ...state, rooms,
@@ -57,11 +58,12 @@ export function onSubscribed(state, { entry, now }) {
     // Over a hole only the server can count.
     doubt: unread === undefined && (room.doubt || isHole),
     kind, name, created_by, link: 'live',
+    ...attendanceFrom(entry.room),
     members: members ?? room.members,
     typing: Object.fromEntries(typing.filter((user) => user.id !== state.me?.id)
       .map((user) => [user.id, { name: user.name, until: now + TYPING_EXPIRY_MS }])),
   }));
-  return online ? { ...next, online: Object.fromEntries(online.map((user) => [user, true])) } : next;
+  return online ? { ...next, presence: presenceFrom(entry.room) } : next;
 }
 
 /** Nothing cached of this room can be continued. The inbox and the commons only carry changes of lists: those are read anew. */
@@ -98,6 +100,6 @@ export function onResync(state, { room_id }) {
 export function onConnection(state, connection) {
   if (connection.state === 'open') return state;
   const rooms = {};
-  for (const room of Object.values(state.rooms)) rooms[room.id] = { ...room, link: 'none', typing: {} };
+  for (const room of Object.values(state.rooms)) rooms[room.id] = { ...room, link: 'none', typing: {}, present: null, presentCount: null };
   return { ...state, connection, rooms };
 }

@@ -1,7 +1,9 @@
 // Dialogs: making a room, starting a direct conversation, a room's members and settings, confirmations.
 
+import { PRESENCE_NAMES, presenceOf } from '../store/attendance.js';
 import { mayManage, nameOf, people, roomTitle } from '../store/select.js';
 import { api } from '../api.js';
+import { Attendance } from './attendance.js';
 import { avatar, h, icon, replace } from './dom.js';
 import { field, form } from './form.js';
 
@@ -38,8 +40,11 @@ export function ask(title, text, action, act) {
 function personChoice(state, type, users, name) {
   return users.map((user) => h('label', { class: 'choice', dataset: { userId: user.id } },
     h('input', { type, name, value: String(user.id) }), avatar(user, 'small'), h('span', { class: 'choice-name' }, user.name),
-    h('span', { class: `dot ${state.online[user.id] ? 'online' : ''}` })));
+    dot(state, user)));
 }
+
+/** A mark of who is there, with its word for those who can't see it. */
+const dot = (state, user) => h('span', { class: `dot ${presenceOf(state, user.id)}`, role: 'img', 'aria-label': PRESENCE_NAMES[presenceOf(state, user.id)] });
 
 const othersOf = (state) => people(state).filter(({ id }) => id !== state.me.id);
 
@@ -95,6 +100,7 @@ export function openNewDirect(client, shell) {
 /** Members and settings of a room; follows the state while it is open. */
 export async function openRoomDetails(client, shell, roomId) {
   const body = h('div', { class: 'details' });
+  const here = new Attendance();
   const trouble = h('p', { class: 'form-error', role: 'alert' });
   let shown = null;
   const act = async (work) => {
@@ -111,6 +117,7 @@ export async function openRoomDetails(client, shell, roomId) {
       opened.close();
       return;
     }
+    here.update(state, room);
     if (shown === room.members && opened.dataset.name === room.name) return;
     shown = room.members;
     opened.dataset.name = room.name;
@@ -118,7 +125,7 @@ export async function openRoomDetails(client, shell, roomId) {
       room.kind !== 'direct' && mayManage(state, room) && settings(client, shell, room, act, () => opened.close()));
   };
   const unsubscribe = client.store.subscribe(draw);
-  const opened = dialog(roomTitle(client.state, client.state.rooms[roomId]), body, { id: 'members', onClose: unsubscribe });
+  const opened = dialog(roomTitle(client.state, client.state.rooms[roomId]), [body, here.el], { id: 'members', onClose: unsubscribe });
   draw(client.state);
   await act(() => client.learnRoom(roomId));
 }

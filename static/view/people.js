@@ -1,5 +1,6 @@
 // Everybody here with their presence, and for administrators the link that invites others.
 
+import { isHere, PRESENCE_NAMES, presenceOf } from '../store/attendance.js';
 import { isAdmin, people } from '../store/select.js';
 import { avatar, h, reconcile, replace, setText } from './dom.js';
 import { copy } from './text.js';
@@ -17,8 +18,8 @@ export class PeoplePage {
   title() { return 'People'; }
 
   subtitle(state) {
-    const online = people(state).filter(({ id }) => state.online[id]).length;
-    return `${people(state).length} in all, ${online} online`;
+    const here = people(state).filter(({ id }) => isHere(state, id)).length;
+    return `${people(state).length} in all, ${here} online`;
   }
 
   opened() {
@@ -30,10 +31,10 @@ export class PeoplePage {
     if (this.code !== code) this.#invitation(code, state);
     const items = people(state).map((user) => ({ key: user.id, user }));
     reconcile(this.list, this.#cache, items, ({ user }) => this.#make(user, state), (element, { user }) => {
-      const online = Boolean(state.online[user.id]);
-      element.querySelector('.dot').classList.toggle('online', online);
+      const presence = presenceOf(state, user.id);
+      element.querySelector('.dot').className = `dot ${presence}`;
       setText(element.querySelector('.person-name'), user.id === state.me.id ? `${user.name} (you)` : user.name);
-      setText(element.querySelector('.person-state'), [user.role === 'member' ? null : user.role, online ? 'online' : 'offline'].filter(Boolean).join(' · '));
+      setText(element.querySelector('.person-state'), [user.role === 'member' ? null : user.role, PRESENCE_NAMES[presence]].filter(Boolean).join(' · '));
     });
   }
 

@@ -1,7 +1,9 @@
 // A room on screen: history, who is typing, the composer, and where the new messages begin.
 
+import { bestPresence, PRESENCE_NAMES } from '../store/attendance.js';
 import { counterparts, roomTitle, rowsOf, shownWindow, typists } from '../store/select.js';
 import { find } from '../store/timeline.js';
+import { hereText } from './attendance.js';
 import { Composer } from './composer.js';
 import { openRoomDetails } from './dialogs.js';
 import { h, icon, setText } from './dom.js';
@@ -57,10 +59,13 @@ export class RoomPage {
 
   subtitle(state) {
     const room = state.rooms[this.roomId];
-    if (room?.kind === 'open') return 'Open to everybody';
-    if (room?.kind === 'closed') return room.members ? `${room.members.length} ${room.members.length === 1 ? 'member' : 'members'}` : 'Closed room';
-    if (room?.kind === 'direct') return counterparts(state, room).some(({ id }) => state.online[id]) ? 'Online' : 'Offline';
-    return '';
+    if (!room) return '';
+    if (room.kind === 'direct') {
+      const word = PRESENCE_NAMES[bestPresence(state, counterparts(state, room))];
+      return word[0].toUpperCase() + word.slice(1);
+    }
+    const closed = room.members ? `${room.members.length} ${room.members.length === 1 ? 'member' : 'members'}` : 'Closed room';
+    return [room.kind === 'open' ? 'Open to everybody' : closed, hereText(room)].filter(Boolean).join(' · ');
   }
 
   /** Goes to a linked message, which may have to be loaded first. */
@@ -80,7 +85,7 @@ export class RoomPage {
 
   update(state) {
     const room = state.rooms[this.roomId];
-    this.details.hidden = !room || room.kind === 'direct' || (room.kind === 'open' && state.me.role !== 'admin' && room.created_by !== state.me.id);
+    this.details.hidden = !room || room.kind === 'direct';
     if (!room) {
       this.#missing(state);
       return;

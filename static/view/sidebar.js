@@ -1,5 +1,6 @@
 // The list of rooms and direct conversations with what is unread, and the way to everything else.
 
+import { bestPresence, PRESENCE_NAMES } from '../store/attendance.js';
 import { counterparts, isAdmin, roomLists } from '../store/select.js';
 import { avatar, h, icon, reconcile, replace, setAttributes, setText } from './dom.js';
 import { openNewDirect, openNewRoom } from './dialogs.js';
@@ -39,7 +40,7 @@ export class Sidebar {
 
   update(state) {
     setText(this.account, state.account.name ?? 'Hearth');
-    if (this.last?.rooms !== state.rooms || this.last.users !== state.users || this.last.online !== state.online || this.path !== location.pathname) {
+    if (this.last?.rooms !== state.rooms || this.last.users !== state.users || this.last.presence !== state.presence || this.path !== location.pathname) {
       const lists = roomLists(state);
       for (const [name, list] of [['rooms', this.rooms], ['directs', this.directs]]) {
         const items = lists[name].map((item) => ({ ...item, key: item.room.id }));
@@ -67,13 +68,13 @@ export class Sidebar {
     badge.hidden = room.unread === 0;
     link.classList.toggle('has-unread', room.unread > 0);
     setAttributes(link, { 'aria-current': current ? 'page' : null, 'aria-label': this.#label(room, title, state) });
-    if (room.kind === 'direct') mark.classList.toggle('online', counterparts(state, room).some(({ id }) => state.online[id]));
+    if (room.kind === 'direct') mark.className = `dot ${bestPresence(state, counterparts(state, room))}`;
   }
 
   #label(room, title, state) {
     const parts = [title];
     if (room.kind === 'closed') parts.push('closed room');
-    if (room.kind === 'direct' && counterparts(state, room).some(({ id }) => state.online[id])) parts.push('online');
+    if (room.kind === 'direct') parts.push(PRESENCE_NAMES[bestPresence(state, counterparts(state, room))]);
     if (room.unread) parts.push(`${room.unread} unread`);
     return parts.join(', ');
   }

@@ -6,4 +6,6 @@ mod joining;
 mod lifecycle;
 mod outliving;
 mod presence;
+mod present_in_rooms;
+mod reading;
 mod typing;

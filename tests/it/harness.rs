@@ -71,13 +71,16 @@ fn quick(extra: &[&str]) -> Vec<String> {
 
 /// Starts a server that nobody has set up.
 pub(crate) async fn empty(ground: Ground, args: &[&str]) -> (Server, TempDir) {
+    empty_on((ground == Ground::Postgres).then(postgres::database), args).await
+}
+
+/// The same on a database that the test reaches, too.
+async fn empty_on(database_url: Option<String>, args: &[&str]) -> (Server, TempDir) {
     let dir = TempDir::new().expect("a temporary directory");
     let mut options = Options::new(binary(), dir.path().join("data"));
     options.args = quick(args);
     options.env.push(("HEARTH_LOG".to_owned(), "info,hearth=debug".to_owned()));
-    if ground == Ground::Postgres {
-        options.database_url = Some(postgres::database());
-    }
+    options.database_url = database_url;
     let server = Server::start(options).await.expect("the server starts");
     (server, dir)
 }
@@ -90,7 +93,15 @@ impl House {
 
     /// The same, with more flags.
     pub(crate) async fn open_with(ground: Ground, args: &[&str]) -> Self {
-        let (server, dir) = empty(ground, args).await;
+        Self::furnished(empty(ground, args).await).await
+    }
+
+    /// The same on a PostgreSQL database that the test reaches, too.
+    pub(crate) async fn open_on(database_url: &str, args: &[&str]) -> Self {
+        Self::furnished(empty_on(Some(database_url.to_owned()), args).await).await
+    }
+
+    async fn furnished((server, dir): (Server, TempDir)) -> Self {
         let client = Client::new(&server.url()).expect("a client");
         let SetUp { user, room, .. } =
             client.setup("House", "Ann", "ann@example.org", PASSWORD).await.expect("set up");

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { presenceOf } from '../../static/store/attendance.js';
 import { roomLists, rowsOf } from '../../static/store/select.js';
 import { OUTBOX_MAX_AGE_MS } from '../../static/store/sending.js';
 import { ANN, BOB, COMMONS, INBOX, joined, Log, NOW, ROOM } from './support.mjs';
@@ -110,10 +111,32 @@ test('typing ends with the message, by itself, and never comes late', () => {
 test('presence follows its signals', () => {
   const client = joined(new Log());
   const hears = (state) => client.hears({ type: 'presence', room_id: COMMONS, at_seq: 0, data: { users: [{ id: 2, state }] } });
-  hears('online');
-  assert.equal(client.state.online[2], true);
-  hears('offline');
-  assert.equal(client.state.online[2], undefined);
+  for (const one of ['online', 'away', 'signed_out', 'offline']) {
+    hears(one);
+    assert.equal(presenceOf(client.state, 2), one);
+  }
+  const entry = (room) => ({ room: { id: COMMONS, kind: 'commons', name: null, typing: [], ...room }, head: 0, recovery: 'complete', events: [] });
+  client.does({ type: 'rooms/subscribed', entries: [entry({ online: [1, 2], away: [2], signed_out: [3] })] });
+  assert.deepEqual([1, 2, 3, 4].map((id) => presenceOf(client.state, id)), ['online', 'away', 'signed_out', 'offline']);
+});
+
+test('who has a room open is folded from its snapshot and its signals', () => {
+  const log = new Log();
+  const client = joined(log);
+  const hears = (data) => client.hears({ type: 'room.presence', room_id: ROOM, at_seq: 1, data });
+  const entry = { room: { ...log.snapshot(), present: [{ id: 2, name: 'Bob' }], present_count: 1 }, head: log.head, recovery: 'complete', events: [] };
+  client.does({ type: 'rooms/subscribed', entries: [entry] });
+  hears({ joined: [{ id: 1, name: 'Ann' }, { id: 3, name: 'Bob' }], left: [], count: 3 });
+  assert.deepEqual([client.room.present, client.room.presentCount], [{ 1: 'Ann', 2: 'Bob', 3: 'Bob' }, 3]);
+  hears({ joined: [], left: [2], count: 2 });
+  assert.deepEqual(client.room.present, { 1: 'Ann', 3: 'Bob' });
+  hears({ count: 250 });
+  hears({ count: 251 });
+  assert.deepEqual([client.room.present, client.room.presentCount], [null, 251]);
+  hears({ present: [{ id: 1, name: 'Ann' }], count: 1 });
+  assert.deepEqual([client.room.present, client.room.presentCount], [{ 1: 'Ann' }, 1]);
+  client.does({ type: 'connection/changed', connection: { state: 'waiting' } });
+  assert.equal(client.room.presentCount, null, 'unknown without a connection');
 });
 
 test('rooms come and go with the events of the inbox and the commons', () => {

@@ -94,6 +94,8 @@ pub enum HubMsg {
     },
     /// Something was left out a while ago; by now everything that was on its way then has arrived.
     Overrun,
+    /// Presence wants to know of all sockets.
+    Census,
     /// The process ends: everybody comes back after a delay of their own within `spread`.
     Restart {
         spread: Duration,

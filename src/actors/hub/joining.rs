@@ -85,6 +85,15 @@ impl Joining {
         self.parts.iter().any(|part| matches!(part, Part::Joined { room: joined, .. } if *joined == room))
     }
 
+    /// The rooms that took the socket in.
+    pub fn rooms(&self) -> Vec<RoomId> {
+        let joined = |part: &Part| match part {
+            Part::Joined { room, .. } => Some(*room),
+            Part::Waiting | Part::Refused { .. } => None,
+        };
+        self.parts.iter().filter_map(joined).collect()
+    }
+
     /// The room's answer is worth nothing any more: the reply will say so. False when it hasn't answered.
     pub fn lost(&mut self, room: RoomId) -> bool {
         let rejection = Rejection::unavailable();

@@ -1,10 +1,12 @@
 //! Which sockets of this thread hear which room.
 
+use super::census::Census;
 use super::handle::{ConnId, HubHandle, JoinSlot, Joined};
 use super::joining::Joining;
 use crate::actors::clock;
 use crate::actors::outbox::{Class, Pushed};
 use crate::actors::peer::{Peer, Pulse, Step};
+use crate::actors::presence::PresenceHandle;
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
@@ -34,6 +36,7 @@ pub struct Switchboard {
     config: Arc<Config>,
     peers: HashMap<ConnId, Rc<Peer>>,
     audiences: HashMap<RoomId, Audience>,
+    pub(super) census: Census,
     /// Peers with something to write at the end of this turn.
     dirty: Vec<Rc<Peer>>,
     next_serial: u64,
@@ -56,10 +59,27 @@ impl Switchboard {
             config,
             peers: HashMap::new(),
             audiences: HashMap::new(),
+            census: Census::default(),
             dirty: Vec::new(),
             next_serial: 0,
             next_join: 0,
         }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn presence(&self) -> &PresenceHandle {
+        self.rooms.presence()
+    }
+
+    pub(super) fn has(&self, conn: ConnId) -> bool {
+        self.peers.contains_key(&conn)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Rc<Peer>> {
+        self.peers.values()
     }
 
     /// A name for the next socket.
@@ -76,7 +96,7 @@ impl Switchboard {
     /// A socket is open.
     pub fn open(&mut self, peer: Rc<Peer>) {
         metrics::connection_opened();
-        self.rooms.presence().opened(peer.user());
+        self.count_in(&peer);
         self.peers.insert(peer.id, peer);
     }
 
@@ -89,7 +109,7 @@ impl Switchboard {
         }
         peer.joining.borrow_mut().take();
         peer.steps.borrow_mut().clear();
-        self.rooms.presence().closed(peer.user());
+        self.count_out(&peer);
         metrics::connection_closed(peer.outbox.closing());
     }
 
@@ -261,8 +281,13 @@ impl Switchboard {
     /// All rooms have answered: the reply, then what came meanwhile, then the next request.
     fn finish(&mut self, peer: &Rc<Peer>) {
         let Some(joining) = peer.joining.borrow_mut().take() else { return };
+        let confirmed = joining.rooms();
         let (reply, held) = joining.finish();
         self.push(peer, Class::Control, websocket::text(&reply));
+        // From here on the others may hear of it (CONN-02).
+        for room in confirmed {
+            self.rooms.confirmed(room, peer.id);
+        }
         for held in held {
             self.push(peer, held.class, held.frame);
         }
@@ -388,6 +413,7 @@ impl Switchboard {
                 Pulse::Dead => peer.outbox.close(CloseCode::HeartbeatLost, CloseCode::HeartbeatLost.name()),
             }
         }
+        self.tell_census(now);
     }
 
     /// After a failure: nobody is subscribed to anything, and everybody comes back soon. Rooms are told of the whole hub: what

@@ -4,6 +4,7 @@ use super::{Room, Subscribe};
 use crate::actors::hub::ConnId;
 use crate::actors::reply::ReplySink;
 use crate::domain::{Command, Person, Recorded, Rejection, Signal};
+use crate::protocol::client_frame::TypingChange;
 use actix::{Addr, Message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,10 @@ pub enum RoomMsg {
     /// The sequencer committed an event of this room.
     Committed(Recorded),
     Subscribe(Subscribe, OwnedSemaphorePermit),
+    /// The answer to a subscription is on its socket.
+    Confirmed {
+        conn: ConnId,
+    },
     Left {
         conn: ConnId,
     },
@@ -33,7 +38,7 @@ pub enum RoomMsg {
     Typing {
         conn: ConnId,
         person: Person,
-        typing: bool,
+        typing: TypingChange,
         _permit: OwnedSemaphorePermit,
     },
     Signal(Signal),

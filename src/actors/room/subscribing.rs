@@ -4,12 +4,14 @@ use super::recent::Missed;
 use super::{Listener, Phase, Room};
 use crate::actors::clock;
 use crate::actors::hub::{HubHandle, HubMsg, JoinSlot, Joined};
+use crate::actors::presence::Roll;
 use crate::domain::{Person, Rejection, RoomKind, Seq};
 use crate::protocol::cursor::Cursor;
-use crate::protocol::encode::{self, GapReason, Snapshot};
+use crate::protocol::encode::{self, GapReason, Here, Snapshot};
 use crate::storage::{StoreError, StoredEvent};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -75,7 +77,7 @@ impl Room {
     ) {
         let Phase::Ready(state) = &self.phase else { return };
         if state.deleted || !state.is_member(&subscribe.person) {
-            self.on_left(subscribe.slot.conn);
+            self.on_left(subscribe.slot.conn, ctx);
             return subscribe.refuse(Rejection::not_found("room"));
         }
         let head = state.head;
@@ -180,9 +182,14 @@ impl Room {
     fn join(&mut self, subscribe: Subscribe, recovery: Recovery) {
         let Phase::Ready(state) = &self.phase else { return };
         let typing = self.typing.active(subscribe.person.id);
-        let online = (state.kind == RoomKind::Commons).then(|| self.rooms.presence().online());
-        let snapshot =
-            encode::snapshot(&Snapshot { room: state, typing: &typing, online: online.as_deref() });
+        let roll = (state.kind == RoomKind::Commons).then(|| self.rooms.presence().roll());
+        let here =
+            roll.as_ref().map(|Roll { online, away, signed_out }| Here::All { online, away, signed_out });
+        let (present, count) = self.present.snapshot();
+        let here = here.or_else(|| {
+            (!state.kind.is_system()).then_some(Here::Room { present: present.as_deref(), count })
+        });
+        let snapshot = encode::snapshot(&Snapshot { room: state, typing: &typing, here });
         let head = state.head;
         let page = Cursor::Events { room: self.id, after: subscribe.after.unwrap_or(head) }.encode();
         let (part, without_events) = match recovery {
@@ -201,10 +208,12 @@ impl Room {
             Recovery::Gap(reason) => (encode::gap(&snapshot, head, reason, &page), None),
         };
         let (conn, hub) = (subscribe.slot.conn, subscribe.hub.clone());
-        let listener = Listener { user: subscribe.person.id, hub: hub.id() };
-        if self.listeners.insert(conn, listener).is_none() {
-            self.hubs.entry(hub.id()).or_insert_with(|| (hub, 0)).1 += 1;
-        }
+        self.listeners.entry(conn).or_insert_with(|| {
+            let (user, name) = (subscribe.person.id, Arc::clone(&subscribe.person.name));
+            let at = hub.id();
+            self.hubs.entry(at).or_insert_with(|| (hub, 0)).1 += 1;
+            Listener { user, name, hub: at, present: false }
+        });
         self.count_listeners();
         subscribe.join(head, part, without_events);
     }

@@ -45,6 +45,8 @@ pub(super) struct View {
     pub(super) live: bool,
     pub(super) typing: BTreeSet<i64>,
     pub(super) online: BTreeSet<i64>,
+    /// Who has the room open, as told.
+    pub(super) present: BTreeSet<i64>,
 }
 
 impl View {
@@ -233,6 +235,11 @@ impl Device {
             let view = self.views.get_mut(&room).unwrap_or_else(|| panic!("{name} heard of {room} unasked"));
             assert!(view.live, "{name} heard {frame} without a subscription");
             assert_eq!(frame["seq"], view.known() + 1, "{name} in {room}: {frame}");
+            if frame["type"] == "message.posted" {
+                let author = frame["data"]["author"]["id"].as_i64().expect("an author");
+                let here = author == self.person.id.get() || view.present.contains(&author);
+                assert!(here, "{name} in {room} heard somebody who isn't there: {frame}");
+            }
             view.events.push(frame);
             return;
         }
@@ -245,6 +252,7 @@ impl Device {
             "room.resync" => self.on_resync(&frame),
             "typing" => self.on_typing(&frame),
             "presence" => self.on_presence(&frame),
+            "room.presence" => self.on_room_presence(&frame),
             other => panic!("{name} heard {other}"),
         }
     }
@@ -332,6 +340,7 @@ impl Device {
         };
         view.typing = ids(&part["room"]["typing"], |one| one["id"].as_i64());
         view.online = ids(&part["room"]["online"], Value::as_i64);
+        view.present = ids(&part["room"]["present"], |one| one["id"].as_i64());
     }
 
     fn on_resync(&mut self, frame: &Value) {
@@ -357,6 +366,20 @@ impl Device {
             view.typing.insert(id);
         } else {
             view.typing.remove(&id);
+        }
+    }
+
+    fn on_room_presence(&mut self, frame: &Value) {
+        let room = RoomId::new(frame["room_id"].as_i64().expect("a room"));
+        let view = self.views.get_mut(&room).expect("subscribed");
+        assert!(view.live, "{} in {room}: {frame} without a subscription", self.name);
+        for joined in frame["data"]["joined"].as_array().expect("names").iter() {
+            let id = joined["id"].as_i64().expect("an id");
+            assert!(view.present.insert(id) || id == self.person.id.get(), "{}: {frame} twice", self.name);
+        }
+        for left in frame["data"]["left"].as_array().expect("ids") {
+            let id = left.as_i64().expect("an id");
+            assert!(view.present.remove(&id) || id == self.person.id.get(), "{}: {frame} twice", self.name);
         }
     }
 

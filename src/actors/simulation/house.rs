@@ -161,7 +161,7 @@ impl House {
         let members =
             if kind == NewRoomKind::Closed { self.people.iter().map(|one| one.id).collect() } else { vec![] };
         let name = Some(Name::parse("name", "Room").expect("a name"));
-        let command = Command::CreateRoom { kind, name, members };
+        let command = Command::CreateRoom { kind, name, members, key: None };
         match self.bus.submit(self.people[0].clone(), command, TraceId::random()).await {
             Ok(Ack::RoomCreated { room, .. }) => self.rooms.push(room.id),
             other => panic!("{other:?}"),

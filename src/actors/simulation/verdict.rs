@@ -16,8 +16,11 @@ pub(super) async fn judge(house: &House) {
         let wanted: Vec<i64> = (1..=state.head.get()).collect();
         assert_eq!(seqs, wanted, "the log of {room} has no holes");
         assert!(log.is_sorted_by(|a, b| a.id < b.id), "ids follow the seqs");
+        let people = house.devices.iter().map(|device| &device.person);
+        let members: BTreeSet<i64> =
+            people.filter(|person| state.is_member(person)).map(|person| person.id.get()).collect();
         for device in &house.devices {
-            same_history(device, room, &log, state.is_member(&device.person));
+            same_history(device, room, &log, &members);
             posted_once(device, room, &log);
         }
     }
@@ -34,12 +37,21 @@ pub(super) async fn judge(house: &House) {
     }
 }
 
-fn same_history(device: &Device, room: RoomId, log: &[StoredEvent], member: bool) {
+fn same_history(device: &Device, room: RoomId, log: &[StoredEvent], members: &BTreeSet<i64>) {
+    let member = members.contains(&device.person.id.get());
     let name = &device.name;
     let Some(view) = device.views.get(&room) else {
         return assert!(!member, "{name} never saw {room}");
     };
     assert_eq!(view.live, member, "{name} is subscribed to {room}");
+    // The commons tells who is online instead.
+    if member && !view.online.contains(&device.person.id.get()) {
+        let others = |here: &BTreeSet<i64>| {
+            let me = device.person.id.get();
+            here.iter().copied().filter(|id| *id != me).collect::<BTreeSet<i64>>()
+        };
+        assert_eq!(others(&view.present), others(members), "{name} sees who has {room} open");
+    }
     assert!(view.typing.is_empty(), "{name} sees ghosts typing in {room}: {:?}", view.typing);
     let head = log.last().map_or(0, |event| event.seq.get());
     let known = view.known();
@@ -80,7 +92,7 @@ fn posted_once(device: &Device, room: RoomId, log: &[StoredEvent]) {
 pub(super) fn nothing_is_left(house: &House) {
     assert_eq!(house.bus.sockets().count(), 0);
     assert_eq!(house.bus.pending(), 0);
-    assert_eq!(house.bus.rooms().presence().online(), []);
+    assert_eq!(house.bus.rooms().presence().roll().online, []);
     for board in &house.boards {
         assert_eq!(board.borrow().sizes(), (0, 0));
     }

@@ -56,6 +56,8 @@ pub struct Profile {
     pub email: Option<String>,
     pub status: Status,
     pub created_at: Timestamp,
+    /// When they last were connected, exact to `presence.last_seen_s`; none before the first time.
+    pub last_seen_at: Option<Timestamp>,
 }
 
 /// What a password is checked against.
@@ -155,14 +157,24 @@ impl Store {
 pub(in crate::storage) type PersonRow = (i64, String, String);
 
 /// The columns of a [`ProfileRow`].
-pub(super) type ProfileColumns =
-    ((users::id, users::name, users::role), users::email, users::status, users::created_at);
+pub(super) type ProfileColumns = (
+    (users::id, users::name, users::role),
+    users::email,
+    users::status,
+    users::created_at,
+    users::last_seen_at,
+);
 
 /// The columns of a [`ProfileRow`].
-pub(super) const PROFILE_COLUMNS: ProfileColumns =
-    ((users::id, users::name, users::role), users::email, users::status, users::created_at);
+pub(super) const PROFILE_COLUMNS: ProfileColumns = (
+    (users::id, users::name, users::role),
+    users::email,
+    users::status,
+    users::created_at,
+    users::last_seen_at,
+);
 
-pub(super) type ProfileRow = (PersonRow, Option<String>, String, i64);
+pub(super) type ProfileRow = (PersonRow, Option<String>, String, i64, Option<i64>);
 
 /// The person of a row.
 pub(in crate::storage) fn person((id, name, role): PersonRow) -> Result<Person, StoreError> {
@@ -170,9 +182,15 @@ pub(in crate::storage) fn person((id, name, role): PersonRow) -> Result<Person, 
     Ok(Person { id: UserId::new(id), name: name.into(), role })
 }
 
-pub(super) fn profile((row, email, status, created_at): ProfileRow) -> Result<Profile, StoreError> {
-    let created_at = Timestamp::from_millis(created_at);
-    Ok(Profile { person: person(row)?, email, status: Status::parse(&status)?, created_at })
+pub(super) fn profile(row: ProfileRow) -> Result<Profile, StoreError> {
+    let (row, email, status, created_at, last_seen_at) = row;
+    Ok(Profile {
+        person: person(row)?,
+        email,
+        status: Status::parse(&status)?,
+        created_at: Timestamp::from_millis(created_at),
+        last_seen_at: last_seen_at.map(Timestamp::from_millis),
+    })
 }
 
 /// The one account.

@@ -116,7 +116,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a session is in use, and its user with it, and when it now expires.
+    /// Notes that a session is in use, and when it now expires.
     pub async fn touch_session(
         &self,
         session: SessionId,
@@ -125,18 +125,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |conn| {
             let living = sessions::table.find(session.get()).filter(sessions::revoked_at.is_null());
-            let query = diesel::update(living)
-                .set((
-                    sessions::last_active_at.eq(now.as_millis()),
-                    sessions::expires_at.eq(expires_at.as_millis()),
-                ))
-                .returning(sessions::user_id);
-            let user: Option<i64> = on!(&mut *conn, |c| query.get_result(c)).optional()?;
-            if let Some(user) = user {
-                let query =
-                    diesel::update(users::table.find(user)).set(users::last_seen_at.eq(now.as_millis()));
-                on!(conn, |c| query.execute(c))?;
-            }
+            let query = diesel::update(living).set((
+                sessions::last_active_at.eq(now.as_millis()),
+                sessions::expires_at.eq(expires_at.as_millis()),
+            ));
+            on!(conn, |c| query.execute(c))?;
             Ok(())
         })
         .await

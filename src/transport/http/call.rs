@@ -193,6 +193,7 @@ async fn identify(visit: &Visit) -> Result<Identity, Rejection> {
     let identity = identified.ok_or_else(identity::unauthenticated)?;
     if let (true, Credentials::Session(token)) = (identity.renewed, credentials) {
         visit.request.extensions_mut().insert(Renewal(cookie.renew(token.reveal())));
+        state.bus.rooms().presence().seen(identity.person.id);
     }
     Ok(identity)
 }

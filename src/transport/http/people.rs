@@ -4,7 +4,7 @@ use super::call::{Call, ok};
 use super::problem::Answer;
 use super::view::Me;
 use crate::auth::identity::refusal;
-use crate::domain::{Command, Name, PresenceState, Rejection, UserId};
+use crate::domain::{Command, Name, Rejection, UserId};
 use crate::protocol::cursor::{Cursor, List};
 use crate::protocol::view::PersonView;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ struct Present<'a> {
     #[serde(flatten)]
     person: PersonView<'a>,
     presence: &'static str,
+    last_seen_at: Option<String>,
 }
 
 /// `GET /me`
@@ -58,9 +59,9 @@ pub(super) async fn list(call: Call) -> Answer {
     let users: Vec<_> = people
         .iter()
         .map(|profile| {
-            let online = call.state.bus.is_online(profile.person.id);
-            let state = if online { PresenceState::Online } else { PresenceState::Offline };
-            Present { person: (&profile.person).into(), presence: state.as_str() }
+            let presence = call.state.bus.presence(profile.person.id).as_str();
+            let last_seen_at = profile.last_seen_at.map(|at| at.to_string());
+            Present { person: (&profile.person).into(), presence, last_seen_at }
         })
         .collect();
     ok(&json!({ "users": users, "next": next }))

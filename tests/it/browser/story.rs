@@ -235,8 +235,8 @@ async fn two_people_and_a_bot_talk_through_a_crash() {
     bob.is_at("/sign-in").await;
     ann.clicks(".page-link[href='/people']").await;
     let script = "return [...document.querySelectorAll('.person')]
-        .some((one) => one.textContent.includes('Bob') && one.querySelector('.person-state').textContent.includes('offline'))";
-    ann.until("Bob offline", script, &[]).await;
+        .some((one) => one.textContent.includes('Bob') && one.querySelector('.person-state').textContent.includes('signed out'))";
+    ann.until("Bob signed out", script, &[]).await;
     bob.signs_in("bob@example.org").await;
     bob.clicks(&format!(".room-link[data-room-id='{direct}']")).await;
     bob.hears("Of course").await;

@@ -169,6 +169,7 @@ async fn sessions_end_by_time_revocation_and_status(bench: Bench) {
     let later = NOW.after(Duration::from_secs(60));
     assert_eq!(store.session([1; 32], later).await.unwrap(), None, "expired");
     store.touch_session(first, later, later.after(Duration::from_secs(60))).await.unwrap();
+    store.note_seen([(later, vec![bob.id]), (NOW, vec![bob.id])].into()).await.unwrap();
     assert_eq!(store.session([1; 32], later).await.unwrap().unwrap().0.last_active_at, later);
     assert_eq!(bench.count("SELECT last_seen_at FROM users WHERE name = 'Bob'"), later.as_millis());
     let listed = store.sessions_of(bob.id, NOW).await.unwrap();
