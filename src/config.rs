@@ -2,6 +2,7 @@
 
 mod check;
 mod keys;
+mod limiting;
 mod limits;
 mod load;
 mod public_url;
@@ -10,6 +11,7 @@ mod server;
 mod storage;
 mod units;
 
+pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
 pub use load::{ConfigError, Sources, load};
 pub use public_url::PublicUrl;
@@ -36,6 +38,8 @@ pub struct Config {
     pub typing: Typing,
     pub presence: Presence,
     pub polling: Polling,
+    pub limits: Limits,
+    pub load: Load,
     pub shutdown: Shutdown,
 }
 

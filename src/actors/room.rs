@@ -238,6 +238,10 @@ impl Room {
             return;
         }
         let Phase::Ready(state) = &self.phase else { return };
+        // Under load nobody begins to type; whoever had begun ends by themselves.
+        if self.rooms.load().sheds_signals() {
+            return;
+        }
         if !self.listeners.contains_key(&conn) || state.kind.is_system() {
             return;
         }
@@ -328,6 +332,7 @@ impl Handler<RoomMsg> for Room {
             RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
             RoomMsg::Left { conn } => self.on_left(conn),
             RoomMsg::Typing { conn, person, typing, .. } => self.on_typing(conn, &person, typing, ctx),
+            RoomMsg::Signal(_) if self.rooms.load().sheds_vital(self.id) => metrics::signals_dropped(1),
             RoomMsg::Signal(signal) => self.tell_signal(&signal, None),
             // After what was told the hubs so far: they can't take a subscription for one of the next memory.
             RoomMsg::Lost => self.end(Rejection::unavailable()),

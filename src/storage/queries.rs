@@ -4,6 +4,7 @@ pub(super) mod bots;
 pub(super) mod events;
 pub(super) mod messages;
 pub(super) mod people;
+pub(super) mod probing;
 pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod sessions;

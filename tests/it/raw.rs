@@ -112,6 +112,18 @@ impl Raw {
         }
     }
 
+    /// How the socket ends: code and reason.
+    pub(crate) async fn goodbye(&mut self) -> (u16, String) {
+        loop {
+            let frame = self.frame().await.expect("reads").expect("a close frame");
+            if frame.opcode == 8 {
+                let (code, reason) = frame.payload.split_at(2);
+                let reason = String::from_utf8(reason.to_vec()).expect("text");
+                return (u16::from_be_bytes([code[0], code[1]]), reason);
+            }
+        }
+    }
+
     /// Waits for the server to close the connection.
     pub(crate) async fn is_cut(&mut self, within: Duration) -> bool {
         let mut sink = vec![0; 65_536];
