@@ -153,7 +153,7 @@ on_both!(
         let path = format!("/rooms/{}/messages", house.lobby);
         let waiting = tokio::spawn({
             let nobody = Caller::of(&house.admin);
-            async move { drop(nobody.post(&path, json!({ "body": "in vain" })).await.status) }
+            async move { nobody.post(&path, json!({ "body": "in vain" })).await.status }
         });
         house.metric_becomes("hearth_queue_depth", "commands", 1.0).await;
         let ended = house.server.terminate(Duration::from_secs(3) + SLACK).await.expect("ends in time");
