@@ -36,6 +36,11 @@ impl Admission {
         timeout(self.wait, Arc::clone(&self.slots).acquire_owned()).await.ok()?.ok()
     }
 
+    /// Sends away who waits, and who comes.
+    pub fn close(&self) {
+        self.slots.close();
+    }
+
     /// Handshakes that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -83,8 +88,12 @@ mod tests {
         assert!(second.is_some(), "it was its turn");
         drop(second);
         assert_eq!(admission.waiting(), 0);
-        let _held = admission.enter().await.expect("free again");
+        let held = admission.enter().await.expect("free again");
         assert!(admission.enter().await.is_none(), "not for ever");
         assert_eq!(admission.waiting(), 0);
+        let (waited, ()) = futures_util::future::join(admission.enter(), async { admission.close() }).await;
+        assert!(waited.is_none(), "nobody waits for the end");
+        drop(held);
+        assert!(admission.enter().await.is_none());
     }
 }

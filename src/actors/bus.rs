@@ -189,6 +189,7 @@ impl Bus {
     /// Begins the way out: no new sockets, and every client is told to come back after a delay of its own.
     pub fn drain(&self, spread: Duration) {
         self.draining.send_replace(true);
+        self.admission.close();
         // Wakes those who wait for something new; they see that nothing will come.
         self.rooms.committed(Arc::from([]));
         for hub in self.rooms.hubs() {

@@ -6,7 +6,7 @@ pub enum Level {
     Normal,
     /// Typing and presence aren't told.
     ShedSignals,
-    /// No new sockets besides.
+    /// No new sockets, long polls and sign-ins besides.
     RefuseNew,
     /// The store takes no writes: they are refused, all else goes on.
     ReadOnly,

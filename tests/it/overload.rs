@@ -4,6 +4,7 @@ mod closing;
 mod draining;
 mod levels;
 mod rates;
+mod sizes;
 mod sockets;
 
 use crate::harness::{House, PATIENCE};

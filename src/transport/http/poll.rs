@@ -6,7 +6,7 @@ use super::events::{MOST, USUAL, joined, json};
 use super::problem::{Answer, Problem};
 use crate::actors::Ended;
 use crate::auth::identity::{refusal, unauthenticated};
-use crate::domain::{EventId, Person, Rejection, RejectionCode, RoomId, SessionId};
+use crate::domain::{EventId, Person, Rejection, RoomId, SessionId};
 use crate::protocol::encode::GapReason;
 use crate::storage::StoredEvent;
 use crate::telemetry::metrics;
@@ -26,10 +26,10 @@ pub(super) async fn events(call: Call) -> Answer {
     let after = EventId::new(query.number("after")?.unwrap_or_default());
     let wait = wait(query.parsed("wait", "a number of seconds")?, call.state.config.polling.wait)?;
     let epoch: Option<Uuid> = query.parsed("epoch", "a UUID")?;
-    if wait > Duration::ZERO && call.state.bus.draining() {
+    if wait > Duration::ZERO {
         // Nothing new would come: polling again and again would be all that is left.
-        let limits = call.state.bus.limits();
-        return Err(limits.later(RejectionCode::Unavailable, "the server restarts", Duration::ZERO).into());
+        call.state.must_stay()?;
+        call.state.must_have_room()?;
     }
     let began = Instant::now();
     // Listened to before the log is read: what is committed in between is heard.

@@ -41,9 +41,10 @@ pub(super) async fn enter(bus: &Bus, config: &Config, from: Option<IpAddr>) -> R
             ),
             TooMany::OfProcess | TooMany::OfUser => later("the server has all the connections it can take"),
         })?;
-    let turn = bus.admission().enter().await.ok_or_else(|| later("too many connect at once"))?;
+    let turn = bus.admission().enter().await;
     // It may have waited for a while.
     must_stay(bus)?;
+    let turn = turn.ok_or_else(|| later("too many connect at once"))?;
     Ok(Entry { place, turn })
 }
 

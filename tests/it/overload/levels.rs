@@ -2,7 +2,7 @@
 
 use super::sockets::{answer, sent_away};
 use super::{Hand, becomes};
-use crate::harness::{Ground, House, Listener, on_both};
+use crate::harness::{Ground, House, Listener, PASSWORD, on_both};
 use crate::rest::caller::Caller;
 use loadtest::socket::Frame;
 use serde_json::{Value, json};
@@ -78,6 +78,11 @@ on_both!(
         let (status, wait) = sent_away(&answer(&house.url(), &bob.credentials()).await);
         assert_eq!(status, 503);
         assert!(wait >= 1);
+        let (calls, nobody) = (Caller::of(&house.admin), Caller::nobody(&house.url()));
+        calls.get("/events?after=1&wait=25").await.is_problem(503, "overloaded", None);
+        let sign_in = json!({ "email": "ann@example.org", "password": PASSWORD });
+        nobody.post("/sessions", sign_in).await.is_problem(503, "overloaded", None);
+        calls.get("/rooms").await.expect(200);
 
         drop(hand);
         for request in &asked {
