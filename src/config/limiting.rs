@@ -98,7 +98,8 @@ impl Default for Limits {
     }
 }
 
-/// When the process spares itself (LIM-12).
+/// When the process spares itself (LIM-12). glibc keeps large memory that was freed: with `MALLOC_MMAP_THRESHOLD_=1048576` in the
+/// environment it gives it back, and a level that memory caused ends with its cause.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Load {

@@ -125,7 +125,7 @@ on_both!(
 #[tokio::test]
 async fn memory_over_its_mark_sheds_before_the_process_dies() {
     let soft = ["--set", "load.memory_soft_bytes=1", "--set", "load.memory_hard_bytes=1000000000000"];
-    let house = House::open_with(Ground::Sqlite, &[&QUICK[..], &soft].concat()).await;
+    let mut house = House::open_with(Ground::Sqlite, &[&QUICK[..], &soft].concat()).await;
     level_becomes(&house, "shed_signals").await;
     let bob = house.joined_by("Bob").await;
     let mut ann = house.admin.listens_to(house.lobby).await;
@@ -136,14 +136,50 @@ async fn memory_over_its_mark_sheds_before_the_process_dies() {
     assert!(!heard.iter().any(|frame| matches!(frame, Frame::Signal { .. })), "{heard:?}");
     house.metric_becomes("hearth_load_level", "", 1.0).await;
 
+    // Over the other mark it is never ready: nobody new is sent to it.
     let hard = ["--set", "load.memory_soft_bytes=1", "--set", "load.memory_hard_bytes=2"];
     let mut options = house.server.options().clone();
-    options.data_dir = options.data_dir.with_file_name("other");
-    options.ready_within = Duration::from_millis(300);
+    options.port = house.server.port();
     options.args.extend([&QUICK[..], &hard].concat().iter().map(|&arg| arg.to_owned()));
-    let refused = loadtest::server::Server::start(options).await.err();
-    let said = refused.expect("never ready").to_string();
-    assert!(said.contains("refuse_new") && said.contains("load"), "{said}");
+    house.server.kill().expect("killed");
+    let url = format!("{}/ready", house.url());
+    let said = becomes("refuse_new", async || match reqwest::get(&url).await {
+        Ok(answer) => {
+            answer.status() == 503 && answer.text().await.is_ok_and(|text| text.contains("refuse_new"))
+        }
+        Err(_) => false,
+    });
+    tokio::select! {
+        started = loadtest::server::Server::start(options) => panic!("{:?}", started.map(|server| server.port())),
+        () = said => {}
+    }
+}
+
+/// Memory that is needed for a while only: the level comes with it and goes with it. Each password that is checked takes 19 MiB.
+///
+/// Proves LIM-10, LIM-12.
+#[tokio::test]
+async fn memory_that_is_given_back_ends_the_level() {
+    let mut house = House::open(Ground::Sqlite).await;
+    let usual = house.server.usage().expect("runs").rss;
+    let mut options = house.server.options().clone();
+    options.port = house.server.port();
+    let soft = format!("load.memory_soft_bytes={}", usual + 16 * 1024 * 1024);
+    options.args.extend([&QUICK[..], &["--set", &soft]].concat().iter().map(|&arg| arg.to_owned()));
+    // What is large is given back to the system at once, and not kept for the next time.
+    options.env.push(("MALLOC_MMAP_THRESHOLD_".to_owned(), "1048576".to_owned()));
+    house.server.kill().expect("killed");
+    house.server = loadtest::server::Server::start(options).await.expect("starts again");
+    level_becomes(&house, "normal").await;
+    let nobody = Caller::nobody(&house.url());
+    let wrong = json!({ "email": "ann@example.org", "password": "nothing like it" });
+    let tries = futures_util::future::join_all((0..40).map(|_| nobody.post("/sessions", wrong.clone())));
+    let (answers, ()) = futures_util::future::join(tries, level_becomes(&house, "shed_signals")).await;
+    for answer in answers {
+        answer.is_problem(401, "unauthenticated", None);
+    }
+    level_becomes(&house, "normal").await;
+    assert!(house.metric("hearth_load_changes_total", "\"normal\"").await >= 1.0);
 }
 
 on_both!(
