@@ -18,6 +18,8 @@ FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin hearth \
     && install -d -o hearth -g hearth -m 0700 /data
 COPY --from=build /src/target/release/hearth /usr/local/bin/hearth
+# Large memory goes back to the system when it is freed, so that a level of load that it caused can end.
+ENV MALLOC_MMAP_THRESHOLD_=1048576
 USER hearth
 VOLUME /data
 EXPOSE 8080

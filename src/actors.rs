@@ -1,10 +1,12 @@
 //! Who owns moving state: rooms, connections, hubs, the sequencer, presence. Asks go down the street only; upward it is
 //! fire and forget.
 
+pub mod admission;
 pub mod bus;
 pub mod clock;
 pub mod connection;
 pub mod hub;
+pub mod load;
 pub mod outbox;
 pub mod peer;
 pub mod presence;

@@ -2,6 +2,7 @@
 
 use crate::actors::Bus;
 use crate::actors::hub::Hub;
+use crate::actors::load;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
@@ -45,6 +46,13 @@ pub enum ServeError {
 /// How often histograms are folded and gauges read.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// HTTP connections a worker takes at least, however few sockets there may be: who is refused has to be told so.
+const MIN_CONNECTIONS: usize = 1024;
+/// What is still running at the end of the drain is given this long to notice.
+const GRACE: Duration = Duration::from_secs(2);
+/// The drain took too long and was cut off (sysexits.h: a temporary failure).
+const EXIT_CUT_OFF: i32 = 75;
+
 /// Serves until SIGTERM or SIGINT, then drains.
 pub fn serve(config: Config) -> Result<(), ServeError> {
     System::new().block_on(run(Arc::new(config)))
@@ -71,14 +79,16 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let exit = Exit { server: server.handle(), leaving };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
+    actix_rt::spawn(load::watch(bus.clone()));
+    actix_rt::spawn(load::probe(bus.clone()));
     announce(&config, address);
 
     // In a task of its own: it has to go on while we wait for it to stop.
     let mut server = actix_rt::spawn(server);
     tokio::select! {
         ended = &mut server => ended.map_err(std::io::Error::other)??,
-        _ = term.recv() => drain(&bus, &exit, &config).await,
-        _ = int.recv() => drain(&bus, &exit, &config).await,
+        _ = term.recv() => drain(&bus, &exit, &config).await?,
+        _ = int.recv() => drain(&bus, &exit, &config).await?,
     }
     core.stop();
     store.close().await;
@@ -129,7 +139,8 @@ fn serve_workers(
     let leaving = leaving.subscribe();
     let server = Server::build()
         .workers(workers)
-        .max_concurrent_connections(config.socket.per_instance)
+        // Sockets have left the server's hands and don't count.
+        .max_concurrent_connections(config.socket.per_instance.max(MIN_CONNECTIONS))
         .shutdown_timeout(drain)
         .disable_signals()
         .listen("hearth", listener, move || {
@@ -169,8 +180,9 @@ async fn begins(mut signal: watch::Receiver<bool>) {
 
 /// The order of leaving: no new sockets, everybody told to come back, what is running finished, then the threads end.
 /// As long as there are sockets, requests are answered: whoever spreads the load has to see that we aren't ready (OBS-01).
-async fn drain(bus: &Bus, exit: &Exit, config: &Config) {
+async fn drain(bus: &Bus, exit: &Exit, config: &Config) -> std::io::Result<()> {
     let began = Instant::now();
+    end_by(config.shutdown.drain + GRACE)?;
     tracing::info!(sockets = bus.sockets().count(), "draining");
     bus.drain(config.shutdown.spread);
     let deadline = began + config.shutdown.drain;
@@ -193,6 +205,21 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) {
         tracing::warn!("no time is left to note when people were last seen");
     }
     tracing::info!(took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "drained");
+    Ok(())
+}
+
+/// Ends the process after `limit`, whatever may hold it up: a store that doesn't answer, or a thread that is stuck. Nothing acked
+/// is lost by that.
+fn end_by(limit: Duration) -> std::io::Result<()> {
+    let cut_off = move || {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        tracing::error!("not everything ended in time; the process is cut off");
+        std::process::exit(EXIT_CUT_OFF);
+    };
+    std::thread::Builder::new().name("hearth-exit".to_owned()).spawn(cut_off).map(drop)
 }
 
 /// Folds histograms and reads the gauges that nobody else writes.
@@ -205,6 +232,11 @@ async fn upkeep(bus: Bus, store: Store) {
         let stats = store.stats();
         metrics::queue_depth("writer", stats.write_queue);
         metrics::queue_depth("readers", stats.read_queue);
+        metrics::queue_depth("handshakes", bus.admission().waiting());
+        bus.limits().sweep(tokio::time::Instant::now());
+        for report in bus.limits().reports() {
+            metrics::limit(report.limit, report.keys, report.refused);
+        }
         metrics::queue_depth("hubs", bus.rooms().hubs().iter().map(|hub| hub.waiting()).sum());
     }
 }

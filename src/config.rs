@@ -3,6 +3,7 @@
 mod check;
 mod idempotency;
 mod keys;
+mod limiting;
 mod limits;
 mod load;
 mod public_url;
@@ -12,6 +13,7 @@ mod storage;
 mod units;
 
 pub use idempotency::Idempotency;
+pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
 pub use load::{ConfigError, Sources, load};
 pub use public_url::PublicUrl;
@@ -39,6 +41,8 @@ pub struct Config {
     pub presence: Presence,
     pub polling: Polling,
     pub idempotency: Idempotency,
+    pub limits: Limits,
+    pub load: Load,
     pub shutdown: Shutdown,
 }
 

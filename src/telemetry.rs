@@ -3,4 +3,4 @@
 pub mod catalog;
 pub mod log;
 pub mod metrics;
-mod process;
+pub mod process;

@@ -18,6 +18,18 @@ const POLL: Duration = Duration::from_millis(20);
 /// Another process may take the free port between our look and the server's bind.
 const PORT_TRIES: usize = 3;
 
+/// Many play many roles from one address here, faster than people do: rate limits are off unless the arguments say otherwise.
+const UNLIMITED: [(&str, &str); 8] = [
+    ("HEARTH_LIMITS__MESSAGES", "0"),
+    ("HEARTH_LIMITS__BOT_MESSAGES", "0"),
+    ("HEARTH_LIMITS__COMMANDS", "0"),
+    ("HEARTH_LIMITS__REPEATS", "0"),
+    ("HEARTH_LIMITS__MENTIONS", "0"),
+    ("HEARTH_LIMITS__FRAMES", "0"),
+    ("HEARTH_LIMITS__SUBSCRIPTIONS", "0"),
+    ("HEARTH_LIMITS__USER_REQUESTS", "0"),
+];
+
 /// How to start the server.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -92,7 +104,7 @@ impl Server {
         if let Some(url) = &self.options.database_url {
             command.args(["--database", url]);
         }
-        command.args(&self.options.args).envs(self.options.env.iter().cloned());
+        command.args(&self.options.args).envs(UNLIMITED).envs(self.options.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         command.spawn().map_err(|e| ServerError::io(&self.options.binary, e))
     }
@@ -164,6 +176,11 @@ impl Server {
     /// `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How it was started.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     pub fn port(&self) -> u16 {

@@ -1,11 +1,16 @@
 //! The one door to the actors: WebSocket, REST and bots submit the same commands here.
 
+use super::admission::Admission;
 use super::hub::HubMsg;
+use super::load::Load;
 use super::registry::Rooms;
 use super::reply::{Asked, ReplySink};
-use super::sequencer::{Append, SequencerHandle};
+use super::sequencer::{Append, SequencerHandle, rejection_of};
 use super::sockets::Sockets;
-use crate::domain::{Ack, Command, Enrolment, Person, PresenceState, Rejection, RoomId, SessionId, UserId};
+use crate::domain::{
+    Ack, Command, Enrolment, Person, PresenceState, Rejection, RejectionCode, RoomId, SessionId, UserId,
+};
+use crate::limits::{Limits, fill};
 use crate::protocol::{CloseCode, TraceId};
 use crate::storage::Write;
 use dashmap::DashMap;
@@ -19,6 +24,8 @@ use tokio::time::Instant;
 pub struct Bus {
     rooms: Arc<Rooms>,
     sockets: Arc<Sockets>,
+    limits: Arc<Limits>,
+    admission: Arc<Admission>,
     draining: Arc<watch::Sender<bool>>,
     /// What ended lately, for handshakes that were under way then.
     ended: Arc<DashMap<Ended, Instant>>,
@@ -37,9 +44,12 @@ pub enum Ended {
 impl Bus {
     /// The door to `rooms`.
     pub fn new(rooms: Arc<Rooms>) -> Self {
+        let config = &rooms.config().limits;
         Self {
-            rooms,
             sockets: Arc::default(),
+            limits: Arc::new(Limits::new(config)),
+            admission: Arc::new(Admission::new(config)),
+            rooms,
             draining: Arc::new(watch::Sender::new(false)),
             ended: Arc::default(),
         }
@@ -55,6 +65,21 @@ impl Bus {
         &self.sockets
     }
 
+    /// What senders may do.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The line in front of the handshakes.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// How heavily the process is loaded.
+    pub fn load(&self) -> &Load {
+        self.rooms.load()
+    }
+
     /// Carries out a command and waits for its outcome.
     pub async fn submit(&self, actor: Person, command: Command, trace: TraceId) -> Result<Ack, Rejection> {
         let (sink, outcome) = ReplySink::request(Asked::command(&actor, &command, trace));
@@ -64,6 +89,35 @@ impl Bus {
 
     /// Carries out a command; the outcome goes to `sink`.
     pub fn post(&self, actor: Person, command: Command, sink: ReplySink) {
+        if self.load().is_read_only() {
+            return sink.answer(Err(Rejection::read_only()));
+        }
+        match self.limits.command(&actor, &command, Instant::now()) {
+            Ok(()) => self.pass_on(actor, command, sink),
+            Err(rejection) if rejection.code == RejectionCode::DuplicateMessage => {
+                self.unless_known(actor, command, sink, rejection);
+            }
+            Err(rejection) => sink.answer(Err(rejection)),
+        }
+    }
+
+    /// What looks like one time too many may be a retry of what was said long ago: then it gets the original answer. It
+    /// writes nothing, so it may be late.
+    fn unless_known(&self, actor: Person, command: Command, sink: ReplySink, rejection: Rejection) {
+        let Command::PostMessage { room, client_message_id, .. } = &command else {
+            return sink.answer(Err(rejection));
+        };
+        let (bus, room, id) = (self.clone(), *room, *client_message_id);
+        actix_rt::spawn(async move {
+            match bus.rooms.store().was_posted(room, actor.id, id).await {
+                Ok(true) => bus.pass_on(actor, command, sink),
+                Ok(false) => sink.answer(Err(rejection)),
+                Err(error) => sink.answer(Err(rejection_of(&error))),
+            }
+        });
+    }
+
+    fn pass_on(&self, actor: Person, command: Command, sink: ReplySink) {
         match command.room().or_else(|| self.rooms.commons()) {
             Some(room) => self.rooms.submit(room, actor, command, sink),
             None => sink.answer(Err(Rejection::not_found("account"))),
@@ -72,6 +126,9 @@ impl Bus {
 
     /// Makes somebody a user.
     pub async fn enrol(&self, enrolment: Enrolment, trace: TraceId) -> Result<Ack, Rejection> {
+        if self.load().is_read_only() {
+            return Err(Rejection::read_only());
+        }
         let (sink, outcome) = ReplySink::request(Asked::enrolment(trace));
         match self.rooms.sequencer() {
             Some(sequencer) => {
@@ -119,6 +176,13 @@ impl Bus {
         self.rooms.sequencer().map_or(0, SequencerHandle::depth)
     }
 
+    /// How full the queue of writes and the fullest hub are, in thousandths.
+    pub fn fills(&self) -> (u64, u64) {
+        let config = self.rooms.config();
+        let fullest = self.rooms.hubs().iter().map(|hub| hub.waiting()).max().unwrap_or_default();
+        (fill(self.pending(), config.storage.write_queue), fill(fullest, config.rooms.hub_backlog))
+    }
+
     /// Whether the process is on its way out.
     pub fn draining(&self) -> bool {
         *self.draining.borrow()
@@ -127,6 +191,7 @@ impl Bus {
     /// Begins the way out: no new sockets, and every client is told to come back after a delay of its own.
     pub fn drain(&self, spread: Duration) {
         self.draining.send_replace(true);
+        self.admission.close();
         // Wakes those who wait for something new; they see that nothing will come.
         self.rooms.committed(Arc::from([]));
         for hub in self.rooms.hubs() {

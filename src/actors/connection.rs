@@ -8,6 +8,7 @@ use super::sockets::SocketPermit;
 use super::watch;
 use crate::actors::outbox::Class;
 use crate::domain::{Rejection, RoomId};
+use crate::limits::{FrameVerdict, Spent};
 use crate::protocol::client_frame::{BadFrame, TypingChange};
 use crate::protocol::{ClientFrame, CloseCode, Request, RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
@@ -38,6 +39,7 @@ pub struct Connection {
     heartbeat: Duration,
     /// Invalid frames that are still forgiven.
     patience: u32,
+    spent: Spent,
     _permit: SocketPermit,
 }
 
@@ -59,7 +61,8 @@ impl Connection {
             peer.welcomed();
             board.flush();
         }
-        let connection = Self { peer, board, bus, heartbeat, patience, _permit: permit };
+        let connection =
+            Self { peer, board, bus, heartbeat, patience, spent: Spent::default(), _permit: permit };
         Self::create(|ctx| {
             ctx.add_stream(inbound);
             connection
@@ -68,6 +71,13 @@ impl Connection {
 
     fn on_frame(&mut self, frame: Result<ClientFrame, BadFrame>) {
         let trace = TraceId::random();
+        if let Err(rejection) = self.allows_frame() {
+            metrics::frame_in("refused");
+            let request_id = match frame {
+                Ok(ClientFrame { request_id, .. }) | Err(BadFrame { request_id, .. }) => request_id,
+            };
+            return self.refuse(request_id, trace, &rejection);
+        }
         match frame {
             Ok(ClientFrame { request_id, request }) => self.on_request(request, request_id, trace),
             Err(BadFrame { request_id, rejection }) => {
@@ -77,6 +87,18 @@ impl Connection {
                 if self.patience == 0 {
                     self.close(CloseCode::InvalidPayload);
                 }
+            }
+        }
+    }
+
+    /// Counts a frame; a socket that goes on over its limit is closed.
+    fn allows_frame(&mut self) -> Result<(), Rejection> {
+        match self.bus.limits().frame(&mut self.spent, Instant::now()) {
+            FrameVerdict::Fine => Ok(()),
+            FrameVerdict::TooMany(wait) => Err(Rejection::rate_limited("frames", wait)),
+            FrameVerdict::Hopeless => {
+                self.close(CloseCode::RateLimited);
+                Err(Rejection::rate_limited("frames", self.heartbeat))
             }
         }
     }
@@ -102,6 +124,11 @@ impl Connection {
                 self.bus.post(actor, command, sink);
             }
             Request::Subscribe { rooms, epoch, batch } => {
+                if let Err(rejection) =
+                    self.bus.limits().subscribe(&mut self.spent, rooms.len(), Instant::now())
+                {
+                    return self.refuse(request_id, trace, &rejection);
+                }
                 self.step(Step::Subscribe { request_id, trace, rooms, epoch, batch });
             }
             Request::Unsubscribe { room } => {
@@ -203,6 +230,7 @@ impl Connection {
         for one in inbound {
             match one {
                 Inbound::Frame(frame) => self.on_frame(frame),
+                Inbound::Ping(_) if self.allows_frame().is_err() => {}
                 Inbound::Ping(payload) => {
                     let pong = websocket::pong(&payload);
                     self.board.borrow_mut().push(&self.peer, Class::Control, pong);

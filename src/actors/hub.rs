@@ -99,6 +99,7 @@ impl Switchboard {
             HubMsg::Unsubscribed { conn, room } => board.unsubscribed(conn, room),
             HubMsg::Overrun => board.overrun(),
             HubMsg::RoomLost { room } => board.room_lost(room),
+            HubMsg::StartAnew { room } => board.start_anew(room),
             HubMsg::CloseSession { session, code } => {
                 board.close_where(|peer| peer.identity.session() == Some(session), code);
                 board.ended(|_, of| of == Some(session));

@@ -4,6 +4,7 @@
 //! room exists once, messages of one sender stay in order, and a room taken out of the map gets nothing more.
 
 use super::hub::{ConnId, HubHandle, HubMsg};
+use super::load::Load;
 use super::presence::PresenceHandle;
 use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
@@ -33,6 +34,7 @@ pub struct Rooms {
     loading: Arc<Semaphore>,
     commons: OnceLock<RoomId>,
     tail: broadcast::Sender<Arc<[RoomId]>>,
+    load: Load,
     store: Store,
     config: Arc<Config>,
 }
@@ -58,6 +60,7 @@ impl Rooms {
             loading: Arc::new(Semaphore::new(config.rooms.loading)),
             commons: OnceLock::new(),
             tail: broadcast::channel(TAIL).0,
+            load: Load::new(&config.load),
             store,
             config,
         })
@@ -83,6 +86,11 @@ impl Rooms {
     /// The store rooms are loaded from.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// How heavily the process is loaded.
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// The numbers rooms live by.

@@ -78,6 +78,7 @@ impl Room {
         let registry = Arc::clone(&rooms);
         let ended = move |ending| {
             if ending == Ending::Panicked {
+                metrics::actor_panicked("room");
                 tracing::error!(room.id = %id, "a room failed; it is loaded anew");
                 registry.forget(id, generation);
             }

@@ -128,6 +128,7 @@ impl Sequencer {
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
         let mut unknown = outcome.len() != askers.len();
         let mut touched: Vec<RoomId> = Vec::new();
+        let mut failed = None;
         let batch = askers.len();
         for (verdict, (sink, ..)) in outcome.into_iter().zip(askers) {
             match verdict {
@@ -143,11 +144,16 @@ impl Sequencer {
                 }
                 Ok(Verdict::Refused(rejection)) => sink.answer(Err(rejection)),
                 Err(error) => {
+                    failed = Some(error.clone());
                     unknown |= matches!(error, StoreError::OutcomeUnknown(_));
                     tracing::error!(trace_id = %sink.trace(), %error, "a write failed");
                     sink.answer(Err(rejection_of(&error)));
                 }
             }
+        }
+        match failed {
+            Some(error) => self.rooms.load().store_failed(&error),
+            None => self.rooms.load().store_worked(),
         }
         metrics::commit(batch, began.elapsed());
         if !touched.is_empty() {

@@ -1,6 +1,6 @@
 //! Numbers that contradict each other refuse to start, and say what to do.
 
-use super::Config;
+use super::{Config, limiting};
 use crate::domain::MessageBody;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         "metrics.token is empty: give it a value, or leave it out".to_owned()
     })?;
     none_is_zero(config)?;
+    limiting::check(&config.limits, &config.load)?;
     let Config { socket, heartbeat, rooms, typing, presence, shutdown, storage, .. } = config;
     require(heartbeat.interval < heartbeat.dead_after, || {
         format!(

@@ -49,7 +49,7 @@ pub struct Socket {
     pub subscriptions: usize,
     /// Sockets of one user (count); over it: closed with `too_many_connections`.
     pub per_user: usize,
-    /// Sockets of this process (count); over it: closed with `overloaded`.
+    /// Sockets of this process (count); over it: `overloaded` before the upgrade.
     pub per_instance: usize,
     /// Frames not understood (count); at it: closed with `invalid_payload`.
     pub invalid_frames: u32,

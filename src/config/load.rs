@@ -163,6 +163,8 @@ mod tests {
             (&[("shutdown.drain_ms", "5000")], "shutdown.spread_ms is longer"),
             (&[("storage.write_queue", "100")], "storage.commit_batch is larger"),
             (&[("rooms.queue", "0")], "rooms.queue is 0"),
+            (&[("limits.frame_window_ms", "0")], "limits.frame_window_ms is 0"),
+            (&[("limits.mentions", "10")], "one message would be too much"),
             (&[("storage.database", "mysql://x")], "has to begin with postgres://"),
         ] {
             let text = message(with_flags(flags));

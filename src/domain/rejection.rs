@@ -31,17 +31,21 @@ pub enum RejectionCode {
     TooLarge,
     /// Too many in too short a time.
     RateLimited,
+    /// The same text again and again.
+    DuplicateMessage,
     /// A queue is full. Nothing was stored.
     Overloaded,
     /// The store didn't answer. The outcome may be unknown.
     Unavailable,
+    /// The store takes no writes at present. Nothing was stored.
+    ReadOnly,
     /// A defect of ours.
     Internal,
 }
 
 impl RejectionCode {
     /// Every code, the closed set of the protocol.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidPayload,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -54,8 +58,10 @@ impl RejectionCode {
         Self::VersionConflict,
         Self::TooLarge,
         Self::RateLimited,
+        Self::DuplicateMessage,
         Self::Overloaded,
         Self::Unavailable,
+        Self::ReadOnly,
         Self::Internal,
     ];
 
@@ -74,15 +80,17 @@ impl RejectionCode {
             Self::VersionConflict => "version_conflict",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
+            Self::DuplicateMessage => "duplicate_message",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
+            Self::ReadOnly => "read_only",
             Self::Internal => "internal",
         }
     }
 
     /// Whether the same command may succeed later without a change.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Overloaded | Self::Unavailable)
+        matches!(self, Self::RateLimited | Self::Overloaded | Self::Unavailable | Self::ReadOnly)
     }
 }
 
@@ -134,6 +142,28 @@ impl Rejection {
         Self {
             version: Some(current),
             ..Self::new(RejectionCode::VersionConflict, "the message was changed meanwhile")
+        }
+    }
+
+    /// Too many `what` in too short a time; the next fits after `wait`.
+    pub fn rate_limited(what: &str, wait: Duration) -> Self {
+        let message = format!("too many {what} in too short a time");
+        // In whole milliseconds on the wire: rounded up, so that waiting so long is enough.
+        let wait =
+            Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
+        Self { retry_after: Some(wait), ..Self::new(RejectionCode::RateLimited, message) }
+    }
+
+    /// The same text was posted to the room too often.
+    pub fn duplicate_message() -> Self {
+        Self::new(RejectionCode::DuplicateMessage, "this was said here several times just now")
+    }
+
+    /// The store takes no writes at present; nothing was stored.
+    pub fn read_only() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Self::new(RejectionCode::ReadOnly, "nothing can be written at present, reading goes on")
         }
     }
 

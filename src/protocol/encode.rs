@@ -282,11 +282,13 @@ pub struct Welcome<'a> {
     pub heartbeat_ms: u64,
     pub limits: WelcomeLimits,
     pub rooms: Vec<WelcomeRoom<'a>>,
+    /// There are more rooms than are listed.
+    pub more_rooms: bool,
 }
 
 /// `welcome`. Flags have a version from the start, so that a client can hold one.
 pub fn welcome(welcome: &Welcome<'_>) -> String {
-    let data = json!({
+    let mut data = json!({
         "connection_id": welcome.connection_id,
         "user": welcome.user,
         "epoch": welcome.epoch.to_string(),
@@ -296,6 +298,9 @@ pub fn welcome(welcome: &Welcome<'_>) -> String {
         "flags": { "version": 0, "values": {} },
         "rooms": welcome.rooms,
     });
+    if let (true, Some(object)) = (welcome.more_rooms, data.as_object_mut()) {
+        object.insert("more_rooms".to_owned(), true.into());
+    }
     format!(r#"{{"type":"welcome","data":{data}}}"#)
 }
 
@@ -354,6 +359,7 @@ mod tests {
             heartbeat_ms: 25_000,
             limits: WelcomeLimits { frame_bytes: 1, body_bytes: 2, subscriptions: 3 },
             rooms: Vec::new(),
+            more_rooms: false,
         });
         assert!(text.starts_with(r#"{"type":"welcome","data":{"#), "{text}");
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");

@@ -44,10 +44,11 @@ pub const fn http_status(code: RejectionCode) -> u16 {
         | RejectionCode::EmailTaken
         | RejectionCode::IdempotencyConflict
         | RejectionCode::IdempotencyExpired
-        | RejectionCode::VersionConflict => 409,
+        | RejectionCode::VersionConflict
+        | RejectionCode::DuplicateMessage => 409,
         RejectionCode::TooLarge => 413,
         RejectionCode::RateLimited => 429,
-        RejectionCode::Overloaded | RejectionCode::Unavailable => 503,
+        RejectionCode::Overloaded | RejectionCode::Unavailable | RejectionCode::ReadOnly => 503,
         RejectionCode::Internal => 500,
     }
 }

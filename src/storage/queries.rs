@@ -5,6 +5,7 @@ pub(super) mod events;
 mod idempotency;
 pub(super) mod messages;
 pub(super) mod people;
+pub(super) mod probing;
 pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod seen;

@@ -58,6 +58,10 @@ pub const REJECTIONS: &str = "hearth_rejections_total";
 pub const HTTP_REQUESTS: &str = "hearth_http_requests_total";
 pub const HTTP_SECONDS: &str = "hearth_http_request_seconds";
 pub const POLLS_WAITING: &str = "hearth_polls_waiting";
+pub const LIMIT_KEYS: &str = "hearth_limit_keys";
+pub const LIMITED: &str = "hearth_limited_total";
+pub const LOAD_LEVEL: &str = "hearth_load_level";
+pub const LOAD_CHANGES: &str = "hearth_load_changes_total";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
@@ -89,6 +93,10 @@ pub const METRICS: &[Metric] = &[
     counter(HTTP_REQUESTS, &["route", "method", "status"], "HTTP requests that were answered."),
     histogram(HTTP_SECONDS, &["route", "method"], SECONDS, "Seconds from a request's head to its answer."),
     gauge(POLLS_WAITING, &[], "Long polls that wait for events."),
+    gauge(LIMIT_KEYS, &["limit"], "Senders that a rate limit remembers."),
+    counter(LIMITED, &["limit"], "What a rate limit refused."),
+    gauge(LOAD_LEVEL, &[], "0 normal, 1 signals are shed, 2 new sockets are refused, 3 nothing is written."),
+    counter(LOAD_CHANGES, &["level"], "Changes of the level of load, by the new one."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
     gauge(PROCESS_FDS, &[], "File descriptors that are open."),

@@ -69,13 +69,22 @@ pub fn install() -> Result<(), String> {
     for code in CloseCode::ALL {
         counter!(catalog::CONNECTIONS_CLOSED, "code" => code.name()).increment(0);
     }
+    for actor in ["hub", "sequencer", "presence", "connection", "room"] {
+        counter!(catalog::ACTOR_PANICS, "actor" => actor).increment(0);
+    }
     for code in RejectionCode::ALL {
         counter!(catalog::REJECTIONS, "code" => code.as_str()).increment(0);
     }
     for kind in Request::TYPES {
         counter!(catalog::FRAMES_IN, "type" => kind).increment(0);
     }
+    for kind in ["invalid", "refused"] {
+        counter!(catalog::FRAMES_IN, "type" => kind).increment(0);
+    }
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => "accepted").increment(0);
+    gauge!(catalog::LOAD_LEVEL).set(0.0);
+    counter!(catalog::LOAD_CHANGES, "level" => "normal").increment(0);
+    limit("messages", 0, 0);
     let handles = Handles {
         prometheus,
         connections: gauge!(catalog::CONNECTIONS),
@@ -122,7 +131,7 @@ pub fn connection_closed(code: Option<CloseCode>) {
     counter!(catalog::CONNECTIONS_CLOSED, "code" => code.map_or("gone", CloseCode::name)).increment(1);
 }
 
-/// A frame of a client; `kind` is a type of the protocol, or `invalid`.
+/// A frame of a client; `kind` is a type of the protocol, or `invalid`, or `refused` over the rate.
 pub fn frame_in(kind: &'static str) {
     counter!(catalog::FRAMES_IN, "type" => kind).increment(1);
 }
@@ -196,6 +205,18 @@ pub fn subscriptions_removed(n: usize) {
 /// `n` long polls wait.
 pub fn polls_waiting(n: usize) {
     with(|handles| handles.polls_waiting.set(number(n)));
+}
+
+/// A rate limit remembers `keys` senders and refused `refused` times since the start; `limit` is from a closed set.
+pub fn limit(limit: &'static str, keys: usize, refused: u64) {
+    gauge!(catalog::LIMIT_KEYS, "limit" => limit).set(number(keys));
+    counter!(catalog::LIMITED, "limit" => limit).absolute(refused);
+}
+
+/// The level of load changed; `number` orders the levels.
+pub fn load_level(level: &'static str, number: u8) {
+    gauge!(catalog::LOAD_LEVEL).set(f64::from(number));
+    counter!(catalog::LOAD_CHANGES, "level" => level).increment(1);
 }
 
 /// A request was answered; `route` is a pattern, never a path.

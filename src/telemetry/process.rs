@@ -41,10 +41,32 @@ fn cpu_seconds() -> Option<String> {
 }
 
 fn resident_bytes() -> Option<String> {
+    Some(resident_memory()?.to_string())
+}
+
+/// Resident bytes of this process.
+pub fn resident_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib.checked_mul(1024)?.to_string())
+    kib.checked_mul(1024)
+}
+
+/// What the machine has, or what the cgroup grants if that is less (cgroups(7), both versions).
+pub fn memory_limit() -> Option<u64> {
+    let info = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default().to_owned();
+    let files = [
+        format!("/sys/fs/cgroup{own}/memory.max"),
+        "/sys/fs/cgroup/memory.max".to_owned(),
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned(),
+    ];
+    // "max" is no number: that one grants everything.
+    let granted = files.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    granted.chain([kib.checked_mul(1024)?]).min()
 }
 
 fn open_fds() -> Option<String> {

@@ -24,7 +24,7 @@ use super::{assets, ops};
 use crate::actors::bus::Bus;
 use crate::auth::password::Hasher;
 use crate::config::Config;
-use crate::domain::Timestamp;
+use crate::domain::{Rejection, RejectionCode, Timestamp};
 use crate::storage::Store;
 use actix_web::middleware::from_fn;
 use actix_web::web;
@@ -32,6 +32,7 @@ use chrono::Utc;
 use problem::{Answer, Problem};
 use route::at;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What handlers work with; clones share it.
@@ -51,6 +52,26 @@ impl State {
         let hasher = Hasher::new(&config.auth);
         let polls = Arc::new(Semaphore::new(config.polling.waiting));
         Self { store, bus, config, hasher, polls }
+    }
+
+    /// Refuses what would last, on a server that is on its way out.
+    fn must_stay(&self) -> Result<(), Rejection> {
+        if self.bus.draining() {
+            return Err(self.later(RejectionCode::Unavailable, "the server restarts"));
+        }
+        Ok(())
+    }
+
+    /// Refuses new work that costs a lot, while the server spares itself (CONN-22).
+    fn must_have_room(&self) -> Result<(), Rejection> {
+        if self.bus.load().refuses_new() {
+            return Err(self.later(RejectionCode::Overloaded, "the server spares itself"));
+        }
+        Ok(())
+    }
+
+    fn later(&self, code: RejectionCode, why: &'static str) -> Rejection {
+        self.bus.limits().later(code, why, Duration::ZERO)
     }
 }
 

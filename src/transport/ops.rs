@@ -5,6 +5,7 @@ use super::http::call::Visit;
 use super::http::problem::Answer;
 use super::http::route::at;
 use crate::domain::{Rejection, RejectionCode};
+use crate::limits::Level;
 use crate::telemetry::metrics;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -54,12 +55,16 @@ async fn ready(visit: Visit) -> HttpResponse {
     if state.bus.pending() >= state.config.storage.write_queue {
         failed.push("write_queue");
     }
+    let level = state.bus.load().level();
+    if level >= Level::RefuseNew {
+        failed.push("load");
+    }
     if state.bus.draining() {
         failed.push("drain");
     }
     let mut response =
         if failed.is_empty() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(json!({ "ready": failed.is_empty(), "failed": failed, "database": database }))
+    response.json(json!({ "ready": failed.is_empty(), "failed": failed, "level": level.as_str(), "database": database }))
 }
 
 async fn show_metrics(request: HttpRequest, visit: Visit) -> Answer {

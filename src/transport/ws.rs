@@ -1,5 +1,6 @@
 //! WebSocket: the handshake, then the socket is taken over from the HTTP dispatcher and its buffers are freed.
 
+mod entry;
 mod reader;
 mod upgrade;
 

@@ -16,4 +16,5 @@ mod browser;
 mod coordination;
 mod crash;
 mod hostile;
+mod overload;
 mod rest;

@@ -50,6 +50,14 @@ pub(crate) struct RawFrame {
 impl Raw {
     /// Shakes hands and reads the welcome.
     pub(crate) async fn connect(url: &str, credentials: &Credentials) -> Self {
+        let mut raw = Self::shake(url, credentials).await;
+        let welcome = raw.frame().await.expect("reads").expect("a welcome");
+        assert_eq!(welcome.opcode, 1);
+        raw
+    }
+
+    /// Shakes hands; the welcome is the first frame.
+    pub(crate) async fn shake(url: &str, credentials: &Credentials) -> Self {
         let mut tcp = dial(url).await;
         tcp.write_all(format!("{}\r\n", upgrade(url, credentials)).as_bytes()).await.expect("sent");
         let mut raw = Self { tcp, arrived: Vec::new() };
@@ -61,8 +69,6 @@ impl Raw {
         };
         let head: Vec<u8> = raw.arrived.drain(..end).collect();
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        let welcome = raw.frame().await.expect("reads").expect("a welcome");
-        assert_eq!(welcome.opcode, 1);
         raw
     }
 
@@ -108,6 +114,18 @@ impl Raw {
                 Ok(None) => return None,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => panic!("the socket stays open"),
                 Err(_) => return None,
+            }
+        }
+    }
+
+    /// How the socket ends: code and reason.
+    pub(crate) async fn goodbye(&mut self) -> (u16, String) {
+        loop {
+            let frame = self.frame().await.expect("reads").expect("a close frame");
+            if frame.opcode == 8 {
+                let (code, reason) = frame.payload.split_at(2);
+                let reason = String::from_utf8(reason.to_vec()).expect("text");
+                return (u16::from_be_bytes([code[0], code[1]]), reason);
             }
         }
     }

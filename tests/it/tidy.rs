@@ -58,10 +58,21 @@ fn dependencies_point_one_way() {
         ("config", &["config", "domain", "storage"]),
         ("telemetry", &["config", "domain", "protocol", "telemetry"]),
         ("auth", &["auth", "config", "domain", "storage"]),
-        ("actors", &["actors", "auth", "config", "domain", "protocol", "storage", "telemetry"]),
+        ("limits", &["config", "domain", "limits"]),
+        ("actors", &["actors", "auth", "config", "domain", "limits", "protocol", "storage", "telemetry"]),
         (
             "transport",
-            &["actors", "auth", "config", "domain", "protocol", "storage", "telemetry", "transport"],
+            &[
+                "actors",
+                "auth",
+                "config",
+                "domain",
+                "limits",
+                "protocol",
+                "storage",
+                "telemetry",
+                "transport",
+            ],
         ),
     ];
     let mut wrong = Vec::new();

@@ -84,6 +84,10 @@ pub enum HubMsg {
     RoomLost {
         room: RoomId,
     },
+    /// The room's subscribers here may have missed something: they subscribe again.
+    StartAnew {
+        room: RoomId,
+    },
     CloseSession {
         session: SessionId,
         code: CloseCode,

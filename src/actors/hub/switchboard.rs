@@ -356,7 +356,7 @@ impl Switchboard {
     }
 
     /// Ends all subscriptions of a room here, so that they begin again from what the store has.
-    fn start_anew(&mut self, room: RoomId) {
+    pub(super) fn start_anew(&mut self, room: RoomId) {
         let peers: Vec<ConnId> = self
             .audiences
             .get(&room)

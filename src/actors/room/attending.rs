@@ -5,6 +5,7 @@ use crate::actors::hub::{ConnId, HubMsg};
 use crate::domain::{Event, EventBody, Person, Signal, UserId};
 use crate::protocol::client_frame::TypingChange;
 use crate::protocol::{encode, websocket};
+use crate::telemetry::metrics;
 use actix::{AsyncContext, Context, SpawnHandle};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -69,8 +70,11 @@ impl Room {
         let EventBody::MessagePosted { author, .. } = &event.body else { return };
         // Without listeners nobody was told anything that could be contradicted.
         if !self.listeners.is_empty() {
-            if self.present.spoke(author.id, &author.name, event.seq, Instant::now()) {
-                self.tell_present();
+            if self.present.spoke(author.id, &author.name, event.seq, Instant::now())
+                && let Some(attendance) = self.present.tell(Instant::now())
+            {
+                // Under load, too: it belongs to the message.
+                self.send_signal(&Signal::RoomPresence(attendance), None);
             }
             self.arm_present(ctx);
         }
@@ -119,6 +123,8 @@ impl Room {
             TypingChange::Start { after } => {
                 // It was said before a message that is out by now (TYPE-06).
                 let is_late = after.is_some_and(|after| self.present.spoke_at(person.id) > Some(after));
+                // Under load nobody begins to type; whoever had begun ends by themselves.
+                let is_late = is_late || self.rooms.load().sheds_signals();
                 if is_late || !self.listeners.contains_key(&conn) || !self.is_attended() {
                     return;
                 }
@@ -154,7 +160,16 @@ impl Room {
         self.tell_signal(&Signal::Typing { user, name, typing }, Some(user));
     }
 
+    /// Shows a signal, unless signals are left out for the load.
     pub(super) fn tell_signal(&self, signal: &Signal, except: Option<UserId>) {
+        if signal.is_vital() && self.rooms.load().sheds_vital(self.id) {
+            metrics::signals_dropped(1);
+            return;
+        }
+        self.send_signal(signal, except);
+    }
+
+    fn send_signal(&self, signal: &Signal, except: Option<UserId>) {
         let Phase::Ready(state) = &self.phase else { return };
         let frame = websocket::text(&encode::signal(self.id, state.head, signal));
         let vital = signal.is_vital();

@@ -3,7 +3,7 @@
 use super::State;
 use super::problem::Problem;
 use crate::auth::origin::{self, Provenance};
-use crate::domain::{RoomId, UserId};
+use crate::domain::{Rejection, RoomId, UserId};
 use crate::protocol::TraceId;
 use crate::telemetry::metrics;
 use actix_web::body::{BoxBody, MessageBody};
@@ -36,7 +36,8 @@ pub(super) async fn around(
         .and_then(TraceId::from_traceparent)
         .unwrap_or_else(TraceId::random);
     request.extensions_mut().insert(trace);
-    let answered = match check_origin(request.request()) {
+    let admitted = check_origin(request.request()).and_then(|()| check_load(request.request()));
+    let answered = match admitted {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(problem) => request.error_response(problem),
     };
@@ -61,6 +62,23 @@ fn check_origin(request: &HttpRequest) -> Result<(), Problem> {
     let state = request.app_data::<web::Data<State>>();
     let public_url = state.and_then(|state| state.config.server.public_url.as_ref());
     Ok(origin::same_origin(from, public_url)?)
+}
+
+/// Whether this address may ask now, and whether what it asks for can be done at present. What the pages are made of and what
+/// operators look at is always given.
+fn check_load(request: &HttpRequest) -> Result<(), Problem> {
+    let Some(state) = request.app_data::<web::Data<State>>() else { return Ok(()) };
+    if !request.path().starts_with("/api/") {
+        return Ok(());
+    }
+    let limits = state.bus.limits();
+    if let Some(address) = request.peer_addr().and_then(|peer| limits.address(peer.ip())) {
+        limits.address_request(address, tokio::time::Instant::now())?;
+    }
+    if state.bus.load().is_read_only() && origin::is_unsafe(request.method().as_str()) {
+        return Err(Rejection::read_only().into());
+    }
+    Ok(())
 }
 
 /// What the headers say about where a request comes from. An `Origin` that is no text is nobody's.

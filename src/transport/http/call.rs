@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::{Ready, ready};
 use std::ops::Deref;
+use tokio::time::Instant;
 
 /// The most of a `User-Agent` that is kept to tell devices apart, in characters.
 const DEVICE_CHARS: usize = 200;
@@ -165,6 +166,7 @@ impl FromRequest for Call {
             let visit = visit?;
             let identity = identify(&visit).await?;
             visit.request.extensions_mut().insert(Asker(identity.person.id));
+            visit.state.bus.limits().user_request(identity.person.id, Instant::now())?;
             Ok(Self { visit, identity })
         })
     }

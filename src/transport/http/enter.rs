@@ -46,6 +46,7 @@ pub(super) async fn needs_setup(visit: Visit) -> Answer {
 
 /// `POST /setup`
 pub(super) async fn set_up(mut visit: Visit) -> Answer {
+    visit.state.must_have_room()?;
     let SetUp { account_name, name, email, password } = visit.read().await?;
     let account_name = Name::parse("account_name", &account_name)?;
     let (name, email, password) = Newcomer { name, email, password }.checked()?;
@@ -79,6 +80,7 @@ pub(super) async fn invitation(visit: Visit) -> Answer {
 /// `POST /join/{code}`
 pub(super) async fn join(mut visit: Visit) -> Answer {
     invited(&visit).await?;
+    visit.state.must_have_room()?;
     let newcomer: Newcomer = visit.read().await?;
     let (name, email, password) = newcomer.checked()?;
     let password_hash = visit.state.hasher.hash(password).await?;
@@ -91,6 +93,7 @@ pub(super) async fn join(mut visit: Visit) -> Answer {
 
 /// `POST /sessions`
 pub(super) async fn sign_in(mut visit: Visit) -> Answer {
+    visit.state.must_have_room()?;
     let SignIn { email, password } = visit.read().await?;
     let found = match email::normalise(&email) {
         Ok(email) => visit.state.store.credentials(&email).await.map_err(refusal)?,

@@ -26,6 +26,11 @@ pub(super) async fn events(call: Call) -> Answer {
     let after = EventId::new(query.number("after")?.unwrap_or_default());
     let wait = wait(query.parsed("wait", "a number of seconds")?, call.state.config.polling.wait)?;
     let epoch: Option<Uuid> = query.parsed("epoch", "a UUID")?;
+    if wait > Duration::ZERO {
+        // Nothing new would come: polling again and again would be all that is left.
+        call.state.must_stay()?;
+        call.state.must_have_room()?;
+    }
     let began = Instant::now();
     // Listened to before the log is read: what is committed in between is heard.
     let tail = call.state.bus.tail();

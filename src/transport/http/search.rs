@@ -16,7 +16,8 @@ pub(super) async fn search(call: Call) -> Answer {
     let query = call.query()?;
     let limit = usize::try_from(query.limit(USUAL, MOST)?).unwrap_or_default();
     let words = query.text("q").ok_or_else(|| Rejection::invalid("q", "is missing"))?;
-    let found = call.state.store.search(call.me(), words, limit).await.map_err(refusal)?;
-    let messages: Vec<_> = found.iter().map(MessageView::from).collect();
-    ok(&json!({ "messages": messages, "next": null }))
+    // One more than is shown tells whether there are more (LIM-09).
+    let found = call.state.store.search(call.me(), words, limit.saturating_add(1)).await.map_err(refusal)?;
+    let messages: Vec<_> = found.iter().take(limit).map(MessageView::from).collect();
+    ok(&json!({ "messages": messages, "next": null, "more": found.len() > limit }))
 }

@@ -1,11 +1,11 @@
 //! The handshake (RFC 6455 section 4.2): who is it, from where, speaking what. Only then is the socket taken over.
 
+use super::entry::{self, Entry};
 use super::reader::Reader;
 use crate::actors::connection::Connection;
 use crate::actors::hub::Board;
 use crate::actors::outbox::Outbox;
 use crate::actors::peer::Peer;
-use crate::actors::sockets::TooMany;
 use crate::actors::{Bus, Ended};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
@@ -58,9 +58,9 @@ impl Upgrade {
             .unwrap_or_else(TraceId::random);
         let began = Instant::now();
         match self.admit(&request).await {
-            Ok((response, identity)) => {
+            Ok((response, identity, entry)) => {
                 stream.send(h1::Message::Item((response, BodySize::None))).await?;
-                self.take_over(stream, identity, trace, began).await;
+                self.take_over(stream, identity, entry, trace, began).await;
             }
             Err((status, rejection)) => {
                 metrics::connection_refused(rejection.code.as_str());
@@ -71,7 +71,10 @@ impl Upgrade {
         Ok(())
     }
 
-    async fn admit(&self, request: &Request) -> Result<(Response<()>, Identity), (StatusCode, Rejection)> {
+    async fn admit(
+        &self,
+        request: &Request,
+    ) -> Result<(Response<()>, Identity, Entry), (StatusCode, Rejection)> {
         if request.path() != "/ws" {
             return Err(with_status(Rejection::not_found("WebSocket")));
         }
@@ -88,9 +91,8 @@ impl Upgrade {
             return Err(bad("Sec-WebSocket-Protocol", "offers nothing known; there is hearth.v1.json"));
         }
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
-        if self.bus.draining() {
-            return Err(with_status(Rejection::unavailable()));
-        }
+        let from = request.peer_addr().map(|peer| peer.ip());
+        let entry = entry::enter(&self.bus, &self.config, from).await.map_err(with_status)?;
         let authorization = text(header::AUTHORIZATION);
         let cookie = SessionCookie::of(&self.config);
         let credentials = Credentials::from_headers(cookie, text(header::COOKIE), authorization, &protocols);
@@ -104,10 +106,18 @@ impl Upgrade {
             .await
             .map_err(with_status)?
             .ok_or_else(|| with_status(Rejection::new(RejectionCode::Unauthenticated, "sign in first")))?;
-        Ok((response.finish().drop_body(), identity))
+        Ok((response.finish().drop_body(), identity, entry))
     }
 
-    async fn take_over(self, stream: Stream, identity: Identity, trace: TraceId, began: Instant) {
+    async fn take_over(
+        self,
+        stream: Stream,
+        identity: Identity,
+        entry: Entry,
+        trace: TraceId,
+        began: Instant,
+    ) {
+        let Entry { place, turn } = entry;
         let parts = stream.into_parts();
         let socket = socket2::SockRef::from(&parts.io);
         if let Err(error) =
@@ -118,18 +128,11 @@ impl Upgrade {
         let (read, write) = parts.io.into_split();
         let outbox = Outbox::new(write, &self.config.socket);
         let limits = &self.config.socket;
-        let admitted = self.bus.sockets().admit(identity.person.id, limits.per_instance, limits.per_user);
-        let permit = match admitted {
-            Ok(permit) => permit,
-            Err(too_many) => {
-                let code = match too_many {
-                    TooMany::OfProcess => CloseCode::Overloaded,
-                    TooMany::OfUser => CloseCode::TooManyConnections,
-                };
-                metrics::connection_refused(code.name());
-                outbox.close(code, code.name());
-                return;
-            }
+        let Ok(permit) = place.of(identity.person.id, limits.per_user) else {
+            let code = CloseCode::TooManyConnections;
+            metrics::connection_refused(code.name());
+            outbox.close(code, code.name());
+            return;
         };
         let id = self.board.borrow_mut().name();
         tracing::debug!(trace_id = %trace, conn.id = %id, user.id = %identity.person.id, "socket opened");
@@ -143,7 +146,9 @@ impl Upgrade {
             self.board.borrow().send_away(&peer, self.config.shutdown.spread);
         }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
-        match self.welcome(&peer).await {
+        let welcome = self.welcome(&peer).await;
+        drop(turn);
+        match welcome {
             Ok(welcome) => Connection::start(peer, self.board, self.bus, permit, &welcome, reader),
             Err(rejection) => {
                 tracing::warn!(trace_id = %trace, %rejection, "no welcome");
@@ -164,7 +169,8 @@ impl Upgrade {
         rooms.find_commons().await.map_err(failed)?;
         let head = rooms.store().log_head().await.map_err(failed)?;
         let filter = RoomFilter { ids: None, system: true };
-        let views = rooms.store().room_views(person, filter, None, WELCOME_ROOMS).await.map_err(failed)?;
+        let views =
+            rooms.store().room_views(person, filter, None, WELCOME_ROOMS + 1).await.map_err(failed)?;
         Ok(encode::welcome(&Welcome {
             connection_id: peer.id.to_string(),
             user: person.into(),
@@ -176,8 +182,10 @@ impl Upgrade {
                 body_bytes: MessageBody::MAX_BYTES,
                 subscriptions: self.config.socket.subscriptions,
             },
+            more_rooms: views.len() > WELCOME_ROOMS,
             rooms: views
                 .iter()
+                .take(WELCOME_ROOMS)
                 .map(|view| WelcomeRoom {
                     room_id: view.card.id.get(),
                     kind: view.card.kind.as_str(),

@@ -178,7 +178,7 @@ impl Answer {
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(object.get("field").and_then(Value::as_str), field, "{problem}");
-        let is_retryable = matches!(code, "rate_limited" | "overloaded" | "unavailable");
+        let is_retryable = matches!(code, "rate_limited" | "overloaded" | "unavailable" | "read_only");
         assert_eq!(problem["retryable"], is_retryable);
         assert_eq!(object.contains_key("retry_after_ms"), is_retryable, "{problem}");
         assert_eq!(self.header("retry-after").is_some(), is_retryable);
