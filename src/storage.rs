@@ -169,6 +169,7 @@ impl Store {
             batches: counters.batches.load(Ordering::Relaxed),
             events: counters.events.load(Ordering::Relaxed),
             troubles: counters.troubles.load(Ordering::Relaxed),
+            disk_full: counters.disk_full.load(Ordering::Relaxed),
         }
     }
 

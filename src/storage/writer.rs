@@ -73,8 +73,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Works until the store is closed and the queue is empty.
+    /// Works until the store is closed and the queue is empty. What a panic leaves behind isn't trusted: the job it hit is
+    /// answered by nobody, which leaves its outcome unknown, and the next one gets another connection.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while catch_unwind(AssertUnwindSafe(|| self.work(jobs))).is_err() {
+            tracing::error!("the writer panicked; it goes on with a new connection");
+            self.counters.troubles.fetch_add(1, Ordering::Relaxed);
+            self.conn = None;
+        }
+        self.finish();
+    }
+
+    fn work(&mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
             match job {
@@ -91,7 +101,6 @@ impl Writer {
                 wal.after_commit(conn);
             }
         }
-        self.finish();
     }
 
     fn finish(mut self) {
@@ -145,7 +154,7 @@ impl Writer {
                 Err(error) => {
                     // The rest is not tried on a store that is gone: nothing of it happened.
                     if error.is_transient() {
-                        outage = Some(StoreError::Unavailable(error.to_string()));
+                        outage = Some(error.clone().before_commit());
                     }
                     Err(error)
                 }
@@ -159,8 +168,18 @@ impl Writer {
         self.transaction(|conn| commit::run(conn, encode, writes, now))
     }
 
-    /// Runs `work` between BEGIN and COMMIT; gives its result and how long the COMMIT took.
+    /// Runs `work` in a transaction; gives its result and how long the COMMIT took.
     fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Conn) -> Result<T, StoreError>,
+    ) -> Result<(T, Duration), StoreError> {
+        let done = self.between_begin_and_commit(work);
+        let is_full = matches!(done, Err(StoreError::DiskFull(_)));
+        self.counters.disk_full.store(is_full, Ordering::Relaxed);
+        done
+    }
+
+    fn between_begin_and_commit<T>(
         &mut self,
         work: impl FnOnce(&mut Conn) -> Result<T, StoreError>,
     ) -> Result<(T, Duration), StoreError> {
@@ -185,7 +204,7 @@ impl Writer {
                     Err(error)
                 }
                 // The connection died under the statement. Without COMMIT nothing happened.
-                Err(_) => Err(StoreError::Unavailable(error.to_string())),
+                Err(_) => Err(error.before_commit()),
             },
         }
     }

@@ -91,6 +91,11 @@ impl House {
     /// The same, with more flags.
     pub(crate) async fn open_with(ground: Ground, args: &[&str]) -> Self {
         let (server, dir) = empty(ground, args).await;
+        Self::furnished(server, dir).await
+    }
+
+    /// A house on a server that was just started and that nobody has set up.
+    pub(crate) async fn furnished(server: Server, dir: TempDir) -> Self {
         let client = Client::new(&server.url()).expect("a client");
         let SetUp { user, room, .. } =
             client.setup("House", "Ann", "ann@example.org", PASSWORD).await.expect("set up");

@@ -15,5 +15,6 @@ mod tidy;
 mod browser;
 mod coordination;
 mod crash;
+mod faults;
 mod hostile;
 mod rest;
