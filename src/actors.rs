@@ -3,6 +3,7 @@
 
 pub mod bus;
 pub mod connection;
+pub mod courier;
 pub mod hub;
 pub mod outbox;
 pub mod peer;

@@ -1,13 +1,14 @@
 //! Composition: who is started in which order, on which thread, and in which order everything ends.
 
 use crate::actors::Bus;
+use crate::actors::courier::{Courier, CourierHandle};
 use crate::actors::hub::Hub;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
 use crate::config::{self, Config};
 use crate::protocol::payload;
-use crate::storage::{Store, StoreError};
+use crate::storage::{StorageOptions, Store, StoreError};
 use crate::telemetry::metrics;
 use crate::transport::http::{self, State};
 use crate::transport::ws::Upgrade;
@@ -50,7 +51,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 
 async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     metrics::install().map_err(ServeError::Metrics)?;
-    let options = config.storage.options();
+    let options = StorageOptions { outbox_rows: config.outbox.rows_max, ..config.storage.options() };
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await
         .map_err(std::io::Error::other)??;
@@ -59,13 +60,16 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
 
     let core = Arbiter::new();
     let bus = start_core(&core, store.clone(), &config).await?;
+    // Of its own: what strangers' servers and certificates cost is not the core's to pay.
+    let outside = Arbiter::new();
+    let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
     let state = State::new(store.clone(), bus.clone(), Arc::clone(&config));
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &config, &leaving)?;
-    let exit = Exit { server: server.handle(), leaving };
+    let exit = Exit { server: server.handle(), leaving, courier };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     announce(&config, address);
 
@@ -76,6 +80,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
         _ = term.recv() => drain(&bus, &exit, &config).await,
         _ = int.recv() => drain(&bus, &exit, &config).await,
     }
+    outside.stop();
     core.stop();
     store.close().await;
     tracing::info!("stopped");
@@ -156,6 +161,7 @@ struct Exit {
     server: ServerHandle,
     /// Whether idle connections are to be closed.
     leaving: watch::Sender<bool>,
+    courier: CourierHandle,
 }
 
 /// Ends when the signal is given, or can't be any more.
@@ -169,6 +175,7 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) {
     let began = Instant::now();
     tracing::info!(sockets = bus.sockets().count(), "draining");
     bus.drain(config.shutdown.spread);
+    exit.courier.stop();
     let deadline = began + config.shutdown.drain;
     while bus.sockets().count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -181,7 +188,7 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) {
         // Not waited for: it would take the whole time-out once more.
         drop(exit.server.stop(false));
     }
-    while bus.pending() > 0 && Instant::now() < deadline {
+    while (bus.pending() > 0 || exit.courier.under_way() > 0) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     tracing::info!(took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "drained");

@@ -4,6 +4,7 @@ mod check;
 mod keys;
 mod limits;
 mod load;
+mod outbox;
 mod public_url;
 mod secret;
 mod server;
@@ -12,6 +13,7 @@ mod units;
 
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
 pub use load::{ConfigError, Sources, load};
+pub use outbox::Outbox;
 pub use public_url::PublicUrl;
 pub use secret::Secret;
 pub use server::{Auth, Log, LogFormat, Metrics, Server};
@@ -36,6 +38,7 @@ pub struct Config {
     pub typing: Typing,
     pub presence: Presence,
     pub polling: Polling,
+    pub outbox: Outbox,
     pub shutdown: Shutdown,
 }
 

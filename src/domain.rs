@@ -11,6 +11,7 @@ pub mod rejection;
 pub mod room;
 pub mod signal;
 pub mod time;
+pub mod webhook;
 
 pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
 pub use decide::{Decision, MessageFacts, Subject};
@@ -23,3 +24,4 @@ pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
 pub use signal::{PresenceState, Signal};
 pub use time::Timestamp;
+pub use webhook::WebhookUrl;

@@ -19,8 +19,10 @@ pub use commit::{Verdict, Write};
 pub use conn::Conn;
 pub use error::StoreError;
 pub use options::{Database, PostgresUrl, StorageOptions, Synchronous};
+pub use queries::bots::BotView;
 pub use queries::events::{LogHead, StoredEvent};
 pub use queries::messages::{HistoryPage, Message, Page};
+pub use queries::outbox::{Leased, OutboxDepth, Settled, Webhook};
 pub use queries::people::{Account, Credentials, Profile, Status};
 pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::sessions::{NewSession, SessionRow};
@@ -38,7 +40,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use writer::{Job, Once, Writer};
 
 /// Gives the JSON text of an event's `data`: what travels is not the store's business.
@@ -57,6 +59,7 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
     counters: Arc<Counters>,
+    outbox: Arc<Notify>,
     epoch: Epoch,
     commons: OnceLock<RoomId>,
 }
@@ -93,7 +96,16 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = sync_channel(options.write_queue);
         let kind = options.database.kind();
-        let writer = Writer { options, encode, counters: Arc::clone(&counters), conn: Some(conn), wal, lock };
+        let outbox = Arc::new(Notify::new());
+        let writer = Writer {
+            options,
+            encode,
+            counters: Arc::clone(&counters),
+            conn: Some(conn),
+            wal,
+            lock,
+            outbox: Arc::clone(&outbox),
+        };
         let writer = std::thread::Builder::new()
             .name("hearth-writer".to_owned())
             .spawn(move || writer.run(&queue))
@@ -105,6 +117,7 @@ impl Store {
                 writer: Mutex::new(Some(writer)),
                 readers,
                 counters,
+                outbox,
                 epoch,
                 commons: OnceLock::new(),
             }),

@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         "metrics.token is empty: give it a value, or leave it out".to_owned()
     })?;
     none_is_zero(config)?;
+    config.outbox.check()?;
     let Config { socket, heartbeat, rooms, typing, shutdown, storage, .. } = config;
     require(heartbeat.interval < heartbeat.dead_after, || {
         format!(

@@ -7,6 +7,7 @@ mod enrol;
 mod facts;
 mod members;
 mod messages;
+mod outbox;
 mod people;
 mod reading;
 mod rooms;
@@ -68,14 +69,16 @@ impl From<diesel::result::Error> for Halt {
 /// What an accepted write comes to.
 type Done = Result<(Ack, Vec<Recorded>), Halt>;
 
-/// Executes `writes` in their order within the open transaction.
+/// Executes `writes` in their order within the open transaction; gives the verdicts, and how many rows the outbox got, which
+/// holds at most `outbox_rows` that wait.
 pub(super) fn run(
     conn: &mut Conn,
     encode: EncodePayload,
     writes: &[Write],
     now: Timestamp,
-) -> Result<Vec<Verdict>, StoreError> {
-    let mut tx = Tx::begin(conn, encode, now)?;
+    outbox_rows: usize,
+) -> Result<(Vec<Verdict>, usize), StoreError> {
+    let mut tx = Tx::begin(conn, encode, now, outbox_rows)?;
     tx.prefetch(writes)?;
     let mut verdicts = Vec::with_capacity(writes.len());
     for write in writes {
@@ -89,8 +92,8 @@ pub(super) fn run(
             Err(Halt::Failed(error)) => return Err(error),
         });
     }
-    tx.finish()?;
-    Ok(verdicts)
+    let outbox = tx.finish()?;
+    Ok((verdicts, outbox))
 }
 
 fn execute(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
@@ -116,6 +119,9 @@ fn execute(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateProfile { name } => people::update_profile(tx, &actor, command, name),
         Command::UpdateAccount { name, settings } => {
             people::update_account(tx, &actor, command, name.as_ref(), settings.as_deref())
+        }
+        Command::UpdateBot { bot, name, webhook } => {
+            people::update_bot(tx, &actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
     }
 }

@@ -96,6 +96,8 @@ pub struct StorageOptions {
     pub patience: Duration,
     /// PostgreSQL: how long one statement may take.
     pub statement_timeout: Duration,
+    /// Rows of the outbox that may wait for delivery; more become dead letters at once.
+    pub outbox_rows: usize,
 }
 
 impl StorageOptions {
@@ -110,6 +112,7 @@ impl StorageOptions {
             checkpoint_bytes: 16 * 1024 * 1024,
             patience: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            outbox_rows: 10_000,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod bots;
 pub(super) mod events;
 pub(super) mod messages;
+pub(super) mod outbox;
 pub(super) mod people;
 pub(super) mod rooms;
 pub(super) mod search;

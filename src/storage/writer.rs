@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What became of each write of a batch, in its order.
 pub type BatchOutcome = Vec<Result<Verdict, StoreError>>;
@@ -70,6 +70,8 @@ pub(super) struct Writer {
     pub(super) conn: Option<Conn>,
     pub(super) wal: Option<WalWatch>,
     pub(super) lock: Lock,
+    /// Woken when the outbox got something.
+    pub(super) outbox: Arc<Notify>,
 }
 
 impl Writer {
@@ -164,8 +166,13 @@ impl Writer {
     }
 
     fn attempt(&mut self, writes: &[Write], now: Timestamp) -> Result<(Vec<Verdict>, Duration), StoreError> {
-        let encode = self.encode;
-        self.transaction(|conn| commit::run(conn, encode, writes, now))
+        let (encode, most) = (self.encode, self.options.outbox_rows);
+        let ((verdicts, outbox), took) =
+            self.transaction(|conn| commit::run(conn, encode, writes, now, most))?;
+        if outbox > 0 {
+            self.outbox.notify_one();
+        }
+        Ok((verdicts, took))
     }
 
     /// Runs `work` in a transaction; gives its result and how long the COMMIT took.

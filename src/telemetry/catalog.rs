@@ -57,12 +57,15 @@ pub const REJECTIONS: &str = "hearth_rejections_total";
 pub const HTTP_REQUESTS: &str = "hearth_http_requests_total";
 pub const HTTP_SECONDS: &str = "hearth_http_request_seconds";
 pub const POLLS_WAITING: &str = "hearth_polls_waiting";
+pub const OUTBOX_WAITING: &str = "hearth_outbox_waiting";
+pub const OUTBOX_DEAD: &str = "hearth_outbox_dead";
+pub const DELIVERIES: &str = "hearth_deliveries_total";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
 
 /// All of them, in the order of the document.
-pub const METRICS: [Metric; 23] = [
+pub const METRICS: [Metric; 26] = [
     gauge(BUILD_INFO, &["version"], "Always 1; the version is the label."),
     gauge(CONNECTIONS, &[], "WebSocket connections that are open."),
     counter(CONNECTIONS_TOTAL, &["outcome"], "WebSocket handshakes: accepted, or why they were refused."),
@@ -87,6 +90,9 @@ pub const METRICS: [Metric; 23] = [
     counter(HTTP_REQUESTS, &["route", "method", "status"], "HTTP requests that were answered."),
     histogram(HTTP_SECONDS, &["route", "method"], SECONDS, "Seconds from a request's head to its answer."),
     gauge(POLLS_WAITING, &[], "Long polls that wait for events."),
+    gauge(OUTBOX_WAITING, &[], "Deliveries that wait in the outbox."),
+    gauge(OUTBOX_DEAD, &[], "Dead letters: deliveries that were given up."),
+    counter(DELIVERIES, &["outcome"], "Attempts to deliver: done, retried or dead."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
     gauge(PROCESS_FDS, &[], "File descriptors that are open."),

@@ -76,6 +76,10 @@ pub fn install() -> Result<(), String> {
         counter!(catalog::FRAMES_IN, "type" => kind).increment(0);
     }
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => "accepted").increment(0);
+    for outcome in ["done", "retried", "dead"] {
+        counter!(catalog::DELIVERIES, "outcome" => outcome).increment(0);
+    }
+    outbox(0, 0);
     let handles = Handles {
         prometheus,
         connections: gauge!(catalog::CONNECTIONS),
@@ -191,6 +195,17 @@ pub fn subscriptions_removed(n: usize) {
 /// `n` long polls wait.
 pub fn polls_waiting(n: usize) {
     with(|handles| handles.polls_waiting.set(number(n)));
+}
+
+/// The outbox holds so much.
+pub fn outbox(waiting: usize, dead: usize) {
+    gauge!(catalog::OUTBOX_WAITING).set(number(waiting));
+    gauge!(catalog::OUTBOX_DEAD).set(number(dead));
+}
+
+/// An attempt to deliver ended: `done`, `retried` or `dead`.
+pub fn delivery(outcome: &'static str) {
+    counter!(catalog::DELIVERIES, "outcome" => outcome).increment(1);
 }
 
 /// A request was answered; `route` is a pattern, never a path.

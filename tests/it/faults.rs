@@ -1,8 +1,10 @@
 //! What fails below and beside the server: disk, lock, database server, receivers of webhooks. Each ends in a defined
 //! answer, nothing acked is lost, and the server goes on by itself once it can.
 
+mod courier;
 mod disk;
 mod outage;
+mod receiver;
 
 use crate::harness::{House, binary};
 use loadtest::faults::Faults;

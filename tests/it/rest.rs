@@ -2,7 +2,7 @@
 
 mod assets;
 mod bots;
-mod caller;
+pub(crate) mod caller;
 mod cli;
 mod doors;
 mod entering;

@@ -7,6 +7,7 @@ mod log;
 mod messages;
 mod model;
 mod outage;
+mod outbox;
 mod people;
 mod posting;
 mod rooms;

@@ -1,7 +1,7 @@
 //! How people and bots come to be: first run, invitation, operator, bot.
 
 use super::tx::Tx;
-use super::{Done, Halt, members, reading, rooms};
+use super::{Done, Halt, members, people, reading, rooms};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, Enrolment, EventBody, Name, Person, Rejection, RejectionCode, Role, RoomCard, RoomId, RoomKind,
@@ -68,13 +68,16 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             let join_code = Uuid::new_v4().simple().to_string();
             begin(tx, DEFAULT_ACCOUNT, &join_code, name, *role, &credentials)
         }
-        Enrolment::Bot { by, name, key_hash } => {
+        Enrolment::Bot { by, name, key_hash, webhook } => {
             if !tx.active_person(by.id)?.is_some_and(|by| by.is_admin()) {
                 return Err(Rejection::forbidden("only admins make bots").into());
             }
             let done = join(tx, name, Role::Bot, None)?;
             if let Ack::Enrolled { person, .. } = &done.0 {
                 insert_key(tx, person.id, key_hash)?;
+                if let Some(url) = webhook {
+                    people::set_webhook(tx, person.id, Some(url))?;
+                }
             }
             Ok(done)
         }

@@ -2,6 +2,7 @@
 
 use super::bulk;
 use super::facts::Facts;
+use super::outbox::{self, Delivery, Hooked};
 use super::{Halt, Write};
 use crate::domain::command::Recorded;
 use crate::domain::{
@@ -11,7 +12,8 @@ use crate::domain::{
 use crate::storage::EncodePayload;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{events, log_head, messages};
+use crate::storage::schema::{events, log_head, messages, webhooks};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -52,6 +54,15 @@ pub(super) struct Tx<'c> {
     messages: Vec<NewMessage>,
     /// Posts looked up or made in this batch; `None` was looked up and isn't there.
     originals: HashMap<PostKey, Option<Original>>,
+    /// Whether any bot has a webhook: without one a post asks for nothing more.
+    pub(super) has_webhooks: bool,
+    /// The bots that have one, once somebody asked.
+    pub(super) hooked: Option<Arc<[Hooked]>>,
+    /// What is to be delivered, inserted with the next flush.
+    pub(super) deliveries: Vec<Delivery>,
+    /// How many rows of the outbox may wait.
+    outbox_rows: usize,
+    delivered: usize,
 }
 
 impl<'c> Tx<'c> {
@@ -61,9 +72,11 @@ impl<'c> Tx<'c> {
         conn: &'c mut Conn,
         encode: EncodePayload,
         now: Timestamp,
+        outbox_rows: usize,
     ) -> Result<Self, StoreError> {
-        let query = log_head::table.find(1).select(log_head::last_id);
-        let last_id: i64 = match conn {
+        let any_webhook = exists(webhooks::table.select(webhooks::user_id));
+        let query = log_head::table.find(1).select((log_head::last_id, any_webhook));
+        let (last_id, has_webhooks): (i64, bool) = match conn {
             Conn::Pg(c) => query.for_update().first(c)?,
             Conn::Sqlite(c) => query.first(c)?,
         };
@@ -79,6 +92,11 @@ impl<'c> Tx<'c> {
             events: Vec::new(),
             messages: Vec::new(),
             originals: HashMap::new(),
+            has_webhooks,
+            hooked: None,
+            deliveries: Vec::new(),
+            outbox_rows,
+            delivered: 0,
         })
     }
 
@@ -193,7 +211,10 @@ impl<'c> Tx<'c> {
         bulk::insert_events(self.conn, &rows)?;
         let gathered = std::mem::take(&mut self.messages);
         let rows: Vec<MessageRow<'_>> = gathered.iter().map(MessageRow::from).collect();
-        bulk::insert_messages(self.conn, &rows)
+        bulk::insert_messages(self.conn, &rows)?;
+        let deliveries = std::mem::take(&mut self.deliveries);
+        self.delivered += deliveries.len();
+        outbox::insert(self.conn, &deliveries, self.now.as_millis(), self.outbox_rows)
     }
 
     /// Writes the heads of the rooms that got events, so that statements see them.
@@ -205,16 +226,16 @@ impl<'c> Tx<'c> {
         if heads.is_empty() { Ok(()) } else { bulk::update_heads(self.conn, &heads) }
     }
 
-    /// Inserts the rest and writes the heads.
-    pub(super) fn finish(mut self) -> Result<(), StoreError> {
+    /// Inserts the rest and writes the heads; gives how many rows the outbox got.
+    pub(super) fn finish(mut self) -> Result<usize, StoreError> {
         if self.last_id == self.first_id {
-            return Ok(());
+            return Ok(0);
         }
         self.flush()?;
         self.write_heads()?;
         let query = diesel::update(log_head::table.find(1)).set(log_head::last_id.eq(self.last_id.get()));
         on!(&mut *self.conn, |c| query.execute(c))?;
-        Ok(())
+        Ok(self.delivered)
     }
 }
 

@@ -10,6 +10,7 @@ use loadtest::client::ClientError;
 use loadtest::server::{Options, Server};
 use loadtest::socket::Frame;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -84,11 +85,11 @@ async fn on(cluster: &Cluster) -> House {
 }
 
 /// Proves TEST-03, DB-10.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_database_server_that_restarts_under_load_costs_nothing_acked() {
     const POSTERS: usize = 10;
     const EACH: usize = 30;
-    let cluster = Cluster::of_its_own();
+    let cluster = Arc::new(Cluster::of_its_own());
     let house = on(&cluster).await;
     let pid = house.server.pid();
     let mut posters = tokio::task::JoinSet::new();
@@ -106,8 +107,13 @@ async fn a_database_server_that_restarts_under_load_costs_nothing_acked() {
         while house.metric("hearth_events_committed_total", "message.posted").await < before + 20.0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        cluster.stop();
-        cluster.start();
+        let cluster = Arc::clone(&cluster);
+        // Beside the posters, who go on meanwhile.
+        let restarted = tokio::task::spawn_blocking(move || {
+            cluster.stop();
+            cluster.start();
+        });
+        restarted.await.expect("restarted");
     }
     while let Some(done) = posters.join_next().await {
         done.expect("every message is taken in the end");
