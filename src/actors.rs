@@ -8,6 +8,7 @@ pub mod hub;
 pub mod outbox;
 pub mod peer;
 pub mod presence;
+pub mod reconciler;
 pub mod registry;
 pub mod reply;
 pub mod room;

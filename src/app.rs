@@ -4,6 +4,7 @@ use crate::actors::Bus;
 use crate::actors::courier::{Courier, CourierHandle};
 use crate::actors::hub::Hub;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
+use crate::actors::reconciler;
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
 use crate::config::{self, Config};
@@ -63,6 +64,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     // Of its own: what strangers' servers and certificates cost is not the core's to pay.
     let outside = Arbiter::new();
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
+    outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
     let state = State::new(store.clone(), bus.clone(), Arc::clone(&config));
 
     let listener = listen(&config.server)?;

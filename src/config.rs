@@ -6,6 +6,7 @@ mod limits;
 mod load;
 mod outbox;
 mod public_url;
+mod reconcile;
 mod secret;
 mod server;
 mod storage;
@@ -15,6 +16,7 @@ pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Ty
 pub use load::{ConfigError, Sources, load};
 pub use outbox::Outbox;
 pub use public_url::PublicUrl;
+pub use reconcile::Reconcile;
 pub use secret::Secret;
 pub use server::{Auth, Log, LogFormat, Metrics, Server};
 pub use storage::{Storage, Synchronous};
@@ -39,6 +41,7 @@ pub struct Config {
     pub presence: Presence,
     pub polling: Polling,
     pub outbox: Outbox,
+    pub reconcile: Reconcile,
     pub shutdown: Shutdown,
 }
 

@@ -20,6 +20,7 @@ pub use conn::Conn;
 pub use error::StoreError;
 pub use options::{Database, PostgresUrl, StorageOptions, Synchronous};
 pub use queries::bots::BotView;
+pub use queries::drift::{Drift, Finding};
 pub use queries::events::{LogHead, StoredEvent};
 pub use queries::messages::{HistoryPage, Message, Page};
 pub use queries::outbox::{Leased, OutboxDepth, Settled, Webhook};

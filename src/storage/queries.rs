@@ -1,6 +1,7 @@
 //! Typed questions to the store, a file per group of tables.
 
 pub(super) mod bots;
+pub(super) mod drift;
 pub(super) mod events;
 pub(super) mod messages;
 pub(super) mod outbox;

@@ -60,12 +60,14 @@ pub const POLLS_WAITING: &str = "hearth_polls_waiting";
 pub const OUTBOX_WAITING: &str = "hearth_outbox_waiting";
 pub const OUTBOX_DEAD: &str = "hearth_outbox_dead";
 pub const DELIVERIES: &str = "hearth_deliveries_total";
+pub const DRIFT: &str = "hearth_drift_total";
+pub const DRIFT_REPAIRED: &str = "hearth_drift_repaired_total";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
 
 /// All of them, in the order of the document.
-pub const METRICS: [Metric; 26] = [
+pub const METRICS: [Metric; 28] = [
     gauge(BUILD_INFO, &["version"], "Always 1; the version is the label."),
     gauge(CONNECTIONS, &[], "WebSocket connections that are open."),
     counter(CONNECTIONS_TOTAL, &["outcome"], "WebSocket handshakes: accepted, or why they were refused."),
@@ -93,6 +95,8 @@ pub const METRICS: [Metric; 26] = [
     gauge(OUTBOX_WAITING, &[], "Deliveries that wait in the outbox."),
     gauge(OUTBOX_DEAD, &[], "Dead letters: deliveries that were given up."),
     counter(DELIVERIES, &["outcome"], "Attempts to deliver: done, retried or dead."),
+    counter(DRIFT, &["kind"], "Derived values that a check found wrong, by kind."),
+    counter(DRIFT_REPAIRED, &["kind"], "Derived values that were derived anew, by kind."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
     gauge(PROCESS_FDS, &[], "File descriptors that are open."),

@@ -208,6 +208,13 @@ pub fn delivery(outcome: &'static str) {
     counter!(catalog::DELIVERIES, "outcome" => outcome).increment(1);
 }
 
+/// A check found so many derived values of a kind wrong, and repaired so many.
+pub fn drift(kind: &'static str, found: usize, repaired: usize) {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    counter!(catalog::DRIFT, "kind" => kind).increment(count(found));
+    counter!(catalog::DRIFT_REPAIRED, "kind" => kind).increment(count(repaired));
+}
+
 /// A request was answered; `route` is a pattern, never a path.
 pub fn http_request(route: &str, method: &'static str, status: u16, took: Duration) {
     let route = route.to_owned();
@@ -235,6 +242,7 @@ mod tests {
         event_committed("message.posted");
         slow_consumer(SlowConsumer::Resync);
         queue_depth("writer", 1);
+        drift("hole", 1, 0);
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();
         for metric in METRICS {

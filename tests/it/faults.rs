@@ -3,6 +3,7 @@
 
 mod courier;
 mod disk;
+mod drift;
 mod outage;
 mod receiver;
 

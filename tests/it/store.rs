@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod bench;
+mod drift;
+mod expand;
 mod interleaving;
 mod log;
 mod messages;
+mod million;
 mod model;
 mod outage;
 mod outbox;
