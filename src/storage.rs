@@ -182,6 +182,7 @@ impl Store {
             read_queue: self.inner.readers.waiting(),
             batches: counters.batches.load(Ordering::Relaxed),
             events: counters.events.load(Ordering::Relaxed),
+            commits: counters.commits.load(Ordering::Relaxed),
             troubles: counters.troubles.load(Ordering::Relaxed),
             disk_full: counters.disk_full.load(Ordering::Relaxed),
         }

@@ -34,6 +34,8 @@ pub struct StoreStats {
     pub batches: u64,
     /// Events recorded since the start.
     pub events: u64,
+    /// Transactions of the writer that were committed, batches and all others.
+    pub commits: u64,
     /// Batches that failed or had to be repeated write by write.
     pub troubles: u64,
     /// The last write failed for want of space.
@@ -49,6 +51,7 @@ pub(super) struct Counters {
     pub(super) queued: AtomicUsize,
     pub(super) batches: AtomicU64,
     pub(super) events: AtomicU64,
+    pub(super) commits: AtomicU64,
     pub(super) troubles: AtomicU64,
     pub(super) disk_full: AtomicBool,
     pub(super) on_commit: OnceLock<OnCommit>,

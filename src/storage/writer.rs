@@ -199,7 +199,10 @@ impl Writer {
                 let committed = conn.commit();
                 let took = began.elapsed();
                 match committed {
-                    Ok(()) => self.conn = Some(conn),
+                    Ok(()) => {
+                        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                        self.conn = Some(conn);
+                    }
                     Err(StoreError::OutcomeUnknown(_)) => {}
                     Err(_) => self.keep_if_alive(conn),
                 }

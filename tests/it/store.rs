@@ -16,6 +16,7 @@ mod posting;
 mod rooms;
 mod schema;
 mod search;
+mod units;
 
 use bench::Bench;
 

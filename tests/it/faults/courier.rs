@@ -209,6 +209,57 @@ async fn a_delivery_that_is_repeated_posts_no_second_answer() {
     assert_eq!(ann.hears_message().await, "marker", "no second answer before it");
 }
 
+/// The certificate is for this test alone; its key is no secret.
+#[tokio::test]
+async fn a_receiver_behind_tls_is_told_if_it_is_who_it_says() {
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("receiver.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("receiver.key.pem")).expect("a key");
+    let tls = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("they fit");
+    let acceptor = TlsAcceptor::from(std::sync::Arc::new(tls));
+    let mut receiver = Receiver::behind([Deed::says("in private")], move |stream| {
+        let acceptor = acceptor.clone();
+        async move { acceptor.accept(stream).await }
+    })
+    .await;
+    let url = format!("https://{}/", receiver.address);
+
+    // Nobody vouches for it: it isn't told, and it isn't given up at once.
+    let house = House::open_with(Ground::Sqlite, &HASTY).await;
+    bot(&house, "Robot", &url).await;
+    let mut ann = house.admin.listens_to(house.lobby).await;
+    ann.posts(house.lobby, "@Robot").await;
+    house.metric_becomes("hearth_deliveries_total", "done", 0.0).await;
+    while house.metric("hearth_deliveries_total", "retried").await < 1.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    drop(house);
+
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let mut options = loadtest::server::Options::new(crate::harness::binary(), dir.path().join("data"));
+    let vouching = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/faults/receiver.pem");
+    options.env.push(("SSL_CERT_FILE".to_owned(), vouching.to_owned()));
+    let server = loadtest::server::Server::start(options).await.expect("starts");
+    let house = House::furnished(server, dir).await;
+    bot(&house, "Robot", &url).await;
+    let mut ann = house.admin.listens_to(house.lobby).await;
+    ann.posts(house.lobby, "@Robot psst").await;
+    assert_eq!(receiver.is_told().await.plain(), "psst");
+    assert_eq!(
+        (ann.hears_message().await.as_str(), ann.hears_message().await.as_str()),
+        ("@Robot psst", "in private")
+    );
+}
+
 /// Proves LIM-11.
 #[tokio::test]
 async fn a_full_outbox_refuses_no_message() {
