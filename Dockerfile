@@ -15,6 +15,8 @@ COPY PROTOCOL.md ./
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked -p hearth
 
 FROM debian:bookworm-slim
+# Webhooks over https need to know whom to trust.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin hearth \
     && install -d -o hearth -g hearth -m 0700 /data
 COPY --from=build /src/target/release/hearth /usr/local/bin/hearth

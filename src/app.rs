@@ -1,14 +1,16 @@
 //! Composition: who is started in which order, on which thread, and in which order everything ends.
 
 use crate::actors::Bus;
+use crate::actors::courier::{Courier, CourierHandle};
 use crate::actors::hub::Hub;
 use crate::actors::load;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
+use crate::actors::reconciler;
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
 use crate::config::{self, Config};
 use crate::protocol::payload;
-use crate::storage::{KeyTerms, Store, StoreError};
+use crate::storage::{KeyTerms, StorageOptions, Store, StoreError};
 use crate::telemetry::metrics;
 use crate::transport::http::{self, State};
 use crate::transport::ws::Upgrade;
@@ -60,8 +62,11 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 
 async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     metrics::install().map_err(ServeError::Metrics)?;
-    let mut options = config.storage.options();
-    options.keys = KeyTerms { keep: config.idempotency.keep, remember: config.idempotency.remember };
+    let options = StorageOptions {
+        keys: KeyTerms { keep: config.idempotency.keep, remember: config.idempotency.remember },
+        outbox_rows: config.outbox.rows_max,
+        ..config.storage.options()
+    };
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await
         .map_err(std::io::Error::other)??;
@@ -70,13 +75,17 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
 
     let core = Arbiter::new();
     let bus = start_core(&core, store.clone(), &config).await?;
+    // Of its own: what strangers' servers and certificates cost is not the core's to pay.
+    let outside = Arbiter::new();
+    let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
+    outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
     let state = State::new(store.clone(), bus.clone(), Arc::clone(&config));
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &config, &leaving)?;
-    let exit = Exit { server: server.handle(), leaving };
+    let exit = Exit { server: server.handle(), leaving, courier };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
     actix_rt::spawn(load::watch(bus.clone()));
@@ -90,6 +99,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
         _ = term.recv() => drain(&bus, &exit, &config).await?,
         _ = int.recv() => drain(&bus, &exit, &config).await?,
     }
+    outside.stop();
     core.stop();
     store.close().await;
     tracing::info!("stopped");
@@ -171,6 +181,7 @@ struct Exit {
     server: ServerHandle,
     /// Whether idle connections are to be closed.
     leaving: watch::Sender<bool>,
+    courier: CourierHandle,
 }
 
 /// Ends when the signal is given, or can't be any more.
@@ -185,6 +196,7 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) -> std::io::Result<()> {
     end_by(config.shutdown.drain + GRACE)?;
     tracing::info!(sockets = bus.sockets().count(), "draining");
     bus.drain(config.shutdown.spread);
+    exit.courier.stop();
     let deadline = began + config.shutdown.drain;
     while bus.sockets().count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -197,7 +209,7 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) -> std::io::Result<()> {
         // Not waited for: it would take the whole time-out once more.
         drop(exit.server.stop(false));
     }
-    while bus.pending() > 0 && Instant::now() < deadline {
+    while (bus.pending() > 0 || exit.courier.under_way() > 0) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let left = deadline.saturating_duration_since(Instant::now());

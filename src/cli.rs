@@ -2,6 +2,7 @@
 
 mod admin;
 mod migrate;
+mod verify;
 
 use crate::config::{self, Config, Sources};
 use crate::{app, telemetry};
@@ -29,6 +30,13 @@ enum Verb {
     Migrate {
         #[command(subcommand)]
         step: migrate::Step,
+        #[command(flatten)]
+        flags: CommonFlags,
+    },
+    /// Compare what is derived (heads, search, read marks) with the log; fails when they differ.
+    Verify {
+        #[command(flatten)]
+        verify: verify::VerifyFlags,
         #[command(flatten)]
         flags: CommonFlags,
     },
@@ -91,6 +99,9 @@ pub fn run() -> ExitCode {
         None => serve(cli.serve),
         Some(Verb::Serve(flags)) => serve(flags),
         Some(Verb::Migrate { step, flags }) => flags.settle().and_then(|config| migrate::run(step, &config)),
+        Some(Verb::Verify { verify, flags }) => {
+            flags.settle().and_then(|config| verify::run(verify, &config))
+        }
         Some(Verb::Admin { task, flags }) => flags.settle().and_then(|config| admin::run(task, &config)),
     };
     match done {
@@ -164,6 +175,7 @@ mod tests {
         assert!(parse("hearth serve --workers 2 --public-url https://x").is_ok());
         assert!(parse("hearth migrate status --data-dir d").is_ok());
         assert!(parse("hearth admin create-user --name Ann --email ann@example.org --data-dir d").is_ok());
+        assert!(parse("hearth verify --repair --data-dir d").is_ok());
         assert!(parse("hearth migrate").is_err());
         assert!(parse("hearth --set x").is_err());
     }

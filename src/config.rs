@@ -6,7 +6,9 @@ mod keys;
 mod limiting;
 mod limits;
 mod load;
+mod outbox;
 mod public_url;
+mod reconcile;
 mod secret;
 mod server;
 mod storage;
@@ -16,7 +18,9 @@ pub use idempotency::Idempotency;
 pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
 pub use load::{ConfigError, Sources, load};
+pub use outbox::Outbox;
 pub use public_url::PublicUrl;
+pub use reconcile::Reconcile;
 pub use secret::Secret;
 pub use server::{Auth, Log, LogFormat, Metrics, Server};
 pub use storage::{Storage, Synchronous};
@@ -43,6 +47,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     pub limits: Limits,
     pub load: Load,
+    pub outbox: Outbox,
+    pub reconcile: Reconcile,
     pub shutdown: Shutdown,
 }
 

@@ -12,6 +12,7 @@ pub mod rejection;
 pub mod room;
 pub mod signal;
 pub mod time;
+pub mod webhook;
 
 pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
 pub use decide::{Decision, MessageFacts, Subject};
@@ -25,3 +26,4 @@ pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
 pub use signal::{Attendance, PresenceState, Signal};
 pub use time::Timestamp;
+pub use webhook::WebhookUrl;

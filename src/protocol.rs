@@ -9,6 +9,7 @@ pub mod json;
 pub mod payload;
 pub mod trace;
 pub mod view;
+pub mod webhook;
 pub mod websocket;
 
 pub use client_frame::{ClientFrame, Request, RequestId, Resume};

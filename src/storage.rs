@@ -21,9 +21,11 @@ pub use commit::{Verdict, Write};
 pub use conn::Conn;
 pub use error::StoreError;
 pub use options::{Database, KeyTerms, PostgresUrl, StorageOptions, Synchronous};
-pub use queries::bots::Rotation;
+pub use queries::bots::{BotView, Rotation};
+pub use queries::drift::{Drift, Finding};
 pub use queries::events::{LogHead, StoredEvent};
 pub use queries::messages::{HistoryPage, Message, Page};
+pub use queries::outbox::{Leased, OutboxDepth, Settled, Webhook};
 pub use queries::people::{Account, Credentials, Profile, Status};
 pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::sessions::{NewSession, SessionRow};
@@ -41,7 +43,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use writer::{Job, Once, Writer};
 
 /// Gives the JSON text of an event's `data`: what travels is not the store's business.
@@ -60,6 +62,7 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Readers,
     counters: Arc<Counters>,
+    outbox: Arc<Notify>,
     epoch: Epoch,
     keys: KeyTerms,
     commons: OnceLock<RoomId>,
@@ -97,7 +100,16 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = sync_channel(options.write_queue);
         let (kind, keys) = (options.database.kind(), options.keys);
-        let writer = Writer { options, encode, counters: Arc::clone(&counters), conn: Some(conn), wal, lock };
+        let outbox = Arc::new(Notify::new());
+        let writer = Writer {
+            options,
+            encode,
+            counters: Arc::clone(&counters),
+            conn: Some(conn),
+            wal,
+            lock,
+            outbox: Arc::clone(&outbox),
+        };
         let writer = std::thread::Builder::new()
             .name("hearth-writer".to_owned())
             .spawn(move || writer.run(&queue))
@@ -109,6 +121,7 @@ impl Store {
                 writer: Mutex::new(Some(writer)),
                 readers,
                 counters,
+                outbox,
                 epoch,
                 keys,
                 commons: OnceLock::new(),
@@ -185,7 +198,9 @@ impl Store {
             read_queue: self.inner.readers.waiting(),
             batches: counters.batches.load(Ordering::Relaxed),
             events: counters.events.load(Ordering::Relaxed),
+            commits: counters.commits.load(Ordering::Relaxed),
             troubles: counters.troubles.load(Ordering::Relaxed),
+            disk_full: counters.disk_full.load(Ordering::Relaxed),
         }
     }
 

@@ -170,7 +170,9 @@ impl Sequencer {
 pub fn rejection_of(error: &StoreError) -> Rejection {
     match error {
         StoreError::Full => Rejection::overloaded(),
-        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Rejection::unavailable(),
+        StoreError::Unavailable(_) | StoreError::DiskFull(_) | StoreError::OutcomeUnknown(_) => {
+            Rejection::unavailable()
+        }
         _ => Rejection::internal(),
     }
 }

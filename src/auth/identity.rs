@@ -155,7 +155,7 @@ pub fn unauthenticated() -> Rejection {
 pub fn refusal(error: StoreError) -> Rejection {
     match error {
         StoreError::Full => Rejection::overloaded(),
-        StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {
+        StoreError::Unavailable(_) | StoreError::DiskFull(_) | StoreError::OutcomeUnknown(_) => {
             tracing::warn!(%error, "the store did not answer");
             Rejection::unavailable()
         }

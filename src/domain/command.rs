@@ -7,6 +7,7 @@ use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::webhook::WebhookUrl;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -81,6 +82,12 @@ pub enum Command {
         name: Option<Name>,
         settings: Option<String>,
     },
+    /// `webhook` is the new address; `Some(None)` takes it away.
+    UpdateBot {
+        bot: UserId,
+        name: Option<Name>,
+        webhook: Option<Option<WebhookUrl>>,
+    },
 }
 
 impl Command {
@@ -95,7 +102,10 @@ impl Command {
             | Self::AddMember { room, .. }
             | Self::RemoveMember { room, .. }
             | Self::MarkRead { room, .. } => Some(*room),
-            Self::CreateRoom { .. } | Self::UpdateProfile { .. } | Self::UpdateAccount { .. } => None,
+            Self::CreateRoom { .. }
+            | Self::UpdateProfile { .. }
+            | Self::UpdateAccount { .. }
+            | Self::UpdateBot { .. } => None,
         }
     }
 
@@ -113,6 +123,7 @@ impl Command {
             Self::MarkRead { .. } => "read.mark",
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
+            Self::UpdateBot { .. } => "bot.update",
         }
     }
 }
@@ -127,7 +138,13 @@ pub enum Enrolment {
     /// An operator at the command line.
     Operator { name: Name, email: String, password_hash: String, role: Role },
     /// A bot, made by an admin.
-    Bot { by: Person, name: Name, key_hash: [u8; 32], key: Option<IdempotencyKey> },
+    Bot {
+        by: Person,
+        name: Name,
+        key_hash: [u8; 32],
+        webhook: Option<WebhookUrl>,
+        key: Option<IdempotencyKey>,
+    },
 }
 
 /// What a command came to, as the asker is told.

@@ -104,6 +104,13 @@ impl Room {
                     Err(Rejection::forbidden("only admins change the account"))
                 }
             }
+            Command::UpdateBot { .. } => {
+                if actor.is_admin() {
+                    Ok(Decision::Defer)
+                } else {
+                    Err(Rejection::forbidden("only admins change bots"))
+                }
+            }
             Command::CreateRoom { .. } => match actor.role {
                 Role::Admin | Role::Member => Ok(Decision::Defer),
                 Role::Guest | Role::Bot | Role::Assistant => {

@@ -8,6 +8,7 @@ mod facts;
 mod members;
 mod messages;
 pub(super) mod once;
+mod outbox;
 mod people;
 mod reading;
 mod rooms;
@@ -16,7 +17,7 @@ mod tx;
 use super::EncodePayload;
 use super::conn::Conn;
 use super::error::StoreError;
-use super::options::KeyTerms;
+use super::options::{KeyTerms, StorageOptions};
 use crate::domain::command::Recorded;
 use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Timestamp};
 use tx::Tx;
@@ -70,15 +71,30 @@ impl From<diesel::result::Error> for Halt {
 /// What an accepted write comes to.
 type Done = Result<(Ack, Vec<Recorded>), Halt>;
 
-/// Executes `writes` in their order within the open transaction.
+/// What the options say about a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    keys: KeyTerms,
+    /// Rows of the outbox that may wait.
+    outbox_rows: usize,
+}
+
+impl Terms {
+    pub(super) const fn of(options: &StorageOptions) -> Self {
+        Self { keys: options.keys, outbox_rows: options.outbox_rows }
+    }
+}
+
+/// Executes `writes` in their order within the open transaction; gives the verdicts, and how many rows the outbox got, which
+/// holds at most `outbox_rows` that wait.
 pub(super) fn run(
     conn: &mut Conn,
     encode: EncodePayload,
-    keys: KeyTerms,
+    terms: Terms,
     writes: &[Write],
     now: Timestamp,
-) -> Result<Vec<Verdict>, StoreError> {
-    let mut tx = Tx::begin(conn, encode, keys, now)?;
+) -> Result<(Vec<Verdict>, usize), StoreError> {
+    let mut tx = Tx::begin(conn, encode, terms, now)?;
     tx.prefetch(writes)?;
     let mut verdicts = Vec::with_capacity(writes.len());
     for write in writes {
@@ -92,8 +108,8 @@ pub(super) fn run(
             Err(Halt::Failed(error)) => return Err(error),
         });
     }
-    tx.finish()?;
-    Ok(verdicts)
+    let outbox = tx.finish()?;
+    Ok((verdicts, outbox))
 }
 
 fn execute(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
@@ -124,6 +140,9 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateProfile { name } => people::update_profile(tx, actor, command, name),
         Command::UpdateAccount { name, settings } => {
             people::update_account(tx, actor, command, name.as_ref(), settings.as_deref())
+        }
+        Command::UpdateBot { bot, name, webhook } => {
+            people::update_bot(tx, actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
     }
 }

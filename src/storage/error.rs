@@ -6,9 +6,12 @@ use std::path::PathBuf;
 /// An incident. No text in it carries a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Not reachable, locked, or out of space. Nothing was written.
+    /// Not reachable, or locked. Nothing was written.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// There is no room left where the store writes. Nothing was written; reading goes on.
+    #[error("the store has no space left: {0}")]
+    DiskFull(String),
     /// The connection died while committing: it may or may not have been written.
     #[error("the outcome of the commit is unknown: {0}")]
     OutcomeUnknown(String),
@@ -35,7 +38,15 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again later may help.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Full)
+        matches!(self, Self::Unavailable(_) | Self::DiskFull(_) | Self::OutcomeUnknown(_) | Self::Full)
+    }
+
+    /// The same incident when nothing was written and the connection is gone, too.
+    pub(super) fn before_commit(self) -> Self {
+        match self {
+            Self::DiskFull(_) | Self::Unavailable(_) => self,
+            other => Self::Unavailable(other.to_string()),
+        }
     }
 
     /// A row that no code of ours writes.
@@ -50,7 +61,9 @@ impl StoreError {
             other => other,
         };
         match &error {
-            Error::DatabaseError(DatabaseErrorKind::Unknown, info) if is_refusal(info.message()) => {
+            Error::DatabaseError(DatabaseErrorKind::Unknown, info)
+                if is_refusal(info.message()) || is_full(info.message()) =>
+            {
                 error.into()
             }
             Error::DatabaseError(
@@ -80,6 +93,7 @@ impl From<Error> for StoreError {
                 | DatabaseErrorKind::CheckViolation
                 | DatabaseErrorKind::ExclusionViolation
                 | DatabaseErrorKind::RestrictViolation => Self::Conflict(text),
+                _ if is_full(info.message()) => Self::DiskFull(text),
                 _ if is_refusal(info.message()) || is_outage(info.message()) => Self::Unavailable(text),
                 _ => Self::Corrupt(text),
             },
@@ -92,11 +106,15 @@ impl From<Error> for StoreError {
     }
 }
 
-/// The database says that it did nothing, for want of a lock or of space.
+/// The database says that it did nothing, for want of a lock.
 fn is_refusal(message: &str) -> bool {
-    ["is locked", "database or disk is full", "No space left", "lock timeout", "deadlock detected"]
-        .iter()
-        .any(|sign| message.contains(sign))
+    ["is locked", "lock timeout", "deadlock detected"].iter().any(|sign| message.contains(sign))
+}
+
+/// The database says that it did nothing, for want of space. A frame that SQLite could not write whole has no valid
+/// checksum, so no recovery takes it for a commit.
+fn is_full(message: &str) -> bool {
+    ["database or disk is full", "No space left"].iter().any(|sign| message.contains(sign))
 }
 
 /// The database, or the way to it, is in trouble.

@@ -116,6 +116,8 @@ pub struct StorageOptions {
     /// PostgreSQL: how long one statement may take.
     pub statement_timeout: Duration,
     pub keys: KeyTerms,
+    /// Rows of the outbox that may wait for delivery; more become dead letters at once.
+    pub outbox_rows: usize,
 }
 
 impl StorageOptions {
@@ -131,6 +133,7 @@ impl StorageOptions {
             patience: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             keys: KeyTerms::DEFAULT,
+            outbox_rows: 10_000,
         }
     }
 }

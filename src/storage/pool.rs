@@ -91,7 +91,7 @@ impl Readers {
             let _permit = permit;
             let mut reader = pool.get().map_err(|error| StoreError::Unavailable(error.to_string()))?;
             let result = query(&mut reader.conn);
-            reader.broken |= matches!(result, Err(StoreError::Unavailable(_)));
+            reader.broken |= matches!(result, Err(StoreError::Unavailable(_) | StoreError::DiskFull(_)));
             result
         });
         work.await.map_err(|error| StoreError::Corrupt(format!("a query ended early: {error}")))?

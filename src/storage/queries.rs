@@ -1,9 +1,11 @@
 //! Typed questions to the store, a file per group of tables.
 
 pub(super) mod bots;
+pub(super) mod drift;
 pub(super) mod events;
 mod idempotency;
 pub(super) mod messages;
+pub(super) mod outbox;
 pub(super) mod people;
 pub(super) mod probing;
 pub(super) mod rooms;

@@ -117,6 +117,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhooks (user_id) { user_id -> BigInt, url -> Text, updated_at -> BigInt, }
+}
+
+diesel::table! {
+    outbox (id) {
+        id -> BigInt,
+        event_id -> BigInt,
+        topic -> Text,
+        payload -> Text,
+        attempts -> Integer,
+        next_attempt_at -> BigInt,
+        lease_until -> Nullable<BigInt>,
+        created_at -> BigInt,
+        dead_at -> Nullable<BigInt>,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::joinable!(webhooks -> users (user_id));
 diesel::joinable!(messages -> users (author_id));
 diesel::joinable!(messages -> rooms (room_id));
 diesel::joinable!(events -> rooms (room_id));
@@ -133,4 +153,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     events,
     messages,
     read_marks,
+    webhooks,
 );
+diesel::allow_tables_to_appear_in_same_query!(log_head, webhooks);

@@ -2,10 +2,10 @@
 //! clock, with the failures its seed wants. A thread that has begun a simulation gets it in place of the writer and the readers.
 
 use super::EncodePayload;
-use super::commit::{self, Write};
+use super::commit::{self, Terms, Write};
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
-use super::options::{KeyTerms, StorageOptions};
+use super::options::StorageOptions;
 use super::sqlite::{self, Checkpoint};
 use super::writer::BatchOutcome;
 use crate::domain::Timestamp;
@@ -22,6 +22,7 @@ thread_local! {
 struct Simulated {
     conn: Conn,
     encode: EncodePayload,
+    terms: Terms,
     rng: StdRng,
     trouble: bool,
 }
@@ -41,7 +42,13 @@ enum Fate {
 /// From here on this thread's store is simulated.
 pub(crate) fn begin(options: &StorageOptions, encode: EncodePayload, seed: u64) {
     let conn = Conn::open(options, Purpose::Write).expect("opens");
-    let simulated = Simulated { conn, encode, rng: StdRng::seed_from_u64(seed), trouble: false };
+    let simulated = Simulated {
+        conn,
+        encode,
+        terms: Terms::of(options),
+        rng: StdRng::seed_from_u64(seed),
+        trouble: false,
+    };
     ACTIVE.set(Some(simulated));
 }
 
@@ -128,8 +135,8 @@ impl Simulated {
             return Some(failed(StoreError::Unavailable("simulated".to_owned())));
         }
         self.conn.begin().expect("begins");
-        let done = commit::run(&mut self.conn, self.encode, KeyTerms::default(), writes, now)
-            .expect("statements don't fail");
+        let (done, _) =
+            commit::run(&mut self.conn, self.encode, self.terms, writes, now).expect("statements don't fail");
         if matches!(fate, Fate::Unknown(false) | Fate::Silence(false)) {
             self.conn.rollback().expect("rolls back");
         } else {

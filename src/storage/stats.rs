@@ -1,7 +1,7 @@
 //! What the store says of itself: depths, totals, the last commit.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// One finished batch.
@@ -34,8 +34,12 @@ pub struct StoreStats {
     pub batches: u64,
     /// Events recorded since the start.
     pub events: u64,
+    /// Transactions of the writer that were committed, batches and all others.
+    pub commits: u64,
     /// Batches that failed or had to be repeated write by write.
     pub troubles: u64,
+    /// The last write failed for want of space.
+    pub disk_full: bool,
 }
 
 /// Called after each batch, on the writer's thread: count, don't wait.
@@ -47,7 +51,9 @@ pub(super) struct Counters {
     pub(super) queued: AtomicUsize,
     pub(super) batches: AtomicU64,
     pub(super) events: AtomicU64,
+    pub(super) commits: AtomicU64,
     pub(super) troubles: AtomicU64,
+    pub(super) disk_full: AtomicBool,
     pub(super) on_commit: OnceLock<OnCommit>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::EncodePayload;
 use super::checkpoint::WalWatch;
-use super::commit::{self, Tally, Verdict, Write};
+use super::commit::{self, Tally, Terms, Verdict, Write};
 use super::conn::{Conn, Purpose};
 use super::error::StoreError;
 use super::lock::Lock;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What became of each write of a batch, in its order.
 pub type BatchOutcome = Vec<Result<Verdict, StoreError>>;
@@ -70,11 +70,23 @@ pub(super) struct Writer {
     pub(super) conn: Option<Conn>,
     pub(super) wal: Option<WalWatch>,
     pub(super) lock: Lock,
+    /// Woken when the outbox got something.
+    pub(super) outbox: Arc<Notify>,
 }
 
 impl Writer {
-    /// Works until the store is closed and the queue is empty.
+    /// Works until the store is closed and the queue is empty. What a panic leaves behind isn't trusted: the job it hit is
+    /// answered by nobody, which leaves its outcome unknown, and the next one gets another connection.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while catch_unwind(AssertUnwindSafe(|| self.work(jobs))).is_err() {
+            tracing::error!("the writer panicked; it goes on with a new connection");
+            self.counters.troubles.fetch_add(1, Ordering::Relaxed);
+            self.conn = None;
+        }
+        self.finish();
+    }
+
+    fn work(&mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             self.counters.queued.fetch_sub(1, Ordering::Relaxed);
             match job {
@@ -91,7 +103,6 @@ impl Writer {
                 wal.after_commit(conn);
             }
         }
-        self.finish();
     }
 
     fn finish(mut self) {
@@ -145,7 +156,7 @@ impl Writer {
                 Err(error) => {
                     // The rest is not tried on a store that is gone: nothing of it happened.
                     if error.is_transient() {
-                        outage = Some(StoreError::Unavailable(error.to_string()));
+                        outage = Some(error.clone().before_commit());
                     }
                     Err(error)
                 }
@@ -155,12 +166,27 @@ impl Writer {
     }
 
     fn attempt(&mut self, writes: &[Write], now: Timestamp) -> Result<(Vec<Verdict>, Duration), StoreError> {
-        let (encode, keys) = (self.encode, self.options.keys);
-        self.transaction(|conn| commit::run(conn, encode, keys, writes, now))
+        let (encode, terms) = (self.encode, Terms::of(&self.options));
+        let ((verdicts, outbox), took) =
+            self.transaction(|conn| commit::run(conn, encode, terms, writes, now))?;
+        if outbox > 0 {
+            self.outbox.notify_one();
+        }
+        Ok((verdicts, took))
     }
 
-    /// Runs `work` between BEGIN and COMMIT; gives its result and how long the COMMIT took.
+    /// Runs `work` in a transaction; gives its result and how long the COMMIT took.
     fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Conn) -> Result<T, StoreError>,
+    ) -> Result<(T, Duration), StoreError> {
+        let done = self.between_begin_and_commit(work);
+        let is_full = matches!(done, Err(StoreError::DiskFull(_)));
+        self.counters.disk_full.store(is_full, Ordering::Relaxed);
+        done
+    }
+
+    fn between_begin_and_commit<T>(
         &mut self,
         work: impl FnOnce(&mut Conn) -> Result<T, StoreError>,
     ) -> Result<(T, Duration), StoreError> {
@@ -173,7 +199,10 @@ impl Writer {
                 let committed = conn.commit();
                 let took = began.elapsed();
                 match committed {
-                    Ok(()) => self.conn = Some(conn),
+                    Ok(()) => {
+                        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                        self.conn = Some(conn);
+                    }
                     Err(StoreError::OutcomeUnknown(_)) => {}
                     Err(_) => self.keep_if_alive(conn),
                 }
@@ -185,7 +214,7 @@ impl Writer {
                     Err(error)
                 }
                 // The connection died under the statement. Without COMMIT nothing happened.
-                Err(_) => Err(StoreError::Unavailable(error.to_string())),
+                Err(_) => Err(error.before_commit()),
             },
         }
     }

@@ -62,6 +62,11 @@ pub const LIMIT_KEYS: &str = "hearth_limit_keys";
 pub const LIMITED: &str = "hearth_limited_total";
 pub const LOAD_LEVEL: &str = "hearth_load_level";
 pub const LOAD_CHANGES: &str = "hearth_load_changes_total";
+pub const OUTBOX_WAITING: &str = "hearth_outbox_waiting";
+pub const OUTBOX_DEAD: &str = "hearth_outbox_dead";
+pub const DELIVERIES: &str = "hearth_deliveries_total";
+pub const DRIFT: &str = "hearth_drift_total";
+pub const DRIFT_REPAIRED: &str = "hearth_drift_repaired_total";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
@@ -97,6 +102,11 @@ pub const METRICS: &[Metric] = &[
     counter(LIMITED, &["limit"], "What a rate limit refused."),
     gauge(LOAD_LEVEL, &[], "0 normal, 1 signals are shed, 2 new sockets are refused, 3 nothing is written."),
     counter(LOAD_CHANGES, &["level"], "Changes of the level of load, by the new one."),
+    gauge(OUTBOX_WAITING, &[], "Deliveries that wait in the outbox."),
+    gauge(OUTBOX_DEAD, &[], "Dead letters: deliveries that were given up."),
+    counter(DELIVERIES, &["outcome"], "Attempts to deliver: done, retried or dead."),
+    counter(DRIFT, &["kind"], "Derived values that a check found wrong, by kind."),
+    counter(DRIFT_REPAIRED, &["kind"], "Derived values that were derived anew, by kind."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
     gauge(PROCESS_FDS, &[], "File descriptors that are open."),

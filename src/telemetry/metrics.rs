@@ -85,6 +85,10 @@ pub fn install() -> Result<(), String> {
     gauge!(catalog::LOAD_LEVEL).set(0.0);
     counter!(catalog::LOAD_CHANGES, "level" => "normal").increment(0);
     limit("messages", 0, 0);
+    for outcome in ["done", "retried", "dead"] {
+        counter!(catalog::DELIVERIES, "outcome" => outcome).increment(0);
+    }
+    outbox(0, 0);
     let handles = Handles {
         prometheus,
         connections: gauge!(catalog::CONNECTIONS),
@@ -219,6 +223,24 @@ pub fn load_level(level: &'static str, number: u8) {
     counter!(catalog::LOAD_CHANGES, "level" => level).increment(1);
 }
 
+/// The outbox holds so much.
+pub fn outbox(waiting: usize, dead: usize) {
+    gauge!(catalog::OUTBOX_WAITING).set(number(waiting));
+    gauge!(catalog::OUTBOX_DEAD).set(number(dead));
+}
+
+/// An attempt to deliver ended: `done`, `retried` or `dead`.
+pub fn delivery(outcome: &'static str) {
+    counter!(catalog::DELIVERIES, "outcome" => outcome).increment(1);
+}
+
+/// A check found so many derived values of a kind wrong, and repaired so many.
+pub fn drift(kind: &'static str, found: usize, repaired: usize) {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    counter!(catalog::DRIFT, "kind" => kind).increment(count(found));
+    counter!(catalog::DRIFT_REPAIRED, "kind" => kind).increment(count(repaired));
+}
+
 /// A request was answered; `route` is a pattern, never a path.
 pub fn http_request(route: &str, method: &'static str, status: u16, took: Duration) {
     let route = route.to_owned();
@@ -246,6 +268,7 @@ mod tests {
         event_committed("message.posted");
         slow_consumer(SlowConsumer::Resync);
         queue_depth("writer", 1);
+        drift("hole", 1, 0);
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();
         for metric in METRICS {

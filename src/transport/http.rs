@@ -104,6 +104,7 @@ fn api(cfg: &mut web::ServiceConfig) {
         .service(at("/messages/{message}").get(messages::show).patch(messages::edit).delete(messages::delete))
         .service(at("/events").get(poll::events))
         .service(at("/bots").get(bots::list).post(bots::create))
+        .service(at("/bots/{user}").patch(bots::change))
         .service(at("/bots/{user}/key").post(bots::rotate))
         .service(at("/search").get(search::search));
 }

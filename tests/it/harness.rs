@@ -93,15 +93,18 @@ impl House {
 
     /// The same, with more flags.
     pub(crate) async fn open_with(ground: Ground, args: &[&str]) -> Self {
-        Self::furnished(empty(ground, args).await).await
+        let (server, dir) = empty(ground, args).await;
+        Self::furnished(server, dir).await
     }
 
     /// The same on a PostgreSQL database that the test reaches, too.
     pub(crate) async fn open_on(database_url: &str, args: &[&str]) -> Self {
-        Self::furnished(empty_on(Some(database_url.to_owned()), args).await).await
+        let (server, dir) = empty_on(Some(database_url.to_owned()), args).await;
+        Self::furnished(server, dir).await
     }
 
-    async fn furnished((server, dir): (Server, TempDir)) -> Self {
+    /// A house on a server that was just started and that nobody has set up.
+    pub(crate) async fn furnished(server: Server, dir: TempDir) -> Self {
         let client = Client::new(&server.url()).expect("a client");
         let SetUp { user, room, .. } =
             client.setup("House", "Ann", "ann@example.org", PASSWORD).await.expect("set up");

@@ -15,6 +15,7 @@ mod tidy;
 mod browser;
 mod coordination;
 mod crash;
+mod faults;
 mod hostile;
 mod overload;
 mod rest;

@@ -9,9 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-struct Cluster {
+pub(crate) struct Cluster {
     directory: PathBuf,
     databases: AtomicU32,
+    /// Starts this server once more, as the user who may.
+    start: String,
+    /// Stops it without a word of farewell.
+    stop: String,
+    as_root: bool,
     /// Waits for its input to close, which the end of this process brings about however it ends, and then stops the
     /// server and removes its files.
     _watchdog: Child,
@@ -21,15 +26,40 @@ struct Cluster {
 pub(crate) fn database() -> String {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     let cluster = CLUSTER.get_or_init(start);
-    let name = format!("hearth_{}", cluster.databases.fetch_add(1, Ordering::Relaxed));
-    let mut conn = PgConnection::establish(&cluster.url("postgres")).expect("connect to the test server");
-    conn.batch_execute(&format!("CREATE DATABASE {name}")).expect("create a database");
-    cluster.url(&name)
+    cluster.database()
 }
 
 impl Cluster {
+    /// A server of one's own, to be stopped and started again.
+    pub(crate) fn of_its_own() -> Self {
+        start()
+    }
+
+    /// The URL of a new, empty database.
+    pub(crate) fn database(&self) -> String {
+        let name = format!("hearth_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.run("postgres", &format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// Runs statements as the server's owner.
+    pub(crate) fn run(&self, database: &str, sql: &str) {
+        let mut conn = PgConnection::establish(&self.url(database)).expect("connect to the test server");
+        conn.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Ends the server as a crash would; what it flushed is recovered at the next start.
+    pub(crate) fn stop(&self) {
+        as_postgres(self.as_root, &self.stop);
+    }
+
+    /// Starts the server again and waits until it takes connections.
+    pub(crate) fn start(&self) {
+        as_postgres(self.as_root, &self.start);
+    }
+
     /// A socket in its own directory: no port to fight over.
-    fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://hearth@/{database}?host={}", self.directory.display())
     }
 }
@@ -52,8 +82,8 @@ fn start() -> Cluster {
     let start = format!("{bin}/pg_ctl start --wait --pgdata {dir}/data --log {dir}/log -o '{settings}'");
     as_postgres(as_root, &init);
     as_postgres(as_root, &start);
-    let stop = format!("{bin}/pg_ctl stop --mode immediate --pgdata {dir}/data");
-    let stop = if as_root { format!("su postgres -c '{stop}'") } else { stop };
+    let immediate = format!("{bin}/pg_ctl stop --mode immediate --pgdata {dir}/data");
+    let stop = if as_root { format!("su postgres -c '{immediate}'") } else { immediate.clone() };
     let watchdog = Command::new("sh")
         .arg("-c")
         .arg(format!("trap '' INT TERM HUP; read _; {stop}; rm -rf {dir}"))
@@ -63,7 +93,7 @@ fn start() -> Cluster {
         .process_group(0)
         .spawn()
         .expect("start the watchdog");
-    Cluster { directory, databases: AtomicU32::new(0), _watchdog: watchdog }
+    Cluster { directory, databases: AtomicU32::new(0), start, stop: immediate, as_root, _watchdog: watchdog }
 }
 
 /// Where initdb is: Debian's place for the newest version, or the search path.

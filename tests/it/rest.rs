@@ -6,6 +6,7 @@ pub(crate) mod caller;
 mod cli;
 mod doors;
 mod entering;
+mod gone;
 mod history;
 mod keys;
 mod metrics;

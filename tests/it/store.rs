@@ -2,17 +2,22 @@
 #![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
 mod bench;
+mod drift;
+mod expand;
 mod interleaving;
 mod keys;
 mod log;
 mod messages;
+mod million;
 mod model;
 mod outage;
+mod outbox;
 mod people;
 mod posting;
 mod rooms;
 mod schema;
 mod search;
+mod units;
 
 use bench::Bench;
 

@@ -2,7 +2,7 @@
 
 use super::once::{Fingerprint, Request};
 use super::tx::Tx;
-use super::{Done, Halt, members, reading, rooms};
+use super::{Done, Halt, members, people, reading, rooms};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, Enrolment, EventBody, Name, Person, Rejection, RejectionCode, Role, RoomCard, RoomId, RoomKind,
@@ -69,17 +69,22 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             let join_code = Uuid::new_v4().simple().to_string();
             begin(tx, DEFAULT_ACCOUNT, &join_code, name, *role, &credentials)
         }
-        Enrolment::Bot { by, name, key_hash, key } => {
+        Enrolment::Bot { by, name, key_hash, webhook, key } => {
             if !tx.active_person(by.id)?.is_some_and(|by| by.is_admin()) {
                 return Err(Rejection::forbidden("only admins make bots").into());
             }
             let route = "bot.create";
-            let digest = Fingerprint::of(route).field(name.as_str().as_bytes()).digest();
+            let url = webhook.as_ref().map_or("", |url| url.reveal());
+            let digest =
+                Fingerprint::of(route).field(name.as_str().as_bytes()).field(url.as_bytes()).digest();
             let request = key.as_ref().map(|key| Request { user: by.id, key, route, digest });
             tx.once(request.as_ref(), |tx| {
                 let done = join(tx, name, Role::Bot, None)?;
                 if let Ack::Enrolled { person, .. } = &done.0 {
                     insert_key(tx, person.id, key_hash)?;
+                    if let Some(url) = webhook {
+                        people::set_webhook(tx, person.id, Some(url))?;
+                    }
                 }
                 Ok(done)
             })

@@ -1,7 +1,7 @@
 //! Posting, editing and deleting messages.
 
 use super::tx::{NewMessage, Original, Tx};
-use super::{Done, Halt};
+use super::{Done, Halt, outbox};
 use crate::domain::{
     Ack, Command, Decision, EventId, MessageBody, MessageFacts, MessageId, Person, Position, Rejection,
     RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
@@ -44,6 +44,7 @@ pub(super) fn post(
         digest,
         body: body.shared(),
     });
+    outbox::announce(tx, actor, room, position.id, body.as_str())?;
     Ok((Ack::Posted { position, client_message_id, duplicate: false }, vec![recorded]))
 }
 

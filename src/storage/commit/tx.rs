@@ -3,7 +3,8 @@
 use super::bulk;
 use super::facts::Facts;
 use super::once::{self, Answer, Request};
-use super::{Done, Halt, Write};
+use super::outbox::{self, Delivery, Hooked};
+use super::{Done, Halt, Terms, Write};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Command, Decision, Event, EventBody, EventId, Person, Position, Rejection, Room, RoomId, Subject,
@@ -12,8 +13,8 @@ use crate::domain::{
 use crate::storage::EncodePayload;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::options::KeyTerms;
-use crate::storage::schema::{events, log_head, messages};
+use crate::storage::schema::{events, log_head, messages, webhooks};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub(super) struct Tx<'c> {
     pub(super) now: Timestamp,
     pub(super) facts: Facts,
     encode: EncodePayload,
-    keys: KeyTerms,
+    terms: Terms,
     first_id: EventId,
     last_id: EventId,
     touched: BTreeSet<RoomId>,
@@ -55,6 +56,13 @@ pub(super) struct Tx<'c> {
     messages: Vec<NewMessage>,
     /// Posts looked up or made in this batch; `None` was looked up and isn't there.
     originals: HashMap<PostKey, Option<Original>>,
+    /// Whether any bot has a webhook: without one a post asks for nothing more.
+    pub(super) has_webhooks: bool,
+    /// The bots that have one, once somebody asked.
+    pub(super) hooked: Option<Arc<[Hooked]>>,
+    /// What is to be delivered, inserted with the next flush.
+    pub(super) deliveries: Vec<Delivery>,
+    delivered: usize,
 }
 
 impl<'c> Tx<'c> {
@@ -63,11 +71,12 @@ impl<'c> Tx<'c> {
     pub(super) fn begin(
         conn: &'c mut Conn,
         encode: EncodePayload,
-        keys: KeyTerms,
+        terms: Terms,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let query = log_head::table.find(1).select(log_head::last_id);
-        let last_id: i64 = match conn {
+        let any_webhook = exists(webhooks::table.select(webhooks::user_id));
+        let query = log_head::table.find(1).select((log_head::last_id, any_webhook));
+        let (last_id, has_webhooks): (i64, bool) = match conn {
             Conn::Pg(c) => query.for_update().first(c)?,
             Conn::Sqlite(c) => query.first(c)?,
         };
@@ -77,13 +86,17 @@ impl<'c> Tx<'c> {
             now,
             facts: Facts::default(),
             encode,
-            keys,
+            terms,
             first_id: last_id,
             last_id,
             touched: BTreeSet::new(),
             events: Vec::new(),
             messages: Vec::new(),
             originals: HashMap::new(),
+            has_webhooks,
+            hooked: None,
+            deliveries: Vec::new(),
+            delivered: 0,
         })
     }
 
@@ -119,7 +132,7 @@ impl<'c> Tx<'c> {
         }
         let (ack, events) = work(self)?;
         if let Some(answer) = Answer::of(&ack) {
-            once::remember(self.conn, request, &answer, self.now, self.keys)?;
+            once::remember(self.conn, request, &answer, self.now, self.terms.keys)?;
         }
         Ok((ack, events))
     }
@@ -216,7 +229,10 @@ impl<'c> Tx<'c> {
         bulk::insert_events(self.conn, &rows)?;
         let gathered = std::mem::take(&mut self.messages);
         let rows: Vec<MessageRow<'_>> = gathered.iter().map(MessageRow::from).collect();
-        bulk::insert_messages(self.conn, &rows)
+        bulk::insert_messages(self.conn, &rows)?;
+        let deliveries = std::mem::take(&mut self.deliveries);
+        self.delivered += deliveries.len();
+        outbox::insert(self.conn, &deliveries, self.now.as_millis(), self.terms.outbox_rows)
     }
 
     /// Writes the heads of the rooms that got events, so that statements see them.
@@ -228,16 +244,16 @@ impl<'c> Tx<'c> {
         if heads.is_empty() { Ok(()) } else { bulk::update_heads(self.conn, &heads) }
     }
 
-    /// Inserts the rest and writes the heads.
-    pub(super) fn finish(mut self) -> Result<(), StoreError> {
+    /// Inserts the rest and writes the heads; gives how many rows the outbox got.
+    pub(super) fn finish(mut self) -> Result<usize, StoreError> {
         if self.last_id == self.first_id {
-            return Ok(());
+            return Ok(0);
         }
         self.flush()?;
         self.write_heads()?;
         let query = diesel::update(log_head::table.find(1)).set(log_head::last_id.eq(self.last_id.get()));
         on!(&mut *self.conn, |c| query.execute(c))?;
-        Ok(())
+        Ok(self.delivered)
     }
 }
 

@@ -7,22 +7,26 @@ use crate::storage::commit::Halt;
 use crate::storage::commit::once::{self, Answer, Fingerprint, Request};
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{bot_keys, users};
+use crate::storage::schema::{bot_keys, users, webhooks};
 use diesel::prelude::*;
+
+/// A bot as admins see it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BotView {
+    pub profile: Profile,
+    /// A secret of the admins.
+    pub webhook_url: Option<String>,
+}
 
 impl Store {
     /// Active bots by id.
-    pub async fn bots(&self) -> Result<Vec<Profile>, StoreError> {
-        self.read(move |conn| {
-            let query = users::table
-                .filter(users::role.eq(Role::Bot.as_str()))
-                .filter(users::status.eq(Status::Active.as_str()))
-                .order(users::id)
-                .select(PROFILE_COLUMNS);
-            let rows: Vec<ProfileRow> = on!(conn, |c| query.load(c))?;
-            rows.into_iter().map(profile).collect()
-        })
-        .await
+    pub async fn bots(&self) -> Result<Vec<BotView>, StoreError> {
+        self.read(move |conn| bots(conn, None)).await
+    }
+
+    /// An active bot.
+    pub async fn bot(&self, bot: UserId) -> Result<Option<BotView>, StoreError> {
+        self.read(move |conn| Ok(bots(conn, Some(bot))?.pop())).await
     }
 
     /// An active bot with the hashes of its living keys; none when it has no living key.
@@ -121,4 +125,17 @@ fn rotate(conn: &mut Conn, bot: UserId, key_hash: &[u8; 32], now: Timestamp) -> 
     ));
     on!(conn, |c| query.execute(c))?;
     Ok(true)
+}
+
+fn bots(conn: &mut Conn, only: Option<UserId>) -> Result<Vec<BotView>, StoreError> {
+    let (least, most) = only.map_or((i64::MIN, i64::MAX), |bot| (bot.get(), bot.get()));
+    let query = users::table
+        .left_join(webhooks::table)
+        .filter(users::role.eq(Role::Bot.as_str()))
+        .filter(users::status.eq(Status::Active.as_str()))
+        .filter(users::id.between(least, most))
+        .order(users::id)
+        .select((PROFILE_COLUMNS, webhooks::url.nullable()));
+    let rows: Vec<(ProfileRow, Option<String>)> = on!(conn, |c| query.load(c))?;
+    rows.into_iter().map(|(row, webhook_url)| Ok(BotView { profile: profile(row)?, webhook_url })).collect()
 }

@@ -7,15 +7,29 @@ use crate::actors::bus::Ended;
 use crate::auth::bot_key;
 use crate::auth::identity::refusal;
 use crate::auth::token::Token;
-use crate::domain::{Ack, Enrolment, Name, Rejection};
+use crate::domain::{Ack, Command, Enrolment, Name, Rejection, WebhookUrl};
 use crate::protocol::CloseCode;
-use crate::storage::Rotation;
-use serde::{Deserialize, Serialize};
+use crate::storage::{BotView, Profile, Rotation};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 struct Create {
     name: String,
+    webhook_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    name: Option<String>,
+    /// Missing: as it is; null: none.
+    #[serde(default, deserialize_with = "given")]
+    webhook_url: Option<Option<String>>,
+}
+
+/// Tells a null from a missing field.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 /// A bot, the one time that its key is shown.
@@ -30,43 +44,57 @@ struct WithKey {
 pub(super) async fn list(call: Call) -> Answer {
     call.must_be_admin()?;
     let bots = call.state.store.bots().await.map_err(refusal)?;
-    let bots: Vec<_> = bots
-        .iter()
-        .map(|bot| {
-            json!({
-                "id": bot.person.id.get(),
-                "name": &*bot.person.name,
-                "created_at": bot.created_at.to_string(),
-            })
-        })
-        .collect();
+    let bots: Vec<_> = bots.iter().map(view).collect();
     ok(&json!({ "bots": bots, "next": null }))
+}
+
+fn view(bot: &BotView) -> Value {
+    let BotView { profile: Profile { person, created_at, .. }, webhook_url } = bot;
+    json!({
+        "id": person.id.get(),
+        "name": &*person.name,
+        "created_at": created_at.to_string(),
+        "webhook_url": webhook_url,
+    })
 }
 
 /// `POST /bots`
 pub(super) async fn create(mut call: Call) -> Answer {
     call.must_be_admin()?;
-    let Create { name } = call.read().await?;
+    let Create { name, webhook_url } = call.read().await?;
     let name = Name::parse("name", &name)?;
     let key = idempotency::key(call.headers())?;
+    let webhook = webhook_url.map(|url| WebhookUrl::parse(&url)).transpose()?;
     let token = Token::random();
-    let enrolment = Enrolment::Bot { by: call.me().clone(), name, key_hash: token.hash(), key };
+    let enrolment = Enrolment::Bot { by: call.me().clone(), name, key_hash: token.hash(), webhook, key };
     let ack = call.state.bus.enrol(enrolment, call.trace).await.map_err(Problem::counted)?;
     let (ack, replayed) = idempotency::original(ack);
     let Ack::Enrolled { person, .. } = ack else { return Err(Rejection::internal().into()) };
-    let profile = call.state.store.person(person.id).await.map_err(refusal)?;
-    let profile = profile.ok_or_else(Rejection::internal)?;
+    let made = call.state.store.bot(person.id).await.map_err(refusal)?.ok_or_else(Rejection::internal)?;
     let bot = json!({
         "id": person.id.get(),
         "name": &*person.name,
         "role": person.role.as_str(),
-        "created_at": profile.created_at.to_string(),
+        "created_at": made.profile.created_at.to_string(),
+        "webhook_url": made.webhook_url,
     });
     if replayed {
         // The key was shown once; nothing but its hash is known any more.
         return idempotency::replayed(ok(&bot));
     }
     created(&WithKey { bot, key: bot_key::format(person.id, &token) })
+}
+
+/// `PATCH /bots/{id}`
+pub(super) async fn change(mut call: Call) -> Answer {
+    call.must_be_admin()?;
+    let bot = call.user()?;
+    let Change { name, webhook_url } = call.read().await?;
+    let name = name.map(|name| Name::parse("name", &name)).transpose()?;
+    let webhook = webhook_url.map(|url| url.map(|url| WebhookUrl::parse(&url)).transpose()).transpose()?;
+    call.submit(Command::UpdateBot { bot, name, webhook }).await?;
+    let bot = call.state.store.bot(bot).await.map_err(refusal)?;
+    ok(&view(&bot.ok_or_else(|| Rejection::not_found("bot"))?))
 }
 
 /// `POST /bots/{id}/key`

@@ -228,7 +228,13 @@ async fn newcomers_have_nothing_to_catch_up_on(bench: Bench) {
         panic!("not enrolled")
     };
     assert_eq!(place(&bob, home.general).await, (3, 4, 1));
-    let robot = Enrolment::Bot { by: home.admin.clone(), name: name("Robot"), key_hash: [7; 32], key: None };
+    let robot = Enrolment::Bot {
+        by: home.admin.clone(),
+        name: name("Robot"),
+        key_hash: [7; 32],
+        webhook: None,
+        key: None,
+    };
     let robot = bench.enrolled(robot).await;
     assert_eq!(place(&robot, home.general).await, (4, 4, 0));
     bench.person("Guy", Role::Guest).await;

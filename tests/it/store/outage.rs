@@ -4,8 +4,8 @@ use super::bench::{Bench, NOW, accepted, by, open, post};
 use super::contracts;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, SqliteConnection};
-use hearth::domain::{Ack, RoomId, Seq};
-use hearth::storage::{Database, HistoryPage, StorageOptions, StoreError};
+use hearth::domain::{Ack, EventBody, RoomId, Seq};
+use hearth::storage::{Database, HistoryPage, StorageOptions, Store, StoreError};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -16,6 +16,8 @@ contracts!(
     a_connection_that_dies_in_the_commit_leaves_it_unknown,
     a_commit_that_is_refused_wrote_nothing,
     a_full_read_queue_says_so,
+    a_panic_in_a_write_fails_that_write_alone,
+    a_panic_of_the_writer_is_survived,
 );
 
 /// Somebody else's connection with a transaction on the log's head.
@@ -186,5 +188,46 @@ async fn a_full_read_queue_says_so(bench: Bench) {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 3);
     assert_eq!(store.stats().read_queue, 0);
     assert!(store.account().await.is_ok());
+    store.close().await;
+}
+
+/// Proves TEST-03, DB-08.
+async fn a_panic_in_a_write_fails_that_write_alone(bench: Bench) {
+    let home = bench.home().await;
+    bench.store.close().await;
+    let encode = |body: &EventBody| {
+        let text = format!("{body:?}");
+        assert!(!text.contains("walrus"), "nobody encodes a walrus");
+        "{}".to_owned()
+    };
+    let store = Store::open(bench.options.clone(), encode).unwrap();
+    let write = |text| by(&home.admin, post(home.general, Uuid::new_v4(), text));
+    let outcome = store.submit(vec![write("one"), write("walrus"), write("two")], NOW).unwrap();
+    let mut outcome = outcome.await.unwrap();
+    let failed = outcome.remove(1);
+    assert!(matches!(failed, Err(StoreError::Corrupt(_))), "{failed:?}");
+    outcome.into_iter().for_each(|result| drop(accepted(result)));
+    assert_eq!(bench.count("SELECT count(*) FROM messages"), 2);
+    assert_eq!(bench.count("SELECT count(*) FROM events WHERE kind = 'message.posted'"), 2);
+    assert!(store.health().await.unwrap().writer_alive);
+    store.close().await;
+}
+
+/// Proves TEST-03.
+async fn a_panic_of_the_writer_is_survived(bench: Bench) {
+    let home = bench.home().await;
+    bench.store.close().await;
+    let store = open(&bench.options);
+    let first = std::sync::atomic::AtomicBool::new(true);
+    store.on_commit(Box::new(move |_| {
+        assert!(!first.swap(false, std::sync::atomic::Ordering::Relaxed), "whoever counts may fail");
+    }));
+    let id = Uuid::new_v4();
+    let write = || vec![by(&home.admin, post(home.general, id, "hi"))];
+    let lost = store.submit(write(), NOW).unwrap().await;
+    assert!(lost.is_err(), "nobody knows the outcome: {lost:?}");
+    let (ack, _) = accepted(store.submit(write(), NOW).unwrap().await.unwrap().remove(0));
+    assert!(matches!(ack, Ack::Posted { duplicate: true, .. }), "it was committed: {ack:?}");
+    assert!(store.health().await.unwrap().writer_alive);
     store.close().await;
 }

@@ -111,7 +111,7 @@ async fn an_operator_makes_the_account_if_there_is_none(bench: Bench) {
 }
 
 pub(super) fn bot(by: &Person, key: u8) -> Enrolment {
-    Enrolment::Bot { by: by.clone(), name: name("Robo"), key_hash: [key; 32], key: None }
+    Enrolment::Bot { by: by.clone(), name: name("Robo"), key_hash: [key; 32], webhook: None, key: None }
 }
 
 async fn bots_are_made_by_admins(bench: Bench) {
@@ -125,7 +125,7 @@ async fn bots_are_made_by_admins(bench: Bench) {
     assert_eq!(kinds(&events), ["room.created", "user.joined"]);
     assert_eq!(bench.store.bot_key(person.id, NOW).await.unwrap(), Some((person.clone(), vec![[1; 32]])));
     let bots = bench.store.bots().await.unwrap();
-    assert_eq!((bots.len(), &bots[0].person, bots[0].email.as_deref()), (1, &person, None));
+    assert_eq!((bots.len(), &bots[0].profile.person, bots[0].profile.email.as_deref()), (1, &person, None));
     bench.posts(&person, home.general, "beep").await;
     bench.sql("UPDATE users SET status = 'deactivated' WHERE role = 'bot'").unwrap();
     assert_eq!(bench.store.bot_key(person.id, NOW).await.unwrap(), None);

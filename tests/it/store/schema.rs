@@ -116,6 +116,8 @@ async fn direct_violations_fail(bench: Bench) {
         "UPDATE log_head SET last_id = -1",
         "INSERT INTO read_marks (user_id, room_id, seq, updated_at) VALUES (1, 1, 0, 0)",
         "INSERT INTO bot_keys (user_id, key_hash, created_at) SELECT 999, digest, 0 FROM messages",
+        "INSERT INTO webhooks (user_id, url, updated_at) VALUES (999, 'http://a', 0)",
+        "INSERT INTO webhooks (user_id, url, updated_at) VALUES (1, '', 0)",
         "INSERT INTO outbox (event_id, topic, payload, next_attempt_at, created_at) VALUES (999, '', '', 0, 0)",
     ] {
         match bench.sql(sql) {
@@ -245,11 +247,11 @@ async fn the_write_ahead_log_stays_bounded(bench: Bench) {
 }
 
 async fn health_tells_what_is_missing(bench: Bench) {
+    let applied = bench.count("SELECT count(*) FROM __diesel_schema_migrations");
     bench.sql("DELETE FROM __diesel_schema_migrations").unwrap();
     let health = bench.store.health().await.unwrap();
     assert!(!health.is_ready());
-    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
-    assert_eq!(health.pending.len(), std::fs::read_dir(migrations).unwrap().count());
+    assert_eq!(i64::try_from(health.pending.len()), Ok(applied));
     assert!(health.writer_alive);
     bench.store.close().await;
     assert!(!bench.store.health().await.unwrap().writer_alive);

@@ -1,0 +1,189 @@
+//! The database is locked, restarted, gone for a while, or its connection dies in the COMMIT: under the real server.
+
+use super::Frail;
+use crate::harness::{House, PATIENCE, Person, binary};
+use crate::postgres::Cluster;
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::BigInt;
+use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection};
+use loadtest::client::ClientError;
+use loadtest::server::{Options, Server};
+use loadtest::socket::Frame;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Posts by REST; a refusal has to be `unavailable`.
+async fn tries(who: &Person, room: u64, id: Uuid, body: &str) -> Option<bool> {
+    match who.client.post_message(room, id, body).await {
+        Ok(posted) => Some(posted.duplicate),
+        Err(ClientError::Refused(refusal)) => {
+            assert_eq!(
+                (refusal.status, refusal.code.as_str(), refusal.retryable),
+                (503, "unavailable", true)
+            );
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Repeats a post until it is acked.
+async fn insists(who: &Person, room: u64, id: Uuid, body: &str) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(duplicate) = tries(who, room, id, body).await {
+            return duplicate;
+        }
+        assert!(Instant::now() < deadline, "{body} is never taken");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Proves TEST-03.
+#[tokio::test]
+async fn a_lock_that_lasts_is_unavailable_and_one_that_ends_is_not_noticed() {
+    let Frail { house, file, .. } = Frail::open(&["--set", "storage.patience_ms=1000"]).await;
+    let mut other = SqliteConnection::establish(&file.display().to_string()).expect("opens");
+    other.batch_execute("BEGIN IMMEDIATE").expect("the lock");
+    let id = Uuid::new_v4();
+    assert_eq!(tries(&house.admin, house.lobby, id, "held").await, None);
+    assert_eq!(house.admin.reads(house.lobby).await, [""; 0], "reading goes on");
+    other.batch_execute("ROLLBACK").expect("released");
+    assert_eq!(tries(&house.admin, house.lobby, id, "held").await, Some(false));
+    drop(house);
+
+    // Shorter than the patience: two hundred writers wait, and none is told.
+    let Frail { house, file, .. } = Frail::open(&["--set", "storage.patience_ms=20000"]).await;
+    let mut other = SqliteConnection::establish(&file.display().to_string()).expect("opens");
+    other.batch_execute("BEGIN IMMEDIATE").expect("the lock");
+    let writers = (0..200).map(|n| {
+        let (client, lobby) = (house.admin.client.clone(), house.lobby);
+        tokio::spawn(async move { client.post_message(lobby, Uuid::new_v4(), &n.to_string()).await })
+    });
+    let writers: Vec<_> = writers.collect();
+    // The first batch meets the lock; the rest gathers behind it.
+    house.metric_becomes("hearth_queue_depth", "commands", 200.0).await;
+    other.batch_execute("ROLLBACK").expect("released");
+    for writer in writers {
+        writer.await.expect("ends").expect("posted");
+    }
+    assert!(!house.log().contains("is locked"), "{}", house.server.log_tail());
+    house.metric_becomes("hearth_queue_depth", "commands", 0.0).await;
+}
+
+/// A house on a PostgreSQL of its own.
+async fn on(cluster: &Cluster) -> House {
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut options = Options::new(binary(), dir.path().join("data"));
+    options.database_url = Some(cluster.database());
+    options.args = ["--set", "storage.patience_ms=1000"].map(str::to_owned).to_vec();
+    let server = Server::start(options).await.expect("the server starts");
+    House::furnished(server, dir).await
+}
+
+/// Proves TEST-03, DB-10.
+#[tokio::test]
+async fn a_database_server_that_restarts_under_load_costs_nothing_acked() {
+    const POSTERS: usize = 10;
+    const EACH: usize = 30;
+    let cluster = Arc::new(Cluster::of_its_own());
+    let house = on(&cluster).await;
+    let pid = house.server.pid();
+    let mut posters = tokio::task::JoinSet::new();
+    for poster in 0..POSTERS {
+        let (client, id, lobby) = (house.admin.client.clone(), house.admin.id, house.lobby);
+        posters.spawn(async move {
+            let ann = Person { id, client };
+            for n in 0..EACH {
+                insists(&ann, lobby, Uuid::new_v4(), &format!("{poster}/{n}")).await;
+            }
+        });
+    }
+    for _ in 0..2 {
+        let before = house.metric("hearth_events_committed_total", "message.posted").await;
+        while house.metric("hearth_events_committed_total", "message.posted").await < before + 20.0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let cluster = Arc::clone(&cluster);
+        // Beside the posters, who go on meanwhile.
+        let restarted = tokio::task::spawn_blocking(move || {
+            cluster.stop();
+            cluster.start();
+        });
+        restarted.await.expect("restarted");
+    }
+    while let Some(done) = posters.join_next().await {
+        done.expect("every message is taken in the end");
+    }
+    let read = house.admin.reads(house.lobby).await;
+    let different: BTreeSet<&String> = read.iter().collect();
+    assert_eq!((read.len(), different.len()), (POSTERS * EACH, POSTERS * EACH), "each once");
+    assert_eq!(house.server.pid(), pid, "all without a restart of ours");
+}
+
+/// Proves TEST-03.
+#[tokio::test]
+async fn a_database_server_that_is_gone_is_unavailable_until_it_is_back() {
+    let cluster = Cluster::of_its_own();
+    let house = on(&cluster).await;
+    let id = Uuid::new_v4();
+    cluster.stop();
+    assert_eq!(tries(&house.admin, house.lobby, id, "hi").await, None);
+    let refused = house.admin.client.history(house.lobby).await.expect_err("nothing to read from");
+    assert_eq!(refused.code(), "unavailable");
+    let ready =
+        || async { reqwest::get(format!("{}/ready", house.url())).await.expect("answers").status().as_u16() };
+    assert_eq!(ready().await, 503);
+    cluster.start();
+    insists(&house.admin, house.lobby, id, "hi").await;
+    assert_eq!(house.admin.reads(house.lobby).await, ["hi"]);
+    assert_eq!(ready().await, 200);
+}
+
+/// The commit is on the server's disk and waits for a standby that isn't there: whoever kills it now leaves us without
+/// the answer.
+///
+/// Proves TEST-03.
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_there_once() {
+    let cluster = Cluster::of_its_own();
+    let house = on(&cluster).await;
+    let mut bob = house.joined_by("Bob").await.listens_to(house.lobby).await;
+    // Both in one statement each: neither may run in a transaction.
+    cluster.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    cluster.run("postgres", "SELECT pg_reload_conf()");
+    let id = Uuid::new_v4();
+    let (client, lobby) = (house.admin.client.clone(), house.lobby);
+    let posting = tokio::spawn(async move { client.post_message(lobby, id, "hi").await });
+    let url = cluster.url("postgres");
+    let killed = tokio::task::spawn_blocking(move || {
+        let mut conn = PgConnection::establish(&url).expect("connects");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let count: i64 = diesel::dsl::sql::<BigInt>(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+            )
+            .get_result(&mut conn)
+            .expect("a number");
+            if count > 0 {
+                return count;
+            }
+            assert!(Instant::now() < deadline, "nobody commits");
+        }
+    });
+    assert_eq!(killed.await.expect("found"), 1);
+    let refused = posting.await.expect("ends").expect_err("nobody knows");
+    assert_eq!(refused.code(), "unavailable");
+    cluster.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+    cluster.run("postgres", "SELECT pg_reload_conf()");
+    // What the rooms remember may be behind: listeners are sent to the store.
+    assert!(matches!(bob.next().await, Frame::Resync { .. }));
+    assert!(
+        insists(&house.admin, house.lobby, id, "hi").await,
+        "it was committed: the original is the answer"
+    );
+    assert_eq!(house.admin.reads(house.lobby).await, ["hi"]);
+}
