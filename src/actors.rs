@@ -2,6 +2,7 @@
 //! fire and forget.
 
 pub mod bus;
+pub mod census;
 pub mod connection;
 pub mod hub;
 pub mod outbox;

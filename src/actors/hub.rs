@@ -1,8 +1,10 @@
 //! One hub per worker thread: the way from rooms to that thread's sockets. Per event it gets one message with encoded
 //! bytes; per recipient it does a plain write, no message, no lock, no allocation.
 
+mod badges;
 mod handle;
 mod joining;
+mod places;
 mod switchboard;
 
 pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};
@@ -27,6 +29,7 @@ pub struct Hub {
     handle: HubHandle,
     board: Board,
     tick: Duration,
+    badge: Duration,
 }
 
 impl Hub {
@@ -35,8 +38,9 @@ impl Hub {
         let context = Context::new();
         let handle = HubHandle::new(id, context.address(), config.rooms.hub_backlog);
         let tick = (config.heartbeat.interval / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let badge = config.rooms.badge;
         let board = Rc::new(RefCell::new(Switchboard::new(handle.clone(), rooms, config)));
-        let hub = Self { handle: handle.clone(), board: Rc::clone(&board), tick };
+        let hub = Self { handle: handle.clone(), board: Rc::clone(&board), tick, badge };
         watch::start_vital(context, hub, "hub");
         (handle, board)
     }
@@ -49,6 +53,11 @@ impl Actor for Hub {
         ctx.run_interval(self.tick, |hub, _| {
             let mut board = hub.board.borrow_mut();
             board.beat();
+            board.flush();
+        });
+        ctx.run_interval(self.badge, |hub, _| {
+            let mut board = hub.board.borrow_mut();
+            board.tick_badges();
             board.flush();
         });
         ctx.spawn(EndOfTurn(|hub: &mut Self, _: &mut Self::Context| hub.board.borrow_mut().flush()));
@@ -68,6 +77,7 @@ impl Handler<HubMsg> for Hub {
         match msg {
             HubMsg::Event { room, seq, frame } => board.event(room, seq, &frame),
             HubMsg::Signal { room, frame, except, vital } => board.signal(room, &frame, except, vital),
+            HubMsg::Badges { room, head, frames } => board.badges(room, head, frames),
             HubMsg::Send { conn, class, frame } => board.send(conn, class, frame),
             HubMsg::Joined(joined) => board.joined(joined),
             HubMsg::JoinRefused { slot, rejection } => board.refused(slot, rejection),
@@ -78,6 +88,8 @@ impl Handler<HubMsg> for Hub {
                 board.close_where(|peer| peer.identity.session() == Some(session), code);
             }
             HubMsg::CloseUser { user, code } => board.close_where(|peer| peer.user() == user, code),
+            // Whoever asked may have gone.
+            HubMsg::Census(asker) => drop(asker.send(board.census())),
             HubMsg::Restart { spread } => board.restart(spread),
         }
     }

@@ -8,6 +8,7 @@ use crate::domain::{PresenceState, Signal, UserId};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use dashmap::DashSet;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -75,13 +76,15 @@ impl Tracker {
 #[derive(Clone)]
 pub struct PresenceHandle {
     online: Arc<DashSet<UserId>>,
+    /// Users the tracker knows, as of its last tick.
+    tracked: Arc<AtomicUsize>,
     address: Arc<OnceLock<Addr<PresenceTracker>>>,
 }
 
 impl PresenceHandle {
     /// A handle whose tracker is yet to be started.
     pub fn new() -> Self {
-        Self { online: Arc::default(), address: Arc::default() }
+        Self { online: Arc::default(), tracked: Arc::default(), address: Arc::default() }
     }
 
     /// A socket of the user opened.
@@ -97,6 +100,16 @@ impl PresenceHandle {
     /// Whether the user was announced as online.
     pub fn is_online(&self, user: UserId) -> bool {
         self.online.contains(&user)
+    }
+
+    /// Users that are tracked, announced or not.
+    pub fn len(&self) -> usize {
+        self.tracked.load(Ordering::Relaxed).max(self.online.len())
+    }
+
+    /// Whether nobody is tracked.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Everybody who was announced as online.
@@ -122,6 +135,7 @@ impl Default for PresenceHandle {
 pub struct PresenceTracker {
     tracker: Tracker,
     online: Arc<DashSet<UserId>>,
+    tracked: Arc<AtomicUsize>,
     rooms: Arc<Rooms>,
     tick: Duration,
 }
@@ -141,6 +155,7 @@ impl PresenceTracker {
         let tracker = Self {
             tracker: Tracker::new(config.presence.grace),
             online: Arc::clone(&handle.online),
+            tracked: Arc::clone(&handle.tracked),
             rooms: Arc::clone(rooms),
             tick: config.presence.tick,
         };
@@ -151,6 +166,7 @@ impl PresenceTracker {
 
     fn on_tick(&mut self) {
         let users = self.tracker.tick(Instant::now());
+        self.tracked.store(self.tracker.users.len(), Ordering::Relaxed);
         if users.is_empty() {
             return;
         }

@@ -9,7 +9,7 @@ use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
 use crate::config::Config;
-use crate::domain::{Command, Person, Recorded, Rejection, RoomId, Signal};
+use crate::domain::{Command, EventBody, Person, Recorded, Rejection, RoomId, Signal};
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
 use actix::ArbiterHandle;
@@ -34,6 +34,13 @@ pub struct Rooms {
     tail: broadcast::Sender<Arc<[RoomId]>>,
     store: Store,
     config: Arc<Config>,
+}
+
+/// What the rooms in memory keep for sockets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RoomsCensus {
+    pub listeners: usize,
+    pub typing: usize,
 }
 
 /// Commits a long poll may fall behind before it has to look at the store anyway.
@@ -109,6 +116,16 @@ impl Rooms {
         self.map.len()
     }
 
+    /// How many listen and type in all rooms together.
+    pub fn census(&self) -> RoomsCensus {
+        let mut census = RoomsCensus::default();
+        for handle in &self.map {
+            census.listeners += handle.listeners();
+            census.typing += handle.typing();
+        }
+        census
+    }
+
     /// Whether no room is in memory.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
@@ -180,13 +197,18 @@ impl Rooms {
     }
 
     /// A socket is off the room's list.
-    pub fn left(&self, room: RoomId, conn: ConnId) {
-        self.tell(room, RoomMsg::Left { conn });
+    pub fn left(&self, room: RoomId, conn: ConnId, join: u64) {
+        self.tell(room, RoomMsg::Left { conn, join });
     }
 
     /// An event was committed. A room that isn't in memory will read it when it is loaded.
     pub fn route(&self, recorded: Recorded) {
         let room = recorded.event.room;
+        // The mark is told in its reader's inbox; the room it is about counts with it.
+        if let (EventBody::ReadMarked { room, .. }, Some(user)) = (&recorded.event.body, recorded.event.actor)
+        {
+            self.tell(*room, RoomMsg::Read { user });
+        }
         self.tell(room, RoomMsg::Committed(recorded));
     }
 

@@ -1,6 +1,8 @@
 //! One actor per active room: it refuses early, passes on to the sequencer, and hands what was committed to the hubs in the
 //! order of `seq`. What it remembers can be dropped at any time; the store has the truth.
 
+mod badges;
+mod following;
 mod handle;
 mod recent;
 mod subscribing;
@@ -22,6 +24,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler, SpawnHandle,
     WrapFuture,
 };
+use following::Following;
 use recent::Recent;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +40,7 @@ pub struct Room {
     rooms: Arc<Rooms>,
     phase: Phase,
     listeners: HashMap<ConnId, Listener>,
+    following: Following,
     /// The hubs that have listeners, with how many.
     hubs: HashMap<u16, (HubHandle, usize)>,
     typing: Typing,
@@ -58,6 +62,8 @@ enum Phase {
 struct Listener {
     user: UserId,
     hub: u16,
+    /// The number of the request that registered it.
+    join: u64,
 }
 
 impl Room {
@@ -92,6 +98,7 @@ impl Room {
             rooms,
             phase: Phase::Loading { waiting: Vec::new(), _permit: loading },
             listeners: HashMap::new(),
+            following: Following::default(),
             hubs: HashMap::new(),
             typing: Typing::new(config.typing.throttle, config.typing.expiry),
             typing_timer: None,
@@ -168,7 +175,7 @@ impl Room {
         }
     }
 
-    fn on_committed(&mut self, recorded: Recorded) {
+    fn on_committed(&mut self, recorded: Recorded, ctx: &mut Context<Self>) {
         let Phase::Ready(state) = &mut self.phase else { return };
         match state.apply(&recorded.event) {
             Ok(false) => return,
@@ -186,31 +193,41 @@ impl Room {
         }
         let json = encode::recorded(&recorded);
         let frame = websocket::text(&json);
+        metrics::event_encoded();
         self.recent.push(event.seq, event.at, frame.slice(websocket::header_len(json.len())..));
         for (hub, _) in self.hubs.values() {
             hub.broadcast(HubMsg::Event { room: self.id, seq: event.seq, frame: frame.clone() });
         }
         match event.body {
-            EventBody::MemberRemoved { user, .. } => self.send_away(|listener| listener.user == user),
+            EventBody::MemberRemoved { user, .. } => self.send_away(|who| who == user),
             EventBody::RoomDeleted { .. } => self.send_away(|_| true),
             _ => {}
         }
+        self.following.badges.on_event(event);
+        self.arm_badges(ctx);
     }
 
-    fn send_away(&mut self, which: impl Fn(&Listener) -> bool) {
-        let gone: Vec<ConnId> =
-            self.listeners.iter().filter(|(_, listener)| which(listener)).map(|(conn, _)| *conn).collect();
+    fn send_away(&mut self, which: impl Fn(UserId) -> bool) {
+        let listeners = self.listeners.iter().filter(|(_, listener)| which(listener.user));
+        let mut gone: Vec<ConnId> = listeners.map(|(conn, _)| *conn).collect();
+        gone.extend(self.following.badges.of(which));
         for conn in gone {
-            if let Some((hub, _)) =
-                self.listeners.get(&conn).and_then(|listener| self.hubs.get(&listener.hub))
-            {
+            let hub = self.hubs.get(&conn.hub).map(|(hub, _)| hub);
+            if let Some(hub) = hub.or_else(|| self.following.hub_of(conn)) {
                 hub.tell(HubMsg::Unsubscribed { conn, room: self.id });
             }
-            self.on_left(conn);
+            self.on_left(conn, u64::MAX);
         }
     }
 
-    fn on_left(&mut self, conn: ConnId) {
+    /// A socket's subscription is over: that of `join`, or one before it; a later one has replaced it already.
+    fn on_left(&mut self, conn: ConnId, join: u64) {
+        if self.following.leave(conn, join).is_some() {
+            self.count_listeners();
+        }
+        if self.listeners.get(&conn).is_none_or(|listener| listener.join > join) {
+            return;
+        }
         let Some(listener) = self.listeners.remove(&conn) else { return };
         if let Some((_, count)) = self.hubs.get_mut(&listener.hub) {
             *count -= 1;
@@ -226,7 +243,13 @@ impl Room {
 
     fn count_listeners(&self) {
         if let Some(handle) = &self.handle {
-            handle.set_listeners(self.listeners.len());
+            handle.set_listeners(self.listeners.len() + self.following.badges.len());
+        }
+    }
+
+    fn count_typing(&self) {
+        if let Some(handle) = &self.handle {
+            handle.set_typing(self.typing.len());
         }
     }
 
@@ -245,6 +268,7 @@ impl Room {
         if self.typing.start(person.id, Arc::clone(&name), conn, Instant::now()) {
             self.tell_typing(person.id, name, true);
         }
+        self.count_typing();
         self.arm_typing(ctx);
     }
 
@@ -265,6 +289,7 @@ impl Room {
                 for (user, name) in room.typing.expire(Instant::now()) {
                     room.tell_typing(user, name, false);
                 }
+                room.count_typing();
                 room.arm_typing(ctx);
             }));
         }
@@ -300,7 +325,10 @@ impl Actor for Room {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.load(ctx);
         ctx.run_interval(self.rooms.config().rooms.idle, |room, _| {
-            if matches!(room.phase, Phase::Ready(_)) && room.listeners.is_empty() {
+            if matches!(room.phase, Phase::Ready(_))
+                && room.listeners.is_empty()
+                && room.following.badges.len() == 0
+            {
                 room.rooms.let_go(room.id, room.generation);
             }
         });
@@ -324,9 +352,13 @@ impl Handler<RoomMsg> for Room {
         }
         match message {
             RoomMsg::Submit { actor, command, sink, permit } => self.on_submit(actor, command, sink, permit),
-            RoomMsg::Committed(recorded) => self.on_committed(recorded),
+            RoomMsg::Committed(recorded) => self.on_committed(recorded, ctx),
             RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
-            RoomMsg::Left { conn } => self.on_left(conn),
+            RoomMsg::Left { conn, join } => self.on_left(conn, join),
+            RoomMsg::Read { user } => {
+                self.following.badges.on_read(user);
+                self.arm_badges(ctx);
+            }
             RoomMsg::Typing { conn, person, typing, .. } => self.on_typing(conn, &person, typing, ctx),
             RoomMsg::Signal(signal) => self.tell_signal(&signal, None),
             // After what was told the hubs so far: they can't take a subscription for one of the next memory.

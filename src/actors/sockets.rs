@@ -47,6 +47,11 @@ impl Sockets {
         Ok(SocketPermit { sockets: Arc::clone(self), user })
     }
 
+    /// Users with at least one socket.
+    pub fn users(&self) -> usize {
+        self.by_user.len()
+    }
+
     /// Sockets of this process.
     pub fn count(&self) -> usize {
         self.all.load(Ordering::Acquire)

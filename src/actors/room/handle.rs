@@ -3,7 +3,7 @@
 use super::{Room, Subscribe};
 use crate::actors::hub::ConnId;
 use crate::actors::reply::ReplySink;
-use crate::domain::{Command, Person, Recorded, Rejection, Signal};
+use crate::domain::{Command, Person, Recorded, Rejection, Signal, UserId};
 use actix::{Addr, Message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +23,14 @@ pub enum RoomMsg {
     /// The sequencer committed an event of this room.
     Committed(Recorded),
     Subscribe(Subscribe, OwnedSemaphorePermit),
+    /// A socket's subscription of `join` is over.
     Left {
         conn: ConnId,
+        join: u64,
+    },
+    /// A reader's mark moved.
+    Read {
+        user: UserId,
     },
     Typing {
         conn: ConnId,
@@ -49,12 +55,13 @@ pub struct RoomHandle {
     permits: Arc<Semaphore>,
     queue: usize,
     listeners: Arc<AtomicUsize>,
+    typing: Arc<AtomicUsize>,
 }
 
 impl RoomHandle {
     pub(super) fn new(address: Addr<Room>, generation: u64, queue: usize) -> Self {
         let permits = Arc::new(Semaphore::new(queue));
-        Self { address, generation, permits, queue, listeners: Arc::default() }
+        Self { address, generation, permits, queue, listeners: Arc::default(), typing: Arc::default() }
     }
 
     /// Tells one memory of a room from the next.
@@ -73,6 +80,20 @@ impl RoomHandle {
     /// Nobody listens and nothing is on its way.
     pub fn is_idle(&self) -> bool {
         self.listeners.load(Ordering::Acquire) == 0 && self.permits.available_permits() == self.queue
+    }
+
+    /// Sockets that hear the room, by badge or in full.
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Acquire)
+    }
+
+    /// Users whose typing is remembered.
+    pub fn typing(&self) -> usize {
+        self.typing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_typing(&self, count: usize) {
+        self.typing.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn set_listeners(&self, count: usize) {

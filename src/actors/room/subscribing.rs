@@ -6,6 +6,7 @@ use crate::actors::hub::{HubHandle, HubMsg, JoinSlot, Joined};
 use crate::domain::{Person, Rejection, RoomKind, Seq, Timestamp};
 use crate::protocol::cursor::Cursor;
 use crate::protocol::encode::{self, GapReason, Snapshot};
+use crate::protocol::{Level, Resume};
 use crate::storage::{StoreError, StoredEvent};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
@@ -15,24 +16,20 @@ use uuid::Uuid;
 
 /// A socket wants the room's events from a position on. Answered exactly once, also when it is dropped.
 pub struct Subscribe {
-    slot: JoinSlot,
-    hub: HubHandle,
-    person: Person,
+    pub(super) slot: JoinSlot,
+    pub(super) hub: HubHandle,
+    pub(super) person: Person,
     after: Option<Seq>,
+    level: Level,
     epoch: Option<Uuid>,
     answered: bool,
 }
 
 impl Subscribe {
-    /// `after` is the last seq the client has, of the log that `epoch` names.
-    pub fn new(
-        slot: JoinSlot,
-        hub: HubHandle,
-        person: Person,
-        after: Option<Seq>,
-        epoch: Option<Uuid>,
-    ) -> Self {
-        Self { slot, hub, person, after, epoch, answered: false }
+    /// `resume.after` is the last seq the client has, of the log that `epoch` names.
+    pub fn new(slot: JoinSlot, hub: HubHandle, person: Person, resume: Resume, epoch: Option<Uuid>) -> Self {
+        let Resume { after, level, .. } = resume;
+        Self { slot, hub, person, after, level, epoch, answered: false }
     }
 
     /// Where the answer belongs.
@@ -46,9 +43,11 @@ impl Subscribe {
         self.hub.tell(HubMsg::JoinRefused { slot: self.slot, rejection });
     }
 
-    fn join(mut self, head: Seq, part: String, without_events: Option<String>) {
+    /// Answers with the room's part of the reply; the hub takes the subscription from here on.
+    pub(super) fn join(mut self, head: Seq, part: String, without_events: Option<String>) {
         self.answered = true;
-        self.hub.tell(HubMsg::Joined(Joined { slot: self.slot, head, part, without_events }));
+        let (slot, level) = (self.slot, self.level);
+        self.hub.tell(HubMsg::Joined(Joined { slot, level, head, part, without_events }));
     }
 }
 
@@ -75,8 +74,11 @@ impl Room {
     ) {
         let Phase::Ready(state) = &self.phase else { return };
         if state.deleted || !state.is_member(&subscribe.person) {
-            self.on_left(subscribe.slot.conn);
+            self.on_left(subscribe.slot.conn, subscribe.slot.join);
             return subscribe.refuse(Rejection::not_found("room"));
+        }
+        if subscribe.level == Level::Badge {
+            return self.on_follow(subscribe, permit, ctx);
         }
         let head = state.head;
         let Some(after) = subscribe.after else {
@@ -200,8 +202,9 @@ impl Room {
             }
             Recovery::Gap(reason) => (encode::gap(&snapshot, head, reason, &page), None),
         };
-        let (conn, hub) = (subscribe.slot.conn, subscribe.hub.clone());
-        let listener = Listener { user: subscribe.person.id, hub: hub.id() };
+        let (JoinSlot { conn, join, .. }, hub) = (subscribe.slot, subscribe.hub.clone());
+        let listener = Listener { user: subscribe.person.id, hub: hub.id(), join };
+        self.following.leave(conn, join);
         if self.listeners.insert(conn, listener).is_none() {
             self.hubs.entry(hub.id()).or_insert_with(|| (hub, 0)).1 += 1;
         }

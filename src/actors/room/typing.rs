@@ -86,6 +86,11 @@ impl Typing {
         self.typists.values().map(|typist| typist.until).min()
     }
 
+    /// Users that are remembered, for their throttle at least.
+    pub(super) fn len(&self) -> usize {
+        self.typists.len()
+    }
+
     /// Who types, without `but`.
     pub(super) fn active(&self, but: UserId) -> Vec<(UserId, Arc<str>)> {
         self.typists
