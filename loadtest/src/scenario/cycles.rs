@@ -47,7 +47,7 @@ enum End {
 
 fn end_of(cycle: usize) -> End {
     match cycle % 5 {
-        _ if cycle % SILENT_EVERY == 0 => End::Silence,
+        _ if cycle.is_multiple_of(SILENT_EVERY) => End::Silence,
         0 => End::Goodbye,
         1 => End::Reset,
         2 => End::InTheHandshake,
