@@ -229,7 +229,7 @@ pub(crate) struct CyclesArgs {
     #[arg(long, default_value_t = 1_000, value_parser = large)]
     warm: usize,
     /// Sockets at once
-    #[arg(long, default_value_t = 64, value_parser = small)]
+    #[arg(long, default_value_t = 32, value_parser = small)]
     at_once: usize,
 }
 

@@ -68,7 +68,8 @@ impl Cycles {
         let rooms = stage.world.rooms(2).await?;
         // Silent sockets pile up until they are noticed, so that a user's limit has to leave room for them.
         let silent = self.cycles.max(self.warm).div_ceil(SILENT_EVERY);
-        let crowd = Crowd { sockets: (self.at_once + silent) * 2, per_user: 20, at_once: self.at_once };
+        // So do those that were cut, for a moment.
+        let crowd = Crowd { sockets: (self.at_once + silent) * 2, per_user: 5, at_once: self.at_once };
         let doors = crowd.doors(stage).await?;
         stage.progress.say(format_args!("warming with {} cycles", self.warm));
         self.turn(self.warm, &doors, &rooms).await?;
