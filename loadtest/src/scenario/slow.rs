@@ -68,7 +68,11 @@ impl Slow {
             return Err(ScenarioError::Refused("two rooms are needed".to_owned()));
         };
         let doors = self.crowd.doors(stage).await?;
-        let extra = Crowd { sockets: STALLED.iter().sum(), per_user: 5, at_once: 1 }.doors(stage).await?;
+        let server = doors.first().map(|door| door.server);
+        let server = server.ok_or_else(|| ScenarioError::Refused("a receiver is needed".to_owned()))?;
+        let extra = stage.world.users("stalled", STALLED.iter().sum()).await?;
+        let extra: Vec<Door> =
+            extra.iter().map(|user| Door { server, credentials: user.credentials() }).collect();
         let mut speakers = Vec::new();
         for user in stage.world.users("speaker", 2).await? {
             speakers.push(Socket::connect(&stage.world.url, &user.credentials()).await?);
