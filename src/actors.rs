@@ -12,6 +12,7 @@ pub mod outbox;
 pub mod peer;
 pub mod presence;
 pub mod reconciler;
+pub mod registries;
 pub mod registry;
 pub mod reply;
 pub mod room;

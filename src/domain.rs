@@ -1,5 +1,6 @@
 //! What is true: the rules of rooms, messages and membership, without IO, clock or serialisation.
 
+pub mod badge;
 pub mod command;
 pub mod decide;
 pub mod event;
@@ -14,6 +15,7 @@ pub mod signal;
 pub mod time;
 pub mod webhook;
 
+pub use badge::Badge;
 pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
 pub use decide::{Decision, MessageFacts, Subject};
 pub use event::{Event, EventBody};

@@ -1,5 +1,6 @@
 //! What travels: frames, their JSON, error and close codes. No sockets, no SQL. PROTOCOL.md is the contract.
 
+pub mod badge;
 pub mod client_frame;
 pub mod close;
 pub mod cursor;
@@ -12,7 +13,7 @@ pub mod view;
 pub mod webhook;
 pub mod websocket;
 
-pub use client_frame::{ClientFrame, Request, RequestId, Resume};
+pub use client_frame::{ClientFrame, Level, Request, RequestId, Resume};
 pub use close::CloseCode;
 pub use trace::TraceId;
 

@@ -1,7 +1,7 @@
 // What the state asks for: subscriptions that are missing, pages that are wanted, lists that are stale. Runs after every change.
 
 import { api } from './api.js';
-import { TALK } from './store/rooms.js';
+import { TALK, wantedLevel } from './store/rooms.js';
 
 const FIRST_PAGE = 50;
 const PAGE = 100;
@@ -32,16 +32,23 @@ export class Effects {
     const cap = state.limits.subscriptions;
     const taken = all.filter(({ link }) => link === 'asked' || link === 'live' || link === 'refused').length;
     const rank = (room) => (TALK.has(room.kind) ? (room.id === state.open ? 1 : 2) : 0);
-    let wanted = all.filter(({ link }) => link === 'none' || link === 'torn')
+    const linked = all.filter(({ link }) => link === 'none' || link === 'torn');
+    // Changing the level takes no further place.
+    const changed = all.filter((room) => room.link === 'live' && room.level !== wantedLevel(state, room));
+    let wanted = linked
       .sort((a, b) => rank(a) - rank(b) || b.unread - a.unread || (b.countedTo - a.countedTo));
     const free = Math.max(0, cap - taken);
     if (wanted.length > free) {
       if (free === 0 && wanted[0]?.id === state.open) this.#makeWay(all, state.open);
       wanted = wanted.slice(0, Math.max(free, wanted[0]?.id === state.open ? 1 : 0));
     }
+    wanted = [...changed, ...wanted];
     if (!wanted.length) return;
     const room_ids = wanted.map(({ id }) => id);
-    const rooms = wanted.map(({ id, timeline }) => (timeline.seq === null ? { room_id: id } : { room_id: id, after: timeline.seq }));
+    const rooms = wanted.map((room) => {
+      if (wantedLevel(state, room) === 'badge') return { room_id: room.id, level: 'badge' };
+      return room.timeline.seq === null ? { room_id: room.id } : { room_id: room.id, after: room.timeline.seq };
+    });
     this.store.dispatch({ type: 'rooms/asked', room_ids });
     this.wire.request('room.subscribe', { rooms, epoch: state.epoch }).then(
       ({ rooms: entries }) => {
@@ -91,7 +98,8 @@ export class Effects {
 
   async #listRooms() {
     this.store.dispatch({ type: 'rooms/refreshing' });
-    this.store.dispatch({ type: 'rooms/listed', rooms: await api.all('/rooms', 'rooms') });
+    const known = Object.keys(this.store.state.rooms).map(Number);
+    this.store.dispatch({ type: 'rooms/listed', rooms: await api.all('/rooms', 'rooms'), known });
   }
 
   async #listUsers() {

@@ -28,7 +28,7 @@ const reducers = {
   'rooms/subscribed': (state, { entries, now }) => entries.reduce((next, entry) => subscribing.onSubscribed(next, { entry, now }), state),
   'room/parked': (state, { room_id }) => withRoom(state, room_id, { link: 'parked' }),
   'rooms/unanswered': (state, { room_ids }) => room_ids.reduce((next, id) => withRoom(next, id, (room) => (room.link === 'asked' || room.link === 'refused' ? { ...room, link: 'none' } : room)), state),
-  'rooms/listed': (state, { rooms }) => subscribing.onRoomsListed(state, rooms),
+  'rooms/listed': (state, { rooms, known }) => subscribing.onRoomsListed(state, rooms, known),
   'rooms/refreshing': (state) => ({ ...state, stale: { ...state.stale, rooms: false } }),
   'lists/outdated': (state, { lists }) => ({ ...state, stale: { ...state.stale, ...lists } }),
   'room/learned': (state, { room }) => upsertRoom(state, room),
@@ -82,6 +82,8 @@ function onFrame(state, frame, now) {
       return onPresence(state, frame);
     case 'room.presence':
       return onRoomPresence(state, frame);
+    case 'badge':
+      return subscribing.onBadge(state, frame);
     case 'room.resync':
       return subscribing.onResync(state, frame);
     default:

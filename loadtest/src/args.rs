@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use loadtest::scenario::crowd::Crowd;
+use loadtest::scenario::cycles::Cycles;
 use loadtest::scenario::fanout::Fanout;
 use loadtest::scenario::idle::Idle;
 use loadtest::scenario::posts::Posts;
+use loadtest::scenario::slow::Slow;
 use loadtest::trial;
 use loadtest::world::Admin;
 
@@ -73,6 +75,10 @@ pub(crate) enum Scenario {
     Posts(PostsArgs),
     /// Connections that do nothing: memory and CPU of each
     Idle(IdleArgs),
+    /// Sockets that come and go in every way: nothing of them may stay (needs the server's process)
+    Cycles(CyclesArgs),
+    /// Readers that stall among those that don't: what they cost the others
+    Slow(SlowArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -212,6 +218,45 @@ pub(crate) struct IdleArgs {
 impl IdleArgs {
     pub(crate) fn options(&self) -> Idle {
         Idle { crowd: self.crowd.options(), rooms: self.rooms, seconds: self.seconds }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CyclesArgs {
+    #[arg(long, short = 'n', default_value_t = 10_000, value_parser = large)]
+    cycles: usize,
+    /// Cycles before the start is measured
+    #[arg(long, default_value_t = 1_000, value_parser = large)]
+    warm: usize,
+    /// Sockets at once
+    #[arg(long, default_value_t = 32, value_parser = small)]
+    at_once: usize,
+}
+
+impl CyclesArgs {
+    pub(crate) fn options(&self) -> Cycles {
+        Cycles { cycles: self.cycles, warm: self.warm, at_once: self.at_once }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SlowArgs {
+    #[command(flatten)]
+    crowd: CrowdArgs,
+    /// Messages of each phase
+    #[arg(long, default_value_t = 200, value_parser = large)]
+    messages: usize,
+    /// Messages per second
+    #[arg(long, default_value_t = 20)]
+    rate: u32,
+    /// How often each phase is repeated
+    #[arg(long, default_value_t = 3, value_parser = small)]
+    rounds: usize,
+}
+
+impl SlowArgs {
+    pub(crate) fn options(&self) -> Slow {
+        Slow { crowd: self.crowd.options(), messages: self.messages, rate: self.rate, rounds: self.rounds }
     }
 }
 

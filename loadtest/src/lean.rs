@@ -5,7 +5,7 @@ mod receiver;
 mod scanner;
 mod upgrade;
 
-pub use handshake::{Door, connect};
+pub use handshake::{Door, connect, request};
 pub use receiver::{Control, Receiver, Scratch};
 pub use scanner::{Scanner, Seen};
 

@@ -75,6 +75,8 @@ async fn play(args: &Args) -> Result<(Report, bool), ScenarioError> {
             Scenario::Fanout(fanout) => Ok((fanout.options().run(&stage).await?, true)),
             Scenario::Posts(posts) => Ok((posts.options().run(&stage).await?, true)),
             Scenario::Idle(idle) => Ok((idle.options().run(&stage).await?, true)),
+            Scenario::Cycles(cycles) => cycles.options().run(&stage).await,
+            Scenario::Slow(slow) => slow.options().run(&stage).await,
         }
     });
     let played =

@@ -1,11 +1,14 @@
 //! What the `loadtest` binary runs: each scenario takes a world and answers with a report.
 
 pub mod crowd;
+pub mod cycles;
 pub mod error;
 pub mod fanout;
 pub mod idle;
 pub mod meter;
 pub mod posts;
+pub mod registry;
+pub mod slow;
 pub mod trial;
 
 use crate::progress::Progress;

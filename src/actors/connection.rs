@@ -159,7 +159,7 @@ impl Connection {
         request_id: Option<RequestId>,
         trace: TraceId,
     ) {
-        if !self.peer.places.borrow().contains_key(&room) {
+        if !self.peer.hears(room) {
             let rejection = Rejection::invalid("room_id", "is no room this socket is subscribed to");
             return self.refuse(request_id, trace, &rejection);
         }

@@ -1,9 +1,11 @@
 //! One hub per worker thread: the way from rooms to that thread's sockets. Per event it gets one message with encoded
 //! bytes; per recipient it does a plain write, no message, no lock, no allocation.
 
+mod badges;
 mod census;
 mod handle;
 mod joining;
+mod places;
 mod switchboard;
 
 pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};
@@ -29,6 +31,7 @@ pub struct Hub {
     handle: HubHandle,
     board: Board,
     tick: Duration,
+    badge: Duration,
 }
 
 impl Hub {
@@ -37,8 +40,9 @@ impl Hub {
         let context = Context::new();
         let handle = HubHandle::new(id, context.address(), config.rooms.hub_backlog);
         let tick = (config.heartbeat.interval / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let badge = config.rooms.badge;
         let board = Rc::new(RefCell::new(Switchboard::new(handle.clone(), rooms, config)));
-        let hub = Self { handle: handle.clone(), board: Rc::clone(&board), tick };
+        let hub = Self { handle: handle.clone(), board: Rc::clone(&board), tick, badge };
         watch::start_vital(context, hub, "hub");
         (handle, board)
     }
@@ -51,6 +55,12 @@ impl Actor for Hub {
         ctx.run_interval(self.tick, |hub, _| {
             work_on(&hub.board, |board| {
                 board.beat();
+                board.flush();
+            });
+        });
+        ctx.run_interval(self.badge, |hub, _| {
+            work_on(&hub.board, |board| {
+                board.tick_badges();
                 board.flush();
             });
         });
@@ -93,6 +103,7 @@ impl Switchboard {
         match msg {
             HubMsg::Event { room, seq, frame } => board.event(room, seq, &frame),
             HubMsg::Signal { room, frame, except, vital } => board.signal(room, &frame, except, vital),
+            HubMsg::Badges { room, head, frames } => board.badges(room, head, frames),
             HubMsg::Send { conn, class, frame } => board.send(conn, class, frame),
             HubMsg::Joined(joined) => board.joined(joined),
             HubMsg::JoinRefused { slot, rejection } => board.refused(slot, rejection),
@@ -108,6 +119,8 @@ impl Switchboard {
                 board.close_where(|peer| peer.user() == user, code);
                 board.ended(|of, _| of == user);
             }
+            // Whoever asked may have gone.
+            HubMsg::Count(asker) => drop(asker.send(board.counts())),
             HubMsg::Restart { spread } => board.restart(spread),
             HubMsg::Census => board.census_anew(Instant::now()),
         }

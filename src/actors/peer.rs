@@ -29,13 +29,30 @@ pub enum Step {
     },
 }
 
+/// A subscription as its hub keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the request it came with: what ends an older one doesn't end this one.
+    pub join: u64,
+    pub seat: Seat,
+}
+
+/// How a socket hears a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// Everything; where it stands in the room's list.
+    Full(usize),
+    /// By badge.
+    Badge,
+}
+
 /// One socket: who it belongs to, its way out, when it was last heard, what it subscribed to.
 pub struct Peer {
     pub id: ConnId,
     pub identity: Identity,
     pub outbox: Rc<Outbox>,
-    /// The place of this peer in each room's list of subscribers.
-    pub places: RefCell<HashMap<RoomId, usize>>,
+    /// Its places in rooms.
+    pub places: RefCell<HashMap<RoomId, Place>>,
     /// The subscription that waits for its rooms.
     pub joining: RefCell<Option<Joining>>,
     /// What waits for that one.
@@ -90,6 +107,11 @@ impl Peer {
     /// Whose socket it is.
     pub fn user(&self) -> UserId {
         self.identity.person.id
+    }
+
+    /// Whether it hears all of the room.
+    pub fn hears(&self, room: RoomId) -> bool {
+        matches!(self.places.borrow().get(&room), Some(Place { seat: Seat::Full(_), .. }))
     }
 
     /// The first frame is out.

@@ -16,6 +16,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message
 use dashmap::DashMap;
 use last_seen::{LastSeen, Seen};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -46,6 +47,8 @@ pub enum PresenceMsg {
 pub struct PresenceHandle {
     /// Who isn't in it is offline.
     view: Arc<DashMap<UserId, PresenceState>>,
+    /// Users the tracker keeps, as of its last tick.
+    tracked: Arc<AtomicUsize>,
     address: Arc<RwLock<Option<Addr<PresenceTracker>>>>,
 }
 
@@ -87,6 +90,11 @@ impl PresenceHandle {
         roll
     }
 
+    /// Users who have sockets, or had some a moment ago.
+    pub fn tracked(&self) -> usize {
+        self.tracked.load(Ordering::Relaxed)
+    }
+
     /// Somebody did something without a socket.
     pub fn seen(&self, user: UserId) {
         self.tell(PresenceMsg::Seen { user });
@@ -117,6 +125,7 @@ pub struct PresenceTracker {
     /// A write is under way; the next waits for it.
     writing: bool,
     view: Arc<DashMap<UserId, PresenceState>>,
+    tracked: Arc<AtomicUsize>,
     rooms: Arc<Rooms>,
     tick: Duration,
 }
@@ -132,6 +141,7 @@ impl PresenceTracker {
             last_seen: LastSeen::new(config.presence.last_seen),
             writing: false,
             view: Arc::clone(&handle.view),
+            tracked: Arc::clone(&handle.tracked),
             rooms: Arc::clone(rooms),
             tick: config.presence.tick,
         };
@@ -162,6 +172,7 @@ impl PresenceTracker {
         super::simulation::may_fail("presence");
         let (now, clock) = (Instant::now(), clock::now());
         let changes = self.tracker.tick(now);
+        self.tracked.store(self.tracker.len(), Ordering::Relaxed);
         if !changes.is_empty() {
             self.announce(&changes, now, clock);
         }

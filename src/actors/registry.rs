@@ -10,7 +10,7 @@ use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
 use crate::config::Config;
-use crate::domain::{Command, Person, Recorded, Rejection, RoomId, Signal};
+use crate::domain::{Command, EventBody, Person, Recorded, Rejection, RoomId, Signal};
 use crate::protocol::client_frame::TypingChange;
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
@@ -37,6 +37,13 @@ pub struct Rooms {
     load: Load,
     store: Store,
     config: Arc<Config>,
+}
+
+/// What the rooms in memory keep for sockets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RoomCounts {
+    pub listeners: usize,
+    pub typing: usize,
 }
 
 /// Commits a long poll may fall behind before it has to look at the store anyway.
@@ -116,6 +123,16 @@ impl Rooms {
     /// Rooms in memory.
     pub fn len(&self) -> usize {
         self.map.len()
+    }
+
+    /// How many listen and type in all rooms together.
+    pub fn counts(&self) -> RoomCounts {
+        let mut counts = RoomCounts::default();
+        for handle in &self.map {
+            counts.listeners += handle.listeners();
+            counts.typing += handle.typing();
+        }
+        counts
     }
 
     /// Whether no room is in memory.
@@ -200,13 +217,18 @@ impl Rooms {
     }
 
     /// A socket is off the room's list.
-    pub fn left(&self, room: RoomId, conn: ConnId) {
-        self.tell(room, RoomMsg::Left { conn });
+    pub fn left(&self, room: RoomId, conn: ConnId, join: u64) {
+        self.tell(room, RoomMsg::Left { conn, join });
     }
 
     /// An event was committed. A room that isn't in memory will read it when it is loaded.
     pub fn route(&self, recorded: Recorded) {
         let room = recorded.event.room;
+        // The mark is told in its reader's inbox; the room it is about counts with it.
+        if let (EventBody::ReadMarked { room, .. }, Some(user)) = (&recorded.event.body, recorded.event.actor)
+        {
+            self.tell(*room, RoomMsg::Read { user });
+        }
         self.tell(room, RoomMsg::Committed(recorded));
     }
 

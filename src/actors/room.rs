@@ -2,6 +2,8 @@
 //! order of `seq`. What it remembers can be dropped at any time; the store has the truth.
 
 mod attending;
+mod badges;
+mod following;
 mod handle;
 mod present;
 mod recent;
@@ -22,6 +24,7 @@ use crate::storage::{StoreError, Write};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorContext, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler, WrapFuture};
 use attending::Alarm;
+use following::Following;
 use present::Present;
 use recent::Recent;
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ pub struct Room {
     rooms: Arc<Rooms>,
     phase: Phase,
     listeners: HashMap<ConnId, Listener>,
+    following: Following,
     /// The hubs that have listeners, with how many.
     hubs: HashMap<u16, (HubHandle, usize)>,
     present: Present,
@@ -61,6 +65,8 @@ struct Listener {
     user: UserId,
     name: Arc<str>,
     hub: u16,
+    /// The number of the request that registered it.
+    join: u64,
     /// It counts as having the room open: its subscription is confirmed.
     present: bool,
 }
@@ -98,6 +104,7 @@ impl Room {
             rooms,
             phase: Phase::Loading { waiting: Vec::new(), _permit: loading },
             listeners: HashMap::new(),
+            following: Following::default(),
             hubs: HashMap::new(),
             present: Present::new(config.presence.grace, config.presence.tick, config.presence.names_up_to),
             present_alarm: Alarm::default(),
@@ -191,41 +198,52 @@ impl Room {
         self.before_event(event, ctx);
         let json = encode::recorded(&recorded);
         let frame = websocket::text(&json);
+        metrics::event_encoded();
         self.recent.push(event.seq, event.at, frame.slice(websocket::header_len(json.len())..));
         for (hub, _) in self.hubs.values() {
             hub.broadcast(HubMsg::Event { room: self.id, seq: event.seq, frame: frame.clone() });
         }
         match event.body {
             EventBody::MemberRemoved { user, .. } => {
-                self.send_away(|listener| listener.user == user, ctx);
+                self.send_away(|who| who == user, ctx);
                 self.on_removed(user, ctx);
             }
             EventBody::RoomDeleted { .. } => self.send_away(|_| true, ctx),
             _ => {}
         }
+        self.following.badges.on_event(event);
+        self.arm_badges(ctx);
     }
 
-    fn send_away(&mut self, which: impl Fn(&Listener) -> bool, ctx: &mut Context<Self>) {
-        let gone: Vec<ConnId> =
-            self.listeners.iter().filter(|(_, listener)| which(listener)).map(|(conn, _)| *conn).collect();
+    fn send_away(&mut self, which: impl Fn(UserId) -> bool, ctx: &mut Context<Self>) {
+        let listeners = self.listeners.iter().filter(|(_, listener)| which(listener.user));
+        let mut gone: Vec<ConnId> = listeners.map(|(conn, _)| *conn).collect();
+        gone.extend(self.following.badges.of(which));
         for conn in gone {
-            if let Some((hub, _)) =
-                self.listeners.get(&conn).and_then(|listener| self.hubs.get(&listener.hub))
-            {
+            let hub = self.hubs.get(&conn.hub).map(|(hub, _)| hub);
+            if let Some(hub) = hub.or_else(|| self.following.hub_of(conn)) {
                 hub.tell(HubMsg::Unsubscribed { conn, room: self.id });
             }
-            self.on_left(conn, ctx);
+            self.on_left(conn, u64::MAX, ctx);
         }
     }
 
     fn on_hub_lost(&mut self, hub: u16, ctx: &mut Context<Self>) {
-        let gone: Vec<ConnId> = self.listeners.keys().copied().filter(|conn| conn.hub == hub).collect();
-        for conn in gone {
-            self.on_left(conn, ctx);
+        let mut gone: Vec<ConnId> = self.listeners.keys().copied().collect();
+        gone.extend(self.following.badges.of(|_| true));
+        for conn in gone.into_iter().filter(|conn| conn.hub == hub) {
+            self.on_left(conn, u64::MAX, ctx);
         }
     }
 
-    fn on_left(&mut self, conn: ConnId, ctx: &mut Context<Self>) {
+    /// A socket's subscription is over: that of `join`, or one before it; a later one has replaced it already.
+    fn on_left(&mut self, conn: ConnId, join: u64, ctx: &mut Context<Self>) {
+        if self.following.leave(conn, join).is_some() {
+            self.count_listeners();
+        }
+        if self.listeners.get(&conn).is_none_or(|listener| listener.join > join) {
+            return;
+        }
         let Some(listener) = self.listeners.remove(&conn) else { return };
         if let Some((_, count)) = self.hubs.get_mut(&listener.hub) {
             *count -= 1;
@@ -239,7 +257,13 @@ impl Room {
 
     fn count_listeners(&self) {
         if let Some(handle) = &self.handle {
-            handle.set_listeners(self.listeners.len());
+            handle.set_listeners(self.listeners.len() + self.following.badges.len());
+        }
+    }
+
+    fn count_typing(&self) {
+        if let Some(handle) = &self.handle {
+            handle.set_typing(self.typing.len());
         }
     }
 }
@@ -259,7 +283,10 @@ impl Actor for Room {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.load(ctx);
         ctx.run_interval(self.rooms.config().rooms.idle, |room, _| {
-            if matches!(room.phase, Phase::Ready(_)) && room.listeners.is_empty() {
+            if matches!(room.phase, Phase::Ready(_))
+                && room.listeners.is_empty()
+                && room.following.badges.len() == 0
+            {
                 room.rooms.let_go(room.id, room.generation);
             }
         });
@@ -288,8 +315,12 @@ impl Handler<RoomMsg> for Room {
             RoomMsg::Committed(recorded) => self.on_committed(recorded, ctx),
             RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
             RoomMsg::Confirmed { conn } => self.on_confirmed(conn, ctx),
-            RoomMsg::Left { conn } => self.on_left(conn, ctx),
+            RoomMsg::Left { conn, join } => self.on_left(conn, join, ctx),
             RoomMsg::HubLost { hub } => self.on_hub_lost(hub, ctx),
+            RoomMsg::Read { user } => {
+                self.following.badges.on_read(user);
+                self.arm_badges(ctx);
+            }
             RoomMsg::Typing { conn, person, typing, .. } => self.on_typing(conn, &person, typing, ctx),
             RoomMsg::Signal(signal) => self.tell_signal(&signal, None),
             // After what was told the hubs so far: they can't take a subscription for one of the next memory.

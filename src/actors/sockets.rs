@@ -59,6 +59,11 @@ impl Sockets {
         Ok(SocketPlace { sockets: Arc::clone(self), address })
     }
 
+    /// Users with at least one socket.
+    pub fn users(&self) -> usize {
+        self.by_user.len()
+    }
+
     /// Sockets of this process.
     pub fn count(&self) -> usize {
         self.all.load(Ordering::Acquire)

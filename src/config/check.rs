@@ -117,6 +117,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("http.body_timeout_ms", http.body_timeout),
         ("socket.stall_ms", socket.stall),
         ("rooms.idle_ms", rooms.idle),
+        ("rooms.badge_ms", rooms.badge),
         ("typing.expiry_ms", typing.expiry),
         ("presence.tick_ms", presence.tick),
         ("presence.census_ms", presence.census),

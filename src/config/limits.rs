@@ -119,6 +119,9 @@ pub struct Rooms {
     pub replay_age: Duration,
     /// How much they may be together, in bytes.
     pub replay_bytes: usize,
+    /// Who follows a room by badge hears of it at most this often; what comes in between is told together.
+    #[serde(rename = "badge_ms", with = "millis")]
+    pub badge: Duration,
 }
 
 impl Default for Rooms {
@@ -131,6 +134,7 @@ impl Default for Rooms {
             replay_events: 1000,
             replay_age: Duration::from_secs(24 * 60 * 60),
             replay_bytes: 256 * 1024,
+            badge: Duration::from_secs(1),
         }
     }
 }

@@ -64,6 +64,17 @@ pub enum TypingChange {
 pub struct Resume {
     pub room: RoomId,
     pub after: Option<Seq>,
+    pub level: Level,
+}
+
+/// How much of a room a subscriber hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Every event and signal.
+    #[default]
+    Full,
+    /// How far it has come and how much of it is unread, at most once per second.
+    Badge,
 }
 
 /// A frame that could not be understood; the request id is kept when it was readable.
@@ -113,6 +124,8 @@ fn away<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 struct Subscribe {
     room_id: Option<i64>,
     after: Option<i64>,
+    #[serde(default, deserialize_with = "level")]
+    level: Level,
     rooms: Option<Vec<SubscribeOne>>,
     epoch: Option<Uuid>,
 }
@@ -121,6 +134,8 @@ struct Subscribe {
 struct SubscribeOne {
     room_id: i64,
     after: Option<i64>,
+    #[serde(default, deserialize_with = "level")]
+    level: Level,
 }
 
 #[derive(Deserialize)]
@@ -165,6 +180,14 @@ pub struct CreateRoom {
     #[serde(default)]
     pub members: Vec<i64>,
     pub idempotency_key: Option<String>,
+}
+
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "full" => Ok(Level::Full),
+        "badge" => Ok(Level::Badge),
+        _ => Err(D::Error::custom("one of full, badge")),
+    }
 }
 
 /// Read as text first: for an enum serde_json calls a number there bad syntax, which it isn't.
@@ -360,15 +383,17 @@ impl Request {
 
 impl Subscribe {
     fn into_request(self) -> Result<Request, Rejection> {
-        let resume = |room_id: i64, after: Option<i64>| match after {
+        let resume = |room_id: i64, after: Option<i64>, level: Level| match after {
             Some(after) if after < 0 => Err(Rejection::invalid("after", "is negative")),
-            after => Ok(Resume { room: RoomId::new(room_id), after: after.map(Seq::new) }),
+            after => Ok(Resume { room: RoomId::new(room_id), after: after.map(Seq::new), level }),
         };
         let (rooms, batch) = match (self.room_id, self.rooms) {
-            (Some(room_id), None) => (vec![resume(room_id, self.after)?], false),
+            (Some(room_id), None) => (vec![resume(room_id, self.after, self.level)?], false),
             (None, Some(rooms)) => {
-                let rooms: Vec<Resume> =
-                    rooms.into_iter().map(|one| resume(one.room_id, one.after)).collect::<Result<_, _>>()?;
+                let rooms: Vec<Resume> = rooms
+                    .into_iter()
+                    .map(|one| resume(one.room_id, one.after, one.level))
+                    .collect::<Result<_, _>>()?;
                 let mut ids: Vec<RoomId> = rooms.iter().map(|resume| resume.room).collect();
                 ids.sort_unstable();
                 ids.dedup();
@@ -407,6 +432,8 @@ mod tests {
         let blank = r#"{"type":"message.post","data":{"room_id":1,"client_message_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","body":" "}}"#;
         assert_eq!(field_of(blank).1, "body");
         assert_eq!(field_of(r#"{"type":"room.subscribe","data":{}}"#).1, "room_id");
+        assert_eq!(field_of(r#"{"type":"room.subscribe","data":{"room_id":1,"level":"half"}}"#).1, "level");
+        assert_eq!(field_of(r#"{"type":"room.subscribe","data":{"room_id":1,"level":7}}"#).1, "level");
         assert_eq!(
             field_of(r#"{"type":"room.subscribe","data":{"rooms":[{"room_id":1},{"room_id":1}]}}"#).1,
             "rooms"

@@ -45,11 +45,14 @@ pub const FRAMES_IN: &str = "hearth_frames_in_total";
 pub const FRAMES_OUT: &str = "hearth_frames_out_total";
 pub const BYTES_OUT: &str = "hearth_bytes_out_total";
 pub const EVENTS_COMMITTED: &str = "hearth_events_committed_total";
+pub const EVENTS_ENCODED: &str = "hearth_events_encoded_total";
+pub const FANOUT: &str = "hearth_fanout_total";
 pub const COMMIT_COMMANDS: &str = "hearth_commit_commands";
 pub const COMMIT_SECONDS: &str = "hearth_commit_seconds";
 pub const QUEUE_DEPTH: &str = "hearth_queue_depth";
 pub const ROOMS: &str = "hearth_rooms";
 pub const SUBSCRIPTIONS: &str = "hearth_subscriptions";
+pub const REGISTRY: &str = "hearth_registry_entries";
 pub const SIGNALS_DROPPED: &str = "hearth_signals_dropped_total";
 pub const RESYNCS: &str = "hearth_resyncs_total";
 pub const SLOW_CONSUMERS: &str = "hearth_slow_consumers_total";
@@ -85,11 +88,14 @@ pub const METRICS: &[Metric] = &[
     counter(FRAMES_OUT, &[], "Frames sent to clients."),
     counter(BYTES_OUT, &[], "Bytes of frames sent to clients."),
     counter(EVENTS_COMMITTED, &["kind"], "Events in the log, by kind."),
+    counter(EVENTS_ENCODED, &[], "Events made into a frame, each once for all who hear it."),
+    counter(FANOUT, &[], "Subscribers that events were handed to, of their rooms and no others."),
     histogram(COMMIT_COMMANDS, &[], COUNTS, "Commands in one transaction."),
     histogram(COMMIT_SECONDS, &[], SECONDS, "Seconds that one transaction took."),
     gauge(QUEUE_DEPTH, &["queue"], "What waits in a bounded queue."),
     gauge(ROOMS, &[], "Rooms in memory."),
     gauge(SUBSCRIPTIONS, &[], "Subscriptions of sockets to rooms."),
+    gauge(REGISTRY, &["registry"], "Entries of what is kept for sockets; none when nobody is here."),
     counter(SIGNALS_DROPPED, &[], "Signals not sent to clients that read too slowly."),
     counter(RESYNCS, &[], "Subscriptions that ended in room.resync."),
     counter(SLOW_CONSUMERS, &[], "Sockets closed because their client read nothing."),

@@ -27,6 +27,8 @@ struct Handles {
     connections: Gauge,
     frames_out: Counter,
     bytes_out: Counter,
+    events_encoded: Counter,
+    fanout: Counter,
     commit_commands: Histogram,
     commit_seconds: Histogram,
     rooms: Gauge,
@@ -94,6 +96,8 @@ pub fn install() -> Result<(), String> {
         connections: gauge!(catalog::CONNECTIONS),
         frames_out: counter!(catalog::FRAMES_OUT),
         bytes_out: counter!(catalog::BYTES_OUT),
+        events_encoded: counter!(catalog::EVENTS_ENCODED),
+        fanout: counter!(catalog::FANOUT),
         commit_commands: histogram!(catalog::COMMIT_COMMANDS),
         commit_seconds: histogram!(catalog::COMMIT_SECONDS),
         rooms: gauge!(catalog::ROOMS),
@@ -155,6 +159,16 @@ pub fn event_committed(kind: &'static str) {
     counter!(catalog::EVENTS_COMMITTED, "kind" => kind).increment(1);
 }
 
+/// An event became a frame.
+pub fn event_encoded() {
+    with(|handles| handles.events_encoded.increment(1));
+}
+
+/// An event was handed to `subscribers`.
+pub fn fanned_out(subscribers: usize) {
+    with(|handles| handles.fanout.increment(u64::try_from(subscribers).unwrap_or_default()));
+}
+
 /// A transaction of `commands` commands took `took`.
 pub fn commit(commands: usize, took: Duration) {
     with(|handles| {
@@ -166,6 +180,11 @@ pub fn commit(commands: usize, took: Duration) {
 /// `waiting` things wait in `queue`, a name from a closed set (`writer`, `rooms`).
 pub fn queue_depth(queue: &'static str, waiting: usize) {
     gauge!(catalog::QUEUE_DEPTH, "queue" => queue).set(number(waiting));
+}
+
+/// `entries` are in `registry`, a name from a closed set (`sockets`, `audiences`).
+pub fn registry(registry: &'static str, entries: usize) {
+    gauge!(catalog::REGISTRY, "registry" => registry).set(number(entries));
 }
 
 /// A command or request was refused.
@@ -269,6 +288,7 @@ mod tests {
         slow_consumer(SlowConsumer::Resync);
         queue_depth("writer", 1);
         drift("hole", 1, 0);
+        registry("sockets", 1);
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();
         for metric in METRICS {

@@ -69,6 +69,9 @@ async fn ready(visit: Visit) -> HttpResponse {
 
 async fn show_metrics(request: HttpRequest, visit: Visit) -> Answer {
     may_read_metrics(&request, &visit.state)?;
+    for (registry, entries) in visit.state.bus.registries().await {
+        metrics::registry(registry, entries);
+    }
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics::render()))
 }
 

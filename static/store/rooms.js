@@ -5,14 +5,15 @@ import { emptyTimeline, knownFrom } from './timeline.js';
 export const TALK = new Set(['open', 'closed', 'direct']);
 
 /**
- * `link`: none | asked | live | torn | refused | parked – where the subscription of this socket stands. `countedTo`: events up to here are
- * in `unread` already. `doubt`: the unread count has to be asked from the server. `lastBy`: seq of each person's last message.
- * `present`: names by id of who has the room open, null when unknown or too many; `presentCount`: how many, null when unknown.
+ * `link`: none | asked | live | torn | refused | parked – where the subscription of this socket stands. `level`: full | badge – what it
+ * was granted as, null before. `countedTo`: events up to here are in `unread` already. `doubt`: the unread count has to be asked from the
+ * server. `lastBy`: seq of each person's last message. `present`: names by id of who has the room open, null when unknown or too many;
+ * `presentCount`: how many, null when unknown.
  */
 export function makeRoom({ id, kind, name = null, members, created_by, read = 0, unread = 0, head }) {
   return {
     id, kind, name, members, created_by, read, unread,
-    countedTo: head ?? 0, doubt: false, link: 'none', typing: {}, present: null, presentCount: null, lastBy: {}, timeline: emptyTimeline(),
+    countedTo: head ?? 0, doubt: false, link: 'none', level: null, typing: {}, present: null, presentCount: null, lastBy: {}, timeline: emptyTimeline(),
   };
 }
 
@@ -22,6 +23,9 @@ export function withRoom(state, id, change) {
   const next = typeof change === 'function' ? change(room) : { ...room, ...change };
   return next === room ? state : { ...state, rooms: { ...state.rooms, [id]: next } };
 }
+
+/** What a room is followed as: everything of the one on screen and of what lists live on, the rest by badge. */
+export const wantedLevel = (state, { id, kind }) => (id === state.open || !TALK.has(kind) ? 'full' : 'badge');
 
 /**
  * Adds a room or refreshes what is known of it; undefined fields leave what is there. How far one has read in a room that is
@@ -54,7 +58,10 @@ export function counted(room, { head, read, unread }, me) {
 export function moveRead(room, read, me) {
   if (read <= room.read) return room;
   const { timeline } = room;
-  if (read >= (timeline.seq ?? room.countedTo)) return { ...room, read, unread: 0 };
+  const known = timeline.seq ?? 0;
+  if (read >= Math.max(known, room.countedTo)) return { ...room, read, unread: 0 };
+  // What was counted without being seen only the server can count again; by badge it does so unasked.
+  if (known < room.countedTo) return { ...room, read, doubt: room.doubt || room.level !== 'badge' };
   if (read + 1 < knownFrom(timeline)) return { ...room, read, doubt: true };
   const unread = timeline.live.messages.filter(({ seq, author }) => seq > read && author.id !== me?.id).length;
   return { ...room, read, unread };

@@ -13,12 +13,12 @@ export function onWelcome(state, data) {
     const fresh = makeRoom({ ...listed, id: listed.room_id });
     // The head of the welcome is a position to resume from: nothing between it and the subscription is missed.
     rooms[fresh.id] = known
-      ? { ...counted(known, listed, data.user), kind: listed.kind, name: listed.name, members: listed.members ?? known.members, link: 'none', typing: {}, present: null, presentCount: null }
+      ? { ...counted(known, listed, data.user), kind: listed.kind, name: listed.name, members: listed.members ?? known.members, ...unlinked(known) }
       : { ...fresh, timeline: emptyTimeline(listed.head) };
   }
   // The welcome lists the first 1,000 rooms; a room beyond them is kept.
   if (sameLog && data.rooms.length >= 1_000) {
-    for (const room of Object.values(state.rooms)) rooms[room.id] ??= { ...room, link: 'none', typing: {}, present: null, presentCount: null };
+    for (const room of Object.values(state.rooms)) rooms[room.id] ??= { ...room, ...unlinked(room) };
   }
   return {
     ...state, rooms,
@@ -42,6 +42,7 @@ export function onSubscribed(state, { entry, now }) {
   const id = entry.room.id;
   const before = state.rooms[id];
   if (!before) return state;
+  if (entry.level === 'badge') return onFollowed(state, before, entry);
   let next = state;
   const line = before.timeline;
   if (entry.recovery === 'gap') next = startOver(next, before, entry.head);
@@ -51,19 +52,35 @@ export function onSubscribed(state, { entry, now }) {
   // A recovery that claims to be complete and is not gets the treatment of a gap.
   const isShort = next.rooms[id].timeline.seq < entry.head;
   if (isShort) next = startOver(next, next.rooms[id], entry.head);
-  const isHole = isShort || entry.recovery === 'gap';
+  // Without a position to go on from, what came since the last count was not replayed.
+  const isHole = isShort || entry.recovery === 'gap' || (line.seq === null && before.countedTo < entry.head);
   const { kind, name, members, created_by, typing = [], online, read, unread } = entry.room;
   next = withRoom(next, id, (room) => ({
     ...counted(room, { head: entry.head, read: read ?? room.read, unread: unread ?? room.unread }, state.me),
     // Over a hole only the server can count.
     doubt: unread === undefined && (room.doubt || isHole),
-    kind, name, created_by, link: 'live',
+    kind, name, created_by, link: 'live', level: 'full',
     ...attendanceFrom(entry.room),
     members: members ?? room.members,
     typing: Object.fromEntries(typing.filter((user) => user.id !== state.me?.id)
       .map((user) => [user.id, { name: user.name, until: now + TYPING_EXPIRY_MS }])),
   }));
   return online ? { ...next, presence: presenceFrom(entry.room) } : next;
+}
+
+/** Followed by badge: the count is the server's. A room of which nothing is shown yet begins anew where it is opened. */
+function onFollowed(state, room, { room: { kind, name, created_by }, head, read, unread }) {
+  const { timeline } = room;
+  return withRoom(state, room.id, {
+    ...counted(room, { head, read, unread }, state.me), kind, name, created_by,
+    link: 'live', level: 'badge', typing: {}, present: null, presentCount: null,
+    timeline: timeline.live.loaded ? timeline : emptyTimeline(null, timeline.generation + 1),
+  });
+}
+
+/** How a room that is followed by badge stands. What is heard in full is counted here. */
+export function onBadge(state, { room_id, data }) {
+  return withRoom(state, room_id, (room) => (room.level === 'badge' ? counted(room, data, state.me) : room));
 }
 
 /** Nothing cached of this room can be continued. The inbox and the commons only carry changes of lists: those are read anew. */
@@ -78,16 +95,21 @@ function onSubscriptionRefused(state, { room_id, error }) {
   return error.retryable ? withRoom(state, room_id, { link: 'refused' }) : dropRoom(state, room_id);
 }
 
-/** The list of rooms read anew: what is not in it is not ours any more. */
-export function onRoomsListed(state, listed) {
+/**
+ * The list of rooms read anew: what is not in it is not ours any more. `known` are the rooms there were when it was asked for: those that
+ * came or went while it was under way are not its to judge.
+ */
+export function onRoomsListed(state, listed, known = Object.keys(state.rooms).map(Number)) {
+  const asked = new Set(known);
   const ids = new Set(listed.map(({ id }) => id));
   let next = { ...state, stale: { ...state.stale, rooms: false } };
   for (const room of Object.values(state.rooms)) {
-    if (!ids.has(room.id) && room.kind !== 'inbox' && room.kind !== 'commons') next = dropRoom(next, room.id);
+    if (asked.has(room.id) && !ids.has(room.id) && room.kind !== 'inbox' && room.kind !== 'commons') next = dropRoom(next, room.id);
   }
   for (const { read, unread, head, ...room } of listed) {
-    const known = next.rooms[room.id];
-    if (!known) next = { ...next, rooms: { ...next.rooms, [room.id]: { ...makeRoom({ ...room, read, unread, head }), timeline: emptyTimeline(head) } } };
+    const present = next.rooms[room.id];
+    if (!present && asked.has(room.id)) continue;
+    if (!present) next = { ...next, rooms: { ...next.rooms, [room.id]: { ...makeRoom({ ...room, read, unread, head }), timeline: emptyTimeline(head) } } };
     else next = withRoom(next, room.id, (old) => ({ ...counted({ ...old, name: room.name, members: room.members ?? old.members }, { head, read, unread }, state.me) }));
   }
   return next;
@@ -100,6 +122,9 @@ export function onResync(state, { room_id }) {
 export function onConnection(state, connection) {
   if (connection.state === 'open') return state;
   const rooms = {};
-  for (const room of Object.values(state.rooms)) rooms[room.id] = { ...room, link: 'none', typing: {}, present: null, presentCount: null };
+  for (const room of Object.values(state.rooms)) rooms[room.id] = { ...room, ...unlinked(room) };
   return { ...state, connection, rooms };
 }
+
+/** Without a socket there is no subscription; what could not be read before is tried again with the next. */
+const unlinked = ({ timeline }) => ({ link: 'none', level: null, typing: {}, present: null, presentCount: null, timeline: timeline.failed ? { ...timeline, failed: null } : timeline });

@@ -22,6 +22,11 @@ pub struct Door {
     pub credentials: Credentials,
 }
 
+/// The text of the upgrade, for those who do something else with it.
+pub fn request(door: &Door) -> String {
+    upgrade::request(&door.server.to_string(), &door.credentials)
+}
+
 /// Connects the `index`th socket; above 20,000 they come from several source addresses. Returns the stream and
 /// what the server sent behind the upgrade's answer.
 pub async fn connect(door: &Door, index: usize) -> io::Result<(TcpStream, Vec<u8>)> {

@@ -2,14 +2,16 @@
 
 use super::Hub;
 use crate::actors::outbox::Class;
+use crate::actors::registries::HubCounts;
 use crate::domain::{Rejection, RoomId, Seq, SessionId, UserId};
-use crate::protocol::CloseCode;
+use crate::protocol::{CloseCode, Level};
 use actix::{Addr, Message};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// One socket, named by its hub and a number that isn't used again while the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +41,7 @@ pub struct JoinSlot {
 #[derive(Debug)]
 pub struct Joined {
     pub slot: JoinSlot,
+    pub level: Level,
     pub head: Seq,
     /// JSON text of this room's part of the reply.
     pub part: String,
@@ -63,6 +66,12 @@ pub enum HubMsg {
         frame: Bytes,
         except: Option<UserId>,
         vital: bool,
+    },
+    /// How the room, at `head` by now, stands for those who follow it by badge.
+    Badges {
+        room: RoomId,
+        head: Seq,
+        frames: Vec<(ConnId, Bytes)>,
     },
     /// A frame for one socket.
     Send {
@@ -100,6 +109,8 @@ pub enum HubMsg {
     Overrun,
     /// Presence wants to know of all sockets.
     Census,
+    /// How many entries there are.
+    Count(oneshot::Sender<HubCounts>),
     /// The process ends: everybody comes back after a delay of their own within `spread`.
     Restart {
         spread: Duration,

@@ -1,12 +1,15 @@
 //! Which sockets of this thread hear which room.
 
+use super::badges::Badges;
 use super::census::Census;
 use super::handle::{ConnId, HubHandle, JoinSlot, Joined};
 use super::joining::Joining;
+use super::places::Audience;
 use crate::actors::clock;
 use crate::actors::outbox::{Class, Pushed};
 use crate::actors::peer::{Peer, Pulse, Step};
 use crate::actors::presence::PresenceHandle;
+use crate::actors::registries::HubCounts;
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
@@ -16,7 +19,6 @@ use crate::storage::Store;
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,23 +34,16 @@ const FLUSH_AT: usize = 4_096;
 /// See the module.
 pub struct Switchboard {
     hub: HubHandle,
-    rooms: Arc<Rooms>,
-    config: Arc<Config>,
-    peers: HashMap<ConnId, Rc<Peer>>,
-    audiences: HashMap<RoomId, Audience>,
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) config: Arc<Config>,
+    pub(super) peers: HashMap<ConnId, Rc<Peer>>,
+    pub(super) audiences: HashMap<RoomId, Audience>,
+    pub(super) badges: Badges,
     pub(super) census: Census,
     /// Peers with something to write at the end of this turn.
-    dirty: Vec<Rc<Peer>>,
+    pub(super) dirty: Vec<Rc<Peer>>,
     next_serial: u64,
     next_join: u64,
-}
-
-/// A room's subscribers on this thread.
-#[derive(Default)]
-struct Audience {
-    peers: Vec<Rc<Peer>>,
-    /// The last event that went out to them.
-    head: Seq,
 }
 
 impl Switchboard {
@@ -59,6 +54,7 @@ impl Switchboard {
             config,
             peers: HashMap::new(),
             audiences: HashMap::new(),
+            badges: Badges::default(),
             census: Census::default(),
             dirty: Vec::new(),
             next_serial: 0,
@@ -159,7 +155,7 @@ impl Switchboard {
                 for (index, resume) in rooms.into_iter().enumerate() {
                     let slot = JoinSlot { conn: peer.id, join, index, room: resume.room };
                     let person = peer.identity.person.clone();
-                    let subscribe = Subscribe::new(slot, self.hub.clone(), person, resume.after, epoch);
+                    let subscribe = Subscribe::new(slot, self.hub.clone(), person, resume, epoch);
                     self.rooms.subscribe(subscribe);
                 }
             }
@@ -207,6 +203,7 @@ impl Switchboard {
         }
         audience.head = seq;
         let class = Class::Event(room, seq);
+        metrics::fanned_out(audience.peers.len());
         let mut behind = Vec::new();
         for peer in &audience.peers {
             if hold(peer, room, class, frame, self.config.socket.outbox_bytes) {
@@ -250,10 +247,10 @@ impl Switchboard {
     pub(super) fn joined(&mut self, joined: Joined) {
         let slot = joined.slot;
         let Some(peer) = self.peers.get(&slot.conn).map(Rc::clone) else {
-            self.rooms.left(slot.room, slot.conn);
+            self.rooms.left(slot.room, slot.conn, slot.join);
             return;
         };
-        self.enter(&peer, slot.room, joined.head);
+        self.enter(&peer, slot.room, slot.join, joined.level, joined.head);
         let done = match peer.joining.borrow_mut().as_mut() {
             Some(joining) if joining.number == slot.join => {
                 joining.joined(joined, self.config.socket.outbox_bytes / 2)
@@ -298,81 +295,6 @@ impl Switchboard {
             if peer.joining.borrow().is_some() {
                 break;
             }
-        }
-    }
-
-    /// Puts a peer on the room's list. Subscribing again keeps the place.
-    fn enter(&mut self, peer: &Rc<Peer>, room: RoomId, head: Seq) {
-        let audience = self.audiences.entry(room).or_default();
-        audience.head = audience.head.max(head);
-        if let Entry::Vacant(place) = peer.places.borrow_mut().entry(room) {
-            place.insert(audience.peers.len());
-            audience.peers.push(Rc::clone(peer));
-            metrics::subscriptions_added(1);
-        }
-    }
-
-    /// Takes a peer off the room's list and tells the room.
-    fn leave(&mut self, peer: &Rc<Peer>, room: RoomId) {
-        if self.strike(peer, room) {
-            self.rooms.left(room, peer.id);
-        }
-    }
-
-    fn strike(&mut self, peer: &Rc<Peer>, room: RoomId) -> bool {
-        let Some(place) = peer.places.borrow_mut().remove(&room) else { return false };
-        if let Some(audience) = self.audiences.get_mut(&room) {
-            audience.peers.swap_remove(place);
-            if let Some(moved) = audience.peers.get(place) {
-                moved.places.borrow_mut().insert(room, place);
-            }
-            if audience.peers.is_empty() {
-                self.audiences.remove(&room);
-            }
-        }
-        metrics::subscriptions_removed(1);
-        true
-    }
-
-    pub(super) fn unsubscribed(&mut self, conn: ConnId, room: RoomId) {
-        if let Some(peer) = self.peers.get(&conn).map(Rc::clone) {
-            self.strike(&peer, room);
-        }
-    }
-
-    /// The room's actor is gone and with it the certainty that nothing was missed: everybody subscribes again.
-    pub(super) fn room_lost(&mut self, room: RoomId) {
-        let Some(audience) = self.audiences.remove(&room) else { return };
-        let frame = websocket::text(&encode::resync(room, audience.head.next()));
-        for peer in audience.peers {
-            peer.places.borrow_mut().remove(&room);
-            metrics::subscriptions_removed(1);
-            // Who hasn't got the reply yet gets a refusal in it instead.
-            if peer.joining.borrow_mut().as_mut().is_some_and(|joining| joining.lost(room)) {
-                continue;
-            }
-            self.push(&peer, Class::Control, frame.clone());
-        }
-    }
-
-    /// Ends all subscriptions of a room here, so that they begin again from what the store has.
-    pub(super) fn start_anew(&mut self, room: RoomId) {
-        let peers: Vec<ConnId> = self
-            .audiences
-            .get(&room)
-            .map(|audience| audience.peers.iter().map(|peer| peer.id).collect())
-            .unwrap_or_default();
-        self.room_lost(room);
-        for conn in peers {
-            self.rooms.left(room, conn);
-        }
-    }
-
-    /// More came than this thread could take: what was left out is unknown, so every subscription starts anew.
-    pub(super) fn overrun(&mut self) {
-        let rooms: Vec<RoomId> = self.audiences.keys().copied().collect();
-        for room in rooms {
-            self.start_anew(room);
         }
     }
 
@@ -421,6 +343,7 @@ impl Switchboard {
     pub fn begin_anew(&mut self) {
         self.dirty.clear();
         self.audiences.clear();
+        self.badges = Badges::default();
         self.rooms.hub_lost(self.hub.id());
         for peer in self.peers.values() {
             peer.joining.borrow_mut().take();
@@ -437,6 +360,18 @@ impl Switchboard {
         (self.peers.len(), self.audiences.len())
     }
 
+    /// How many entries there are.
+    pub(super) fn counts(&self) -> HubCounts {
+        HubCounts {
+            peers: self.peers.len(),
+            audiences: self.audiences.len(),
+            places: self.audiences.values().map(|audience| audience.peers.len()).sum(),
+            followers: self.badges.len(),
+            badges_waiting: self.badges.waiting(),
+            joins_pending: self.peers.values().filter(|peer| peer.joining.borrow().is_some()).count(),
+        }
+    }
+
     /// Ends the turn: everything that was queued in it goes out.
     pub fn flush(&mut self) {
         for peer in self.dirty.drain(..) {
@@ -446,7 +381,7 @@ impl Switchboard {
 }
 
 /// Keeps what a room that has answered sends until the reply is out. False when there is nothing to wait for.
-fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, limit: usize) -> bool {
+pub(super) fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, limit: usize) -> bool {
     match peer.joining.borrow_mut().as_mut() {
         Some(joining) if joining.holds(room) => {
             if !joining.hold(room, class, frame.clone(), limit) {

@@ -180,6 +180,11 @@ impl Tracker {
         }
     }
 
+    /// How many users it keeps.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
     /// Everybody who counts as here, and when their last socket went if they have none.
     pub fn users(&self) -> impl Iterator<Item = (UserId, Option<Instant>)> {
         self.users.iter().map(|(user, here)| (*user, here.left.map(|left| left.since)))

@@ -149,6 +149,7 @@ impl Room {
             }
             room.arm_typing(ctx);
         };
+        self.count_typing();
         self.typing_alarm.set(self.typing.next(), ring, ctx);
     }
 

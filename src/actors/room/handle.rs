@@ -3,7 +3,7 @@
 use super::{Room, Subscribe};
 use crate::actors::hub::ConnId;
 use crate::actors::reply::ReplySink;
-use crate::domain::{Command, Person, Recorded, Rejection, Signal};
+use crate::domain::{Command, Person, Recorded, Rejection, Signal, UserId};
 use crate::protocol::client_frame::TypingChange;
 use actix::{Addr, Message};
 use std::sync::Arc;
@@ -28,8 +28,14 @@ pub enum RoomMsg {
     Confirmed {
         conn: ConnId,
     },
+    /// A socket's subscription of `join` is over.
     Left {
         conn: ConnId,
+        join: u64,
+    },
+    /// A reader's mark moved.
+    Read {
+        user: UserId,
     },
     /// The hub knows of no listeners any more.
     HubLost {
@@ -58,12 +64,13 @@ pub struct RoomHandle {
     permits: Arc<Semaphore>,
     queue: usize,
     listeners: Arc<AtomicUsize>,
+    typing: Arc<AtomicUsize>,
 }
 
 impl RoomHandle {
     pub(super) fn new(address: Addr<Room>, generation: u64, queue: usize) -> Self {
         let permits = Arc::new(Semaphore::new(queue));
-        Self { address, generation, permits, queue, listeners: Arc::default() }
+        Self { address, generation, permits, queue, listeners: Arc::default(), typing: Arc::default() }
     }
 
     /// Tells one memory of a room from the next.
@@ -85,13 +92,22 @@ impl RoomHandle {
     }
 
     #[cfg(test)]
-    pub(crate) fn listeners(&self) -> usize {
+    pub(crate) fn in_hand(&self) -> usize {
+        self.queue - self.permits.available_permits()
+    }
+
+    /// Sockets that hear the room, by badge or in full.
+    pub fn listeners(&self) -> usize {
         self.listeners.load(Ordering::Acquire)
     }
 
-    #[cfg(test)]
-    pub(crate) fn in_hand(&self) -> usize {
-        self.queue - self.permits.available_permits()
+    /// Users whose typing is remembered.
+    pub fn typing(&self) -> usize {
+        self.typing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_typing(&self, count: usize) {
+        self.typing.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn set_listeners(&self, count: usize) {

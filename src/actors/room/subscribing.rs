@@ -8,33 +8,31 @@ use crate::actors::presence::Roll;
 use crate::domain::{Person, Rejection, RoomKind, Seq};
 use crate::protocol::cursor::Cursor;
 use crate::protocol::encode::{self, GapReason, Here, Snapshot};
+use crate::protocol::{Level, Resume};
 use crate::storage::{StoreError, StoredEvent};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 /// A socket wants the room's events from a position on. Answered exactly once, also when it is dropped.
 pub struct Subscribe {
-    slot: JoinSlot,
-    hub: HubHandle,
-    person: Person,
+    pub(super) slot: JoinSlot,
+    pub(super) hub: HubHandle,
+    pub(super) person: Person,
     after: Option<Seq>,
+    level: Level,
     epoch: Option<Uuid>,
     answered: bool,
 }
 
 impl Subscribe {
-    /// `after` is the last seq the client has, of the log that `epoch` names.
-    pub fn new(
-        slot: JoinSlot,
-        hub: HubHandle,
-        person: Person,
-        after: Option<Seq>,
-        epoch: Option<Uuid>,
-    ) -> Self {
-        Self { slot, hub, person, after, epoch, answered: false }
+    /// `resume.after` is the last seq the client has, of the log that `epoch` names.
+    pub fn new(slot: JoinSlot, hub: HubHandle, person: Person, resume: Resume, epoch: Option<Uuid>) -> Self {
+        let Resume { after, level, .. } = resume;
+        Self { slot, hub, person, after, level, epoch, answered: false }
     }
 
     /// Where the answer belongs.
@@ -48,9 +46,11 @@ impl Subscribe {
         self.hub.tell(HubMsg::JoinRefused { slot: self.slot, rejection });
     }
 
-    fn join(mut self, head: Seq, part: String, without_events: Option<String>) {
+    /// Answers with the room's part of the reply; the hub takes the subscription from here on.
+    pub(super) fn join(mut self, head: Seq, part: String, without_events: Option<String>) {
         self.answered = true;
-        self.hub.tell(HubMsg::Joined(Joined { slot: self.slot, head, part, without_events }));
+        let (slot, level) = (self.slot, self.level);
+        self.hub.tell(HubMsg::Joined(Joined { slot, level, head, part, without_events }));
     }
 }
 
@@ -77,8 +77,11 @@ impl Room {
     ) {
         let Phase::Ready(state) = &self.phase else { return };
         if state.deleted || !state.is_member(&subscribe.person) {
-            self.on_left(subscribe.slot.conn, ctx);
+            self.on_left(subscribe.slot.conn, subscribe.slot.join, ctx);
             return subscribe.refuse(Rejection::not_found("room"));
+        }
+        if subscribe.level == Level::Badge {
+            return self.on_follow(subscribe, permit, ctx);
         }
         let head = state.head;
         let Some(after) = subscribe.after else {
@@ -207,13 +210,17 @@ impl Room {
             }
             Recovery::Gap(reason) => (encode::gap(&snapshot, head, reason, &page), None),
         };
-        let (conn, hub) = (subscribe.slot.conn, subscribe.hub.clone());
-        self.listeners.entry(conn).or_insert_with(|| {
-            let (user, name) = (subscribe.person.id, Arc::clone(&subscribe.person.name));
-            let at = hub.id();
-            self.hubs.entry(at).or_insert_with(|| (hub, 0)).1 += 1;
-            Listener { user, name, hub: at, present: false }
-        });
+        let (JoinSlot { conn, join, .. }, hub) = (subscribe.slot, subscribe.hub.clone());
+        self.following.leave(conn, join);
+        match self.listeners.entry(conn) {
+            Entry::Occupied(mut listener) => listener.get_mut().join = join,
+            Entry::Vacant(place) => {
+                let (user, name) = (subscribe.person.id, Arc::clone(&subscribe.person.name));
+                let at = hub.id();
+                self.hubs.entry(at).or_insert_with(|| (hub, 0)).1 += 1;
+                place.insert(Listener { user, name, hub: at, join, present: false });
+            }
+        }
         self.count_listeners();
         subscribe.join(head, part, without_events);
     }

@@ -122,6 +122,11 @@ impl Typing {
         self.typists.values().map(|typist| typist.due(self.throttle)).min()
     }
 
+    /// Users that are remembered, for their throttle at least.
+    pub(super) fn len(&self) -> usize {
+        self.typists.len()
+    }
+
     /// Who types, without `but`.
     pub(super) fn active(&self, but: UserId) -> Vec<Told> {
         self.typists

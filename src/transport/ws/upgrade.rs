@@ -59,7 +59,11 @@ impl Upgrade {
         let began = Instant::now();
         match self.admit(&request).await {
             Ok((response, identity, entry)) => {
-                stream.send(h1::Message::Item((response, BodySize::None))).await?;
+                if let Err(error) = stream.send(h1::Message::Item((response, BodySize::None))).await {
+                    // Gone before it was answered: the peer's affair, and no failure of ours.
+                    tracing::debug!(trace_id = %trace, %error, "handshake abandoned");
+                    return Ok(());
+                }
                 self.take_over(stream, identity, entry, trace, began).await;
             }
             Err((status, rejection)) => {

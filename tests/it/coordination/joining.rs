@@ -6,6 +6,7 @@ use loadtest::lean::client_text;
 use loadtest::socket::{Frame, Recovery};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 on_both!(
@@ -97,20 +98,24 @@ on_both!(
         }
         let start = house.admin.client.room_log(room, 0).await.expect("the log").head;
         let mut poster = poster.connects().await;
-        let mut first = None;
-        for n in 0..100 {
-            let ack = poster.posts(room, &format!("m{n}")).await;
-            let message = first.get_or_insert(ack.id);
-            if n == 50 {
-                let data = json!({ "room_id": room, "message_id": message, "version": 1, "body": "edited" });
-                poster.asks("message.edit", data).await;
-            }
-            if n == 75 {
-                poster.asks("message.delete", json!({ "room_id": room, "message_id": message })).await;
+        let message = poster.posts(room, "first").await.id;
+        // A hundred in a second, whatever becomes of those before.
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        let mut asked = Vec::new();
+        for n in 1..300 {
+            pace.tick().await;
+            asked.push(poster.socket.send_post(room, Uuid::new_v4(), &format!("m{n}")).await.expect("sent"));
+            let of = json!({ "room_id": room, "message_id": message, "version": 1, "body": "edited" });
+            if n == 100 || n == 200 {
+                let kind = if n == 100 { "message.edit" } else { "message.delete" };
+                asked.push(poster.socket.send(kind, &of).await.expect("sent"));
             }
         }
+        for id in asked {
+            poster.socket.answer(&id).await.expect("done");
+        }
         let log = house.admin.client.room_log(room, start).await.expect("the log").events;
-        assert_eq!(log.len(), 102);
+        assert_eq!(log.len(), 302);
         let heard: Vec<_> = listeners
             .into_iter()
             .map(|mut listener| {
@@ -129,7 +134,7 @@ on_both!(
             assert_eq!(heard.await.expect("heard"), log, "the same events, in the same order, to the letter");
         }
         let seqs: Vec<u64> = log.iter().map(|event| event.seq).collect();
-        assert_eq!(seqs, (start + 1..=start + 102).collect::<Vec<_>>());
+        assert_eq!(seqs, (start + 1..=start + 302).collect::<Vec<_>>());
         assert!(log.is_sorted_by_key(|event| event.id));
     }
 );

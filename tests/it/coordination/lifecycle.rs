@@ -1,13 +1,13 @@
 //! A socket's life: handshake, heartbeat, goodbye, and that nothing of it is left.
 
-use crate::harness::{Ground, House, on_both};
+use crate::harness::{Ground, House, PATIENCE, on_both};
 use crate::raw::Raw;
 use loadtest::client::Client;
 use loadtest::socket::{Socket, SocketError};
 use loadtest::wire::Credentials;
 use reqwest::Method;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self};
@@ -95,6 +95,22 @@ async fn a_session_that_runs_out_closes_its_socket() {
     let mut ann = house.admin.listens_to(house.lobby).await;
     ann.posts(house.lobby, "still in").await;
     assert_eq!(ann.is_closed().await, 4500);
+}
+
+/// Proves CONN-13.
+#[tokio::test]
+async fn a_session_that_ran_out_opens_no_socket() {
+    let house = House::open_with(Ground::Sqlite, &["--set", "auth.session_s=1"]).await;
+    let cookie = cookie(&house.admin.credentials());
+    let headers = [("sec-websocket-protocol", "hearth.v1.json"), ("cookie", &*cookie)];
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        match shake(&house.url(), &headers).await.0 {
+            401 => break,
+            status => assert!(status == 101 && Instant::now() < deadline, "{status}"),
+        }
+    }
 }
 
 /// Proves AUTH-02.

@@ -1,0 +1,184 @@
+// Rooms that are followed by badge, and how a client heals what it missed.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Effects } from '../../static/effects.js';
+import { createStore } from '../../static/store.js';
+import { wantedLevel } from '../../static/store/rooms.js';
+import { ANN, BOB, Client, COMMONS, INBOX, joined, Log, NOW, ROOM, seeded } from './support.mjs';
+
+const badge = (log, read = 0) => {
+  const { head, unread } = log.snapshot(ANN, read);
+  return { type: 'badge', room_id: ROOM, data: { head, read, unread } };
+};
+const followed = (log, read = 0) => {
+  const { id, kind, name, created_by, head, unread } = log.snapshot(ANN, read);
+  return { room: { id, kind, name, created_by }, level: 'badge', head, read, unread };
+};
+const follows = (client, log, read) => client.does({ type: 'rooms/asked', room_ids: [ROOM] })
+  .does({ type: 'rooms/subscribed', entries: [followed(log, read)] });
+
+test('only the open room and the lists are heard in full', () => {
+  const { state } = new Client().hears(new Log().welcome()).does({ type: 'room/opened', room_id: ROOM });
+  assert.deepEqual([ROOM, INBOX, COMMONS].map((id) => wantedLevel(state, state.rooms[id])), ['full', 'full', 'full']);
+  assert.equal(wantedLevel({ ...state, open: 5 }, state.rooms[ROOM]), 'badge');
+});
+
+test('a badge is the count', () => {
+  const log = new Log();
+  const client = follows(new Client().hears(log.welcome()), log);
+  log.post(BOB, '1', 'one');
+  log.post(ANN, '2', 'mine');
+  log.post(BOB, '3', 'three');
+  client.hears(badge(log));
+  assert.equal(client.room.unread, 2);
+  client.hears(badge(log, 2));
+  assert.deepEqual([client.room.read, client.room.unread, client.room.doubt], [2, 1, false]);
+  const before = client.state;
+  client.hears({ type: 'badge', room_id: 999, data: { head: 1, read: 0, unread: 1 } });
+  assert.equal(client.state, before);
+});
+
+test('opening a room goes on from what is known, and nothing is missing or doubled', () => {
+  const log = new Log();
+  const client = joined(log).pages(log);
+  client.hears(log.post(BOB, '1', 'heard'));
+  follows(client, log);
+  log.post(BOB, '2', 'by badge');
+  client.hears(badge(log));
+  assert.deepEqual([client.bodies, client.room.unread], [['heard'], 2]);
+  log.post(BOB, '3', 'not even that');
+  client.subscribes(log);
+  assert.deepEqual([client.bodies, client.room.unread], [['heard', 'by badge', 'not even that'], 3]);
+  client.hears(badge(log, 3));
+  assert.equal(client.room.unread, 3, 'what is heard in full is counted here');
+});
+
+test('a room that was never open begins at its head, and asks for the count it cannot know', () => {
+  const log = new Log();
+  const client = follows(new Client().hears(log.welcome()), log);
+  assert.equal(client.room.timeline.seq, null);
+  client.hears(badge(log)).subscribes(log);
+  assert.equal(client.room.doubt, false, 'nothing came in between');
+  follows(client, log);
+  log.post(BOB, '1', 'between');
+  const entry = log.subscribe({ after: undefined, epoch: log.epoch });
+  delete entry.room.unread;
+  delete entry.room.read;
+  client.does({ type: 'rooms/subscribed', entries: [entry] });
+  assert.equal(client.room.doubt, true);
+});
+
+test('a mark that is told before the replay clears no count', () => {
+  const log = new Log();
+  const client = joined(log, 1).pages(log);
+  client.does({ type: 'connection/changed', connection: { state: 'waiting' } });
+  for (let i = 0; i < 5; i++) log.post(BOB, `${i}`, `missed ${i}`);
+  client.hears(log.welcome(ANN, 1));
+  assert.equal(client.room.unread, 5);
+  const inbox = new Log(INBOX);
+  inbox.events = [];
+  client.hears(inbox.append('read.marked', { room_id: ROOM, read: 3 }));
+  assert.ok(client.room.unread > 0 || client.room.doubt, 'three are left');
+  client.subscribes(log, { read: 3 });
+  assert.equal(client.room.unread, 3);
+});
+
+test('a list that was asked for before does not undo what was granted or taken since', () => {
+  const log = new Log();
+  const client = joined(log);
+  const known = Object.keys(client.state.rooms).map(Number);
+  const inbox = new Log(INBOX);
+  inbox.events = [];
+  client.hears(inbox.append('membership.granted', { room: { id: 30, kind: 'closed', name: 'Den' } }));
+  const listed = (id) => ({ id, kind: 'closed', name: 'x', head: 1, read: 0, unread: 0 });
+  client.does({ type: 'rooms/listed', rooms: [listed(ROOM)], known });
+  assert.ok(client.state.rooms[30], 'granted meanwhile');
+  client.hears(inbox.append('membership.revoked', { room_id: 30 }));
+  client.does({ type: 'rooms/listed', rooms: [listed(ROOM), listed(30)], known: [...known, 30] });
+  assert.equal(client.state.rooms[30], undefined, 'taken meanwhile');
+  client.does({ type: 'rooms/listed', rooms: [listed(31)], known });
+  assert.deepEqual([client.room, client.state.rooms[31]?.name], [undefined, 'x']);
+});
+
+test('an error of history does not survive the connection', () => {
+  const log = new Log();
+  const client = joined(log).does({ type: 'history/failed', room_id: ROOM, want: 'newest', message: 'no' });
+  client.does({ type: 'connection/changed', connection: { state: 'waiting' } });
+  assert.equal(client.room.timeline.failed, null);
+  client.does({ type: 'history/failed', room_id: ROOM, want: 'newest', message: 'late' }).hears(log.welcome());
+  assert.equal(client.room.timeline.failed, null);
+});
+
+/** The effects over a wire that notes what is asked and answers when told to. */
+function effects() {
+  const store = createStore();
+  const asked = [];
+  const wire = { request: (type, data) => new Promise((resolve) => asked.push({ type, data, resolve })), tell: () => true };
+  const runner = new Effects(store, wire);
+  store.subscribe(() => runner.run());
+  return { store, asked };
+}
+
+test('the room on screen is asked for in full, the others by badge, and switching asks for both', async () => {
+  const log = new Log();
+  const { store, asked } = effects();
+  store.dispatch({ type: 'room/opened', room_id: ROOM });
+  const welcome = log.welcome();
+  welcome.data.rooms.push({ room_id: 13, kind: 'open', name: 'Other', head: 4, read: 4, unread: 0 });
+  store.dispatch({ type: 'users/refreshing' });
+  globalThis.fetch = () => new Promise(() => {});
+  store.dispatch({ type: 'frame', frame: welcome, now: NOW });
+  const [first] = asked.splice(0);
+  const levels = Object.fromEntries(first.data.rooms.map(({ room_id, level = 'full' }) => [room_id, level]));
+  assert.deepEqual(levels, { [ROOM]: 'full', 13: 'badge', [INBOX]: 'full', [COMMONS]: 'full' });
+  const other = { room: { id: 13, kind: 'open', name: 'Other' }, level: 'badge', head: 4, read: 4, unread: 0 };
+  const empty = (id, kind) => ({ room: { id, kind, name: null, typing: [] }, head: 0, recovery: 'complete', events: [] });
+  first.resolve({ rooms: [log.subscribe({ after: log.head, epoch: log.epoch }), other, empty(INBOX, 'inbox'), empty(COMMONS, 'commons')] });
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(asked, [], 'all is as wanted');
+  store.dispatch({ type: 'room/opened', room_id: 13 });
+  const switched = asked.splice(0).flatMap(({ data }) => data.rooms);
+  assert.deepEqual(switched, [{ room_id: ROOM, level: 'badge' }, { room_id: 13 }]);
+});
+
+test('in any order of levels, badges and losses the room ends as the server has it', () => {
+  for (let seed = 0; seed < 300; seed++) {
+    const { below, chance } = seeded(seed);
+    const log = new Log();
+    const client = joined(log).pages(log);
+    for (let step = 0; step < 80; step++) {
+      const full = client.room.link === 'live' && client.room.level === 'full';
+      const happened = () => {
+        const messages = log.messages();
+        if (messages.length && chance(0.2)) return log.remove(messages[below(messages.length)].id);
+        return log.post(chance(0.3) ? ANN : BOB, `m${log.head}`, `${log.head}`);
+      };
+      switch (below(5)) {
+        case 0:
+        case 1: {
+          const event = happened();
+          if (full && !chance(0.1)) client.hears(event);
+          if (client.room.level === 'badge' && chance(0.7)) client.hears(badge(log));
+          break;
+        }
+        case 2:
+          follows(client, log);
+          break;
+        case 3:
+          client.subscribes(log, { window: chance(0.2) ? 2 : 1_000 });
+          break;
+        default:
+          if (chance(0.2)) client.does({ type: 'connection/changed', connection: { state: 'waiting' } }).hears(log.welcome());
+      }
+    }
+    client.subscribes(log);
+    while (!client.room.timeline.live.loaded) client.pages(log);
+    while (client.room.timeline.live.older) client.pages(log, { want: 'older' });
+    assert.deepEqual(client.room.timeline.live.messages, log.messages(), `seed ${seed}`);
+    const { unread } = log.snapshot(ANN, 0);
+    assert.ok(client.room.doubt || client.room.unread === unread, `seed ${seed}: ${client.room.unread}, not ${unread}`);
+    follows(client, log);
+    assert.equal(client.room.unread, unread, `seed ${seed}`);
+  }
+});
