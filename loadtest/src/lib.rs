@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod client;
+pub mod faults;
 pub mod history;
 pub mod lean;
 pub mod machine;
