@@ -6,6 +6,7 @@ pub mod fanout;
 pub mod idle;
 pub mod meter;
 pub mod posts;
+pub mod storm;
 pub mod trial;
 
 use crate::progress::Progress;

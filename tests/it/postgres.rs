@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-struct Cluster {
+pub(crate) struct Cluster {
     directory: PathBuf,
     databases: AtomicU32,
     /// Waits for its input to close, which the end of this process brings about however it ends, and then stops the
@@ -20,14 +20,41 @@ struct Cluster {
 /// The URL of a new, empty database.
 pub(crate) fn database() -> String {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    let cluster = CLUSTER.get_or_init(start);
-    let name = format!("hearth_{}", cluster.databases.fetch_add(1, Ordering::Relaxed));
-    let mut conn = PgConnection::establish(&cluster.url("postgres")).expect("connect to the test server");
-    conn.batch_execute(&format!("CREATE DATABASE {name}")).expect("create a database");
-    cluster.url(&name)
+    CLUSTER.get_or_init(start).database()
 }
 
 impl Cluster {
+    /// A server that nobody else needs, to be mistreated. It ends with this process.
+    pub(crate) fn of_its_own() -> Self {
+        start()
+    }
+
+    /// The URL of a new, empty database.
+    pub(crate) fn database(&self) -> String {
+        let name = format!("hearth_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// The server crashes, recovers from its log and is back.
+    pub(crate) fn crash(&self) {
+        let (bin, dir) = (binaries(), self.directory.display());
+        let bin = bin.display();
+        let restart =
+            format!("{bin}/pg_ctl restart --mode immediate --wait --pgdata {dir}/data --log {dir}/log");
+        as_postgres(run("id", &["-u"]).trim() == "0", &restart);
+    }
+
+    /// Every other connection is cut.
+    pub(crate) fn cut(&self) {
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+    }
+
+    fn sql(&self, text: &str) {
+        let mut conn = PgConnection::establish(&self.url("postgres")).expect("connect to the test server");
+        conn.batch_execute(text).expect("the statement runs");
+    }
+
     /// A socket in its own directory: no port to fight over.
     fn url(&self, database: &str) -> String {
         format!("postgres://hearth@/{database}?host={}", self.directory.display())
