@@ -24,6 +24,8 @@ pub use violation::Violation;
 pub struct Promises {
     /// Events the server replays; fewer are never a gap.
     pub window: u64,
+    /// Bytes it replays in one reply.
+    pub window_bytes: u64,
 }
 
 /// Everything that breaks a promise of PROTOCOL.md. Empty is good.

@@ -119,6 +119,8 @@ pub enum Heard {
         reason: String,
         after: u64,
         head: u64,
+        /// Bytes of the whole reply, which may have been for many rooms.
+        reply: usize,
     },
     Event(Event),
     Typing {

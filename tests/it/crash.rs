@@ -23,10 +23,11 @@ on_both!(
     five_kills_lose_nothing_double_nothing_reorder_nothing,
     async |ground| {
         let seed = seeds(7..=7);
-        let options = Options { seed: *seed.start(), window: scenario::WINDOW, ..Options::kills() };
-        let plan = Plan::new(&options);
+        let options = Options { seed: *seed.start(), ..Options::kills() };
+        let stage = stage(ground);
+        let plan = stage.fit(Plan::new(&options));
         assert_eq!((plan.posts(), plan.faults.len()), (5_000, 5));
-        let outcome = stage(ground).run(&plan, Progress::silent()).await;
+        let outcome = stage.run(&plan, Progress::silent()).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("SEED={}: {error}", options.seed));
         assert_eq!(outcome.tally.kills, 5);
         assert!(outcome.is_ok(), "{outcome}");

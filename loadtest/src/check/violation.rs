@@ -108,8 +108,8 @@ pub enum Violation {
     Unasked { listener: String, room_id: u64, id: u64, of: u64 },
     #[error("behind: {listener} stayed to the end of room {room_id}, heard {heard}, and the head is {head}")]
     Behind { listener: String, room_id: u64, heard: u64, head: u64 },
-    #[error("false gap: {listener} in room {room_id} was told {reason}, which did not happen")]
-    FalseGap { listener: String, room_id: u64, reason: String },
+    #[error("false gap: {listener} in room {room_id} was told {reason} from {after} to {head} in a reply of {reply} bytes")]
+    FalseGap { listener: String, room_id: u64, reason: String, after: u64, head: u64, reply: usize },
     #[error("unconfirmed: {listener} heard seq {seq} of room {room_id} before a subscription was confirmed")]
     Unconfirmed { listener: String, room_id: u64, seq: u64 },
 

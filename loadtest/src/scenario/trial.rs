@@ -14,18 +14,19 @@ use crate::trial::{self, DatabaseFaults, FaultKind, Options, Outcome, Plan, Stag
 use crate::world::{Admin, World};
 
 /// What a trial's server is set to: short spans and small windows, so that seconds are enough to leave each of them.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "presence.tick_ms=50",
     "presence.grace_ms=300",
     "typing.expiry_ms=1500",
-    "rooms.replay_events=60",
-    "rooms.replay_bytes=65536",
-    "socket.outbox_bytes=65536",
+    "rooms.replay_events=12",
+    "rooms.replay_bytes=16384",
+    "socket.frame_bytes=17408",
+    "socket.outbox_bytes=17408",
     "socket.stall_ms=1000",
     "shutdown.spread_ms=200",
 ];
-/// `rooms.replay_events` above.
-pub const WINDOW: u64 = 60;
+/// `rooms.replay_events` above; a reply for many rooms replays what fits half an outbox.
+const WINDOW: (u64, u64) = (12, 8_704);
 
 /// Where a trial's own server stands: each run has a fresh data directory, or a fresh database.
 pub struct Ground {
@@ -63,7 +64,13 @@ impl Ground {
 
     /// A random plan for this ground.
     pub fn plan(&self, options: &Options) -> Plan {
-        Plan::new(&Options { kinds: self.kinds(), window: WINDOW, ..options.clone() })
+        self.fit(Plan::new(&Options { kinds: self.kinds(), ..options.clone() }))
+    }
+
+    /// The same plan, with the numbers its server here will have.
+    pub fn fit(&self, mut plan: Plan) -> Plan {
+        (plan.options.window, plan.options.window_bytes) = WINDOW;
+        plan
     }
 
     /// Carries a plan out on a fresh server. An error tells the end of the server's log.

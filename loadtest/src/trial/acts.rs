@@ -133,7 +133,7 @@ impl Device {
             return Ok(answer.unwrap_or(Answer::Lost));
         }
         match command.call(&self.who.client).await {
-            Ok(data) => Ok(Answer::Done(data)),
+            Ok(data) => Ok(Answer::Done(command.reply(data))),
             Err(ClientError::Refused(refusal)) => Ok(Answer::Refused(refusal)),
             Err(error) => {
                 self.shared.retry_rest(&self.who, error).await?;

@@ -82,6 +82,14 @@ impl Command {
         }
     }
 
+    /// What REST answered, as the socket would have said it. An edited message has its own id and seq, not the edit's.
+    pub(super) fn reply(&self, data: Value) -> Value {
+        match self.version {
+            Some(_) => json!({"version": data.get("version")}),
+            None => data,
+        }
+    }
+
     /// Over REST.
     pub(super) async fn call(&self, client: &Client) -> Result<Value, ClientError> {
         let answer =

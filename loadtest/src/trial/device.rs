@@ -301,6 +301,7 @@ impl Device {
             Some(Answer::Lost) | None => return Ok(()),
         };
         self.epoch = epoch;
+        let bytes = reply.to_string().len();
         let entries = reply.get("rooms").and_then(Value::as_array).cloned().unwrap_or_default();
         if entries.len() != places.len() {
             let text = format!("{} entries for {} rooms", entries.len(), places.len());
@@ -310,7 +311,7 @@ impl Device {
         for ((room_id, after), entry) in places.into_iter().zip(entries) {
             self.wanted.remove(&room_id);
             match Subscribed::parse(&entry, room_id) {
-                Ok(answer) => self.confirmed(room_id, after, answer).await?,
+                Ok(answer) => self.confirmed(room_id, after, answer, bytes).await?,
                 Err(SocketError::Refused(refusal)) if refusal.retryable => drop(again.insert(room_id)),
                 // Not ours any more.
                 Err(SocketError::Refused(refusal)) if refusal.code == "not_found" => {
@@ -335,6 +336,7 @@ impl Device {
         room_id: u64,
         after: Option<u64>,
         answer: Subscribed,
+        reply: usize,
     ) -> Result<(), TrialError> {
         let (head, after) = (answer.head, after.unwrap_or(answer.head));
         let fresh = !self.rooms.contains_key(&room_id);
@@ -347,7 +349,7 @@ impl Device {
             Recovery::Complete(events) => events,
             Recovery::Gap { reason, page } => {
                 self.shared.count(|tally| tally.gaps += 1);
-                self.shared.recorder.heard(record, Heard::Gap { reason, after, head });
+                self.shared.recorder.heard(record, Heard::Gap { reason, after, head, reply });
                 let log = loop {
                     match self.who.client.room_gap(room_id, &page).await {
                         Ok(log) => break log,
@@ -430,6 +432,13 @@ impl Device {
                     *known = version.max(*known);
                 }
             }
+            "membership.revoked" | "room.unlisted" if now => {
+                self.no_longer(data("/data/room_id").and_then(Value::as_u64).unwrap_or_default());
+            }
+            "room.deleted" => self.no_longer(event.room_id),
+            "member.removed" if event.number("user_id") == Some(self.who.user) => {
+                self.no_longer(event.room_id);
+            }
             // A room that is there already is subscribed to, unless one was out of it.
             "membership.granted" | "room.listed" => {
                 let name = data("/data/room/name").and_then(Value::as_str);
@@ -443,6 +452,13 @@ impl Device {
             }
             _ => {}
         }
+    }
+
+    /// Out of a room: nothing more is heard of it.
+    fn no_longer(&mut self, room_id: u64) {
+        self.live.remove(&room_id);
+        self.wanted.remove(&room_id);
+        self.belief.forget(room_id);
     }
 
     fn hear_signal(&mut self, kind: &str, json: &Value) {

@@ -195,7 +195,7 @@ impl Draw<'_> {
             ["", " \"quoted\" \\ back", " äöü 漢字", " 🦀👩‍👩‍👧", " ' ; --tab\t", " <b>&amp;</b> '; --"];
         let spice = SPICES.get(self.below(SPICES.len())).copied().unwrap_or_default();
         let word = self.rng.random::<u32>();
-        let long = about.contains('/') && self.rng.random_bool(0.05);
+        let long = about.contains('/') && self.rng.random_bool(0.1);
         let padding = self.rng.random_range(if long { 500..8_000 } else { 0..40 });
         format!("w{word:08x} {about}{spice} {}", "x".repeat(padding)).trim_end().to_owned()
     }
@@ -216,10 +216,10 @@ impl Draw<'_> {
                 Some(FaultKind::ClockJump) => {
                     Fault::ClockJump { seconds: self.rng.random_range(-3_600..3_600) }
                 }
-                Some(FaultKind::DiskFull) => Fault::DiskFull { ms: self.rng.random_range(100..1_500) },
+                Some(FaultKind::DiskFull) => Fault::DiskFull { ms: self.rng.random_range(50..800) },
                 Some(FaultKind::SlowSync) => Fault::SlowSync {
                     each_ms: self.rng.random_range(20..200),
-                    ms: self.rng.random_range(200..1_500),
+                    ms: self.rng.random_range(200..1_000),
                 },
                 Some(FaultKind::DatabaseRestart) => Fault::DatabaseRestart,
                 Some(FaultKind::DatabaseCut) => Fault::DatabaseCut,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fault::FaultKind;
+use crate::check::Promises;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -28,6 +29,8 @@ pub struct Options {
     pub kinds: Vec<FaultKind>,
     /// The server's replay window, in events.
     pub window: u64,
+    /// The same in bytes.
+    pub window_bytes: u64,
     /// After the last action everybody has so long to hear the rest.
     pub catch_up_ms: u64,
     /// The whole run has to be over by then.
@@ -45,11 +48,12 @@ impl Default for Options {
             actions: 400,
             posts_only: false,
             burst: 3,
-            pause_ms: 40,
+            pause_ms: 25,
             drop_after: 120,
             faults: 4,
             kinds: FaultKind::PROCESS.to_vec(),
             window: 1_000,
+            window_bytes: 256 * 1024,
             catch_up_ms: 20_000,
             deadline_ms: 120_000,
         }
@@ -57,6 +61,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What the checker holds the server to.
+    pub(super) fn promises(&self) -> Promises {
+        Promises { window: self.window, window_bytes: self.window_bytes }
+    }
+
     /// Nothing but posts and kills, and many of them.
     pub fn kills() -> Options {
         Options {

@@ -74,7 +74,7 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "seed {}: {} posts acked in {} attempts ({} found stored already), {} other commands, {} refused, \
-             {} faults ({} kills), {} reconnects, {} drops, {} gaps, {} resyncs, {} events heard, {:.1} s: ",
+             {} faults ({} kills), {} reconnects, {} drops, {} gaps, {} resyncs, closes {:?}, {} events heard, {:.1} s: ",
             self.seed,
             tally.acked,
             tally.attempts,
@@ -87,6 +87,7 @@ impl fmt::Display for Outcome {
             tally.drops,
             tally.gaps,
             tally.resyncs,
+            tally.closes,
             tally.heard,
             self.elapsed.as_secs_f64()
         )?;

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::shared::{Destination, Goal, Shared};
 use super::stagehand::Stagehand;
 use super::{Outcome, TrialError};
-use crate::check::{Promises, StoreView, check};
+use crate::check::{StoreView, check};
 use crate::client::Client;
 use crate::history::{Origin, Reading};
 use crate::progress::Progress;
@@ -65,7 +65,7 @@ pub async fn run(
         Ok(store) => store.map_err(|source| TrialError::Rest { who: "the checker".to_owned(), source })?,
         Err(_) => return Err(late(*shared.progress.borrow(), 0)),
     };
-    let violations = check(&history, &store, &Promises { window: options.window });
+    let violations = check(&history, &store, &options.promises());
     Ok(Outcome { seed: options.seed, tally: shared.tally(), elapsed: started.elapsed(), violations })
 }
 
