@@ -338,9 +338,12 @@ mod tests {
 
     #[test]
     fn options_may_stand_behind_the_scenario() {
-        let line = "loadtest crash --faults 2 --seeds 3..9 --spawn /x/hearth --seed 7 --server-arg --rate --json";
+        let line =
+            "loadtest crash --faults 2 --seeds 3..9 --spawn /x/hearth --seed 7 --server-arg --rate --json";
         let args = Args::try_parse_from(line.split(' ')).unwrap();
-        assert!(matches!(&args.scenario, Scenario::Crash(crash) if crash.options(&args.target).faults == 2 && crash.seeds == Some(3..=9)));
+        assert!(
+            matches!(&args.scenario, Scenario::Crash(crash) if crash.options(&args.target).faults == 2 && crash.seeds == Some(3..=9))
+        );
         assert_eq!((args.target.seed, args.target.server_args), (7, vec!["--rate".to_owned()]));
     }
 

@@ -56,15 +56,42 @@ pub struct Post {
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A used `client_message_id` with another body.
-    Reuse { post: Uuid, room_id: u64 },
-    Edit { room_id: u64, message: u64, version: u64, body: String },
-    Delete { room_id: u64, message: u64 },
-    Add { room_id: u64, user: u64 },
-    Remove { room_id: u64, user: u64 },
-    Create { name: String },
-    Rename { room_id: u64, name: String },
-    DeleteRoom { room_id: u64 },
-    Mark { room_id: u64, seq: u64 },
+    Reuse {
+        post: Uuid,
+        room_id: u64,
+    },
+    Edit {
+        room_id: u64,
+        message: u64,
+        version: u64,
+        body: String,
+    },
+    Delete {
+        room_id: u64,
+        message: u64,
+    },
+    Add {
+        room_id: u64,
+        user: u64,
+    },
+    Remove {
+        room_id: u64,
+        user: u64,
+    },
+    Create {
+        name: String,
+    },
+    Rename {
+        room_id: u64,
+        name: String,
+    },
+    DeleteRoom {
+        room_id: u64,
+    },
+    Mark {
+        room_id: u64,
+        seq: u64,
+    },
 }
 
 #[derive(Debug, Clone)]

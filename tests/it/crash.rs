@@ -70,7 +70,8 @@ async fn all(stage: &scenario::Ground, seeds: RangeInclusive<u64>) {
         let plan = stage.plan(&Options { seed, ..Options::default() });
         let saved = || {
             let path = std::env::temp_dir().join(format!("hearth-plan-{seed}.json"));
-            scenario::save(&plan, &path).map_or_else(|error| error.to_string(), |()| path.display().to_string())
+            scenario::save(&plan, &path)
+                .map_or_else(|error| error.to_string(), |()| path.display().to_string())
         };
         match stage.run(&plan, Progress::silent()).await {
             Ok(outcome) if outcome.is_ok() => println!("{outcome}"),

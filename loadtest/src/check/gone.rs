@@ -30,7 +30,9 @@ pub(super) fn check(history: &History, store: &StoreView, found: &mut Vec<Violat
     }
     for (room_id, events) in &rooms {
         let end = events.values().find(|event| event.kind == "room.deleted");
-        if let Some((seq, _)) = events.last_key_value().filter(|(seq, _)| end.is_some_and(|end| end.seq < **seq)) {
+        if let Some((seq, _)) =
+            events.last_key_value().filter(|(seq, _)| end.is_some_and(|end| end.seq < **seq))
+        {
             found.push(Violation::AfterTheEnd { room_id: *room_id, seq: *seq });
         }
     }

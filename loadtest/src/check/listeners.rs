@@ -7,12 +7,7 @@ use crate::wire::Event;
 /// The one gap that may happen while all goes well: the subscriber was too far behind to be replayed to.
 const HONEST_GAP: &str = "window_exceeded";
 
-pub(super) fn check(
-    listener: &Listener,
-    store: &StoreView,
-    promises: &Promises,
-    found: &mut Vec<Violation>,
-) {
+pub(super) fn check(listener: &Listener, store: &StoreView, promises: &Promises, found: &mut Vec<Violation>) {
     let room_id = listener.room_id;
     let name = || listener.name.clone();
     let mut last: Option<u64> = None;
@@ -38,7 +33,8 @@ pub(super) fn check(
             }
             Heard::Gap { reason, after, head, reply } => {
                 // We write the JSON a little differently: what is near the limit is not judged.
-                let limit = usize::try_from(promises.window_bytes - promises.window_bytes / 8).unwrap_or(usize::MAX);
+                let limit =
+                    usize::try_from(promises.window_bytes - promises.window_bytes / 8).unwrap_or(usize::MAX);
                 let small = *head >= *after
                     && head - after <= promises.window
                     && store.room(room_id).is_some_and(|room| reply + bytes(room, *after, *head) <= limit);

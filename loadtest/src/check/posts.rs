@@ -25,7 +25,10 @@ pub(super) fn check(history: &History, store: &StoreView, found: &mut Vec<Violat
             let edited = fold.edits.contains_key(&message.id);
             let posted = fold.posted.get(&message.id).filter(|_| edited).and_then(|event| event.text("body"));
             let body = posted.unwrap_or(&message.body).to_owned();
-            (message.client_message_id, Stored { id: message.id, seq: message.seq, room_id: message.room_id, body })
+            (
+                message.client_message_id,
+                Stored { id: message.id, seq: message.seq, room_id: message.room_id, body },
+            )
         });
         let deleted = fold.deleted.keys().filter_map(|id| fold.posted.get(id)).map(|event| {
             let client_message_id = event.text("client_message_id").and_then(|id| id.parse().ok());
@@ -84,7 +87,11 @@ fn check_one(id: Uuid, post: &Post, stored: &[Stored], found: &mut Vec<Violation
         found.push(Violation::WrongRoom { post: id, sent: room_id, stored: message.room_id });
     }
     if message.body != post.body {
-        found.push(Violation::ChangedBody { post: id, sent: post.body.clone(), stored: message.body.clone() });
+        found.push(Violation::ChangedBody {
+            post: id,
+            sent: post.body.clone(),
+            stored: message.body.clone(),
+        });
     }
     match ack {
         Some(ack) if !stored.iter().any(|m| (m.id, m.seq) == (ack.id, ack.seq)) => {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::Violation;
+use super::{Promises, Violation};
 use crate::history::{Heard, History, Listener};
 
 pub(super) fn check(listener: &Listener, found: &mut Vec<Violation>) {
@@ -41,7 +41,8 @@ pub(super) fn check(listener: &Listener, found: &mut Vec<Violation>) {
             }
             Heard::Lossy => lossy = true,
             Heard::Event(event) if event.kind == "message.posted" => {
-                let author = event.json.pointer("/data/author/id").and_then(Value::as_u64).unwrap_or_default();
+                let author =
+                    event.json.pointer("/data/author/id").and_then(Value::as_u64).unwrap_or_default();
                 let last = said.entry(author).or_default();
                 *last = event.seq.max(*last);
                 if left.contains(&author) && !lossy {
@@ -56,15 +57,17 @@ pub(super) fn check(listener: &Listener, found: &mut Vec<Violation>) {
 }
 
 /// What was believed when all was quiet.
-pub(super) fn check_endings(history: &History, found: &mut Vec<Violation>) {
+pub(super) fn check_endings(history: &History, promises: &Promises, found: &mut Vec<Violation>) {
     for ending in &history.endings {
         let listener = || ending.device.clone();
         let missing = ending.missing.iter();
         found.extend(missing.map(|&room_id| Violation::NeverSaw { listener: listener(), room_id }));
-        let typing = ending.typing.iter();
-        found.extend(
-            typing.map(|&(room_id, user)| Violation::StuckTyping { listener: listener(), room_id, user }),
-        );
+        let typing = ending.typing.iter().filter(|_| !promises.tight);
+        found.extend(typing.map(|&(room_id, user)| Violation::StuckTyping {
+            listener: listener(),
+            room_id,
+            user,
+        }));
         found.extend(ending.presence.iter().map(|(user, believed, told)| Violation::PresenceDiffers {
             listener: listener(),
             user: *user,

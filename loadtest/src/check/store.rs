@@ -152,7 +152,12 @@ impl RoomView {
             for (edit, expected) in edits.iter().zip(2..) {
                 if edit.number("version") != Some(expected) {
                     let version = edit.number("version").unwrap_or_default();
-                    found.push(Violation::VersionGap { room_id, message: *message, expected, found: version });
+                    found.push(Violation::VersionGap {
+                        room_id,
+                        message: *message,
+                        expected,
+                        found: version,
+                    });
                 }
                 if !posted.contains_key(message) || end.is_some_and(|end| edit.seq > end) {
                     found.push(Violation::EditOfNothing { room_id, message: *message, seq: edit.seq });
@@ -177,7 +182,9 @@ impl RoomView {
                 Some(event) if last.unwrap_or(&event).text("body") != Some(&message.body) => {
                     "of another body in the log"
                 }
-                Some(event) if last.unwrap_or(&event).number("version").is_some_and(|v| v != message.version) => {
+                Some(event)
+                    if last.unwrap_or(&event).number("version").is_some_and(|v| v != message.version) =>
+                {
                     "of another version in the log"
                 }
                 Some(_) => continue,

@@ -23,7 +23,7 @@ const ROOM: u64 = 12;
 /// Who posts everything, and who listens.
 const ANN: u64 = 1;
 const BOB: u64 = 2;
-const PROMISES: Promises = Promises { window: 3, window_bytes: 100_000 };
+const PROMISES: Promises = Promises { window: 3, window_bytes: 100_000, tight: false };
 
 fn id(n: u128) -> Uuid {
     Uuid::from_u128(n)

@@ -26,6 +26,8 @@ const LAST_BACKOFF: Duration = Duration::from_secs(10);
 /// A drain lets requests end; more than this is no drain.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
+const BETWEEN_POSTS: Duration = Duration::from_millis(20);
+
 #[derive(Debug, Clone)]
 pub struct Storm {
     pub crowd: Crowd,
@@ -42,8 +44,12 @@ pub struct Storm {
 struct Tally {
     /// Clients with all rooms confirmed, before the storm.
     there: usize,
-    /// When each was back with what it missed.
+    /// How long after the server went each was subscribed again, with what it had missed until then.
     back: Vec<Duration>,
+    /// Clients that have all that was posted.
+    complete: usize,
+    /// Rooms whose missed events had to be paged.
+    gaps: usize,
     /// Why a try did not work, by reason.
     refusals: BTreeMap<String, u64>,
     /// Clients sent away for good.
@@ -90,8 +96,10 @@ impl Storm {
 
         stage.progress.say("the server goes");
         let cpu_before = server.usage();
-        shared.gone.send_replace(Some(Instant::now()));
         let down = Instant::now();
+        shared.gone.send_replace(Some(down));
+        // Posted over the whole time of coming back, beginning while nobody is there.
+        let posting = tokio::task::spawn_local(post_all(author.into_iter().next(), rooms, self.messages));
         if self.kill {
             server.kill()?;
         } else {
@@ -101,18 +109,10 @@ impl Storm {
         let absent = down.elapsed();
         let meter = Meter::start(server.pid());
         stage.progress.say(format_args!("the server is ready again after {:.2} s", absent.as_secs_f64()));
-
-        let mut last = HashMap::new();
-        if let Some(author) = author.first() {
-            for index in 0..self.messages {
-                let Some(&room_id) = rooms.get(index % rooms.len().max(1)) else { break };
-                let seq = post(author, room_id, index).await?;
-                last.insert(room_id, seq);
-            }
-        }
+        let last = posting.await??;
         shared.heads.send_replace(Some(last));
         let patience = Instant::now() + self.back_within;
-        while shared.tally.borrow().back.len() < self.crowd.sockets {
+        while shared.tally.borrow().complete < self.crowd.sockets {
             if self.must_go_on(&shared, patience).is_err() {
                 break;
             }
@@ -125,10 +125,15 @@ impl Storm {
         let mut back = tally.back.clone();
         back.sort_unstable();
         let mut report = Report::new("storm", stage.seed);
-        report.row("clients", self.crowd.sockets, "").row("how", if self.kill { "kill -9" } else { "SIGTERM" }, "");
+        report.row("clients", self.crowd.sockets, "").row(
+            "how",
+            if self.kill { "kill -9" } else { "SIGTERM" },
+            "",
+        );
         report.row("messages posted meanwhile", self.messages, "");
         report.measured("server away", absent.as_secs_f64(), "s");
-        report.row("back and caught up", back.len(), "").row("refused for good", tally.lost.len(), "");
+        report.row("back", back.len(), "").row("have all that was posted", tally.complete, "");
+        report.row("refused for good", tally.lost.len(), "").row("gaps", tally.gaps, "");
         for (name, percent) in [("50 % back", 50), ("95 % back", 95), ("100 % back", 100)] {
             let rank = (self.crowd.sockets * percent).div_ceil(100).max(1);
             if let Some(at) = back.get(rank - 1) {
@@ -143,7 +148,7 @@ impl Storm {
             report.measured("server CPU until all were back", cpu.as_secs_f64(), "s");
             report.measured("server CPU before, since its start", before.cpu.as_secs_f64(), "s");
         }
-        let kept = back.len() == self.crowd.sockets && tally.lost.is_empty();
+        let kept = tally.complete == self.crowd.sockets && tally.lost.is_empty();
         Ok((report, kept))
     }
 
@@ -153,26 +158,38 @@ impl Storm {
             return Err(ScenarioError::Refused(format!("a client was refused for good: {first}")));
         }
         if Instant::now() > patience {
-            let what = format!("{} of {} clients, refusals {:?}", tally.there, self.crowd.sockets, tally.refusals);
+            let what =
+                format!("{} of {} clients, refusals {:?}", tally.there, self.crowd.sockets, tally.refusals);
             return Err(ScenarioError::Late { what });
         }
         Ok(())
     }
 }
 
-/// Posts over REST, as often as it takes; the seq.
-async fn post(author: &crate::client::Client, room_id: u64, index: usize) -> Result<u64, ScenarioError> {
-    let id = Uuid::new_v4();
-    loop {
-        match author.post_message(room_id, id, &format!("meanwhile {index}")).await {
-            Ok(posted) => return Ok(posted.seq),
-            Err(ClientError::Refused(refusal)) if refusal.retryable => {
-                sleep(Duration::from_millis(refusal.retry_after_ms.unwrap_or(200))).await;
+/// Posts over REST, each as often as it takes; the last seq of each room.
+async fn post_all(
+    author: Option<crate::client::Client>,
+    rooms: Vec<u64>,
+    messages: usize,
+) -> Result<HashMap<u64, u64>, ScenarioError> {
+    let mut last = HashMap::new();
+    let Some(author) = author else { return Ok(last) };
+    for (index, &room_id) in (0..messages).zip(rooms.iter().cycle()) {
+        let id = Uuid::new_v4();
+        let seq = loop {
+            match author.post_message(room_id, id, &format!("meanwhile {index}")).await {
+                Ok(posted) => break posted.seq,
+                Err(ClientError::Refused(refusal)) if refusal.retryable => {
+                    sleep(Duration::from_millis(refusal.retry_after_ms.unwrap_or(200))).await;
+                }
+                Err(ClientError::Transport(_)) => sleep(Duration::from_millis(200)).await,
+                Err(error) => return Err(error.into()),
             }
-            Err(ClientError::Transport(_)) => sleep(Duration::from_millis(200)).await,
-            Err(error) => return Err(error.into()),
-        }
+        };
+        last.insert(room_id, seq);
+        sleep(BETWEEN_POSTS).await;
     }
+    Ok(last)
 }
 
 /// One device that wants to stay connected.
@@ -183,7 +200,8 @@ struct Client {
     scratch: Scratch,
     /// The last seq of each room.
     at: HashMap<u64, u64>,
-    counted: bool,
+    there: bool,
+    back: bool,
     backoff: Duration,
 }
 
@@ -192,7 +210,10 @@ enum End {
     /// Everything is here.
     Done,
     /// Come back, not before.
-    Again { reason: String, after: Option<Duration> },
+    Again {
+        reason: String,
+        after: Option<Duration>,
+    },
     Never(String),
 }
 
@@ -204,7 +225,8 @@ impl Client {
             index,
             scratch: Rc::clone(scratch),
             at: HashMap::new(),
-            counted: false,
+            there: false,
+            back: false,
             backoff: FIRST_BACKOFF,
         }
     }
@@ -279,21 +301,27 @@ impl Client {
     }
 
     /// Has it everything that was posted?
-    fn is_back(&mut self) -> bool {
+    fn is_back(&self) -> bool {
         let heads = self.shared.heads.borrow();
-        let Some(heads) = heads.as_ref() else { return false };
-        let gone = *self.shared.gone.borrow();
-        let has_all = heads.iter().all(|(room_id, head)| self.at.get(room_id) >= Some(head));
-        if let (true, true, Some(gone)) = (has_all, self.counted, gone) {
-            self.shared.tally.borrow_mut().back.push(gone.elapsed());
-            return true;
+        let has = |heads: &HashMap<u64, u64>| {
+            heads.iter().all(|(room_id, head)| self.at.get(room_id) >= Some(head))
+        };
+        let is_back = heads.as_ref().is_some_and(has);
+        if is_back {
+            self.shared.tally.borrow_mut().complete += 1;
         }
-        false
+        is_back
     }
 
     /// Stays connected: the others' way back is to be as crowded as it is.
     async fn wait_for_the_end(&self, mut receiver: Receiver) -> End {
-        drop(timeout_at(Instant::now() + Duration::from_secs(600), receiver.receive(|_| ControlFlow::Continue(()))).await);
+        drop(
+            timeout_at(
+                Instant::now() + Duration::from_secs(600),
+                receiver.receive(|_| ControlFlow::Continue(())),
+            )
+            .await,
+        );
         End::Done
     }
 
@@ -313,15 +341,27 @@ impl Client {
                     let missed = entry.get("events").and_then(Value::as_array).map_or(0, Vec::len);
                     let missed = u64::try_from(missed).unwrap_or(u64::MAX);
                     // What is missing and not called a gap would be lost for good.
-                    if entry.get("recovery")? == "complete" && known.is_some_and(|known| known + missed != head) {
-                        return Some(End::Never(format!("a recovery of {missed} events from {known:?} to {head}")));
+                    if entry.get("recovery")? == "complete"
+                        && known.is_some_and(|known| known + missed != head)
+                    {
+                        return Some(End::Never(format!(
+                            "a recovery of {missed} events from {known:?} to {head}"
+                        )));
+                    }
+                    if known.is_some() && entry.get("recovery")? == "gap" {
+                        self.shared.tally.borrow_mut().gaps += 1;
                     }
                     self.at.insert(room_id, head);
                 }
                 self.backoff = FIRST_BACKOFF;
-                if !self.counted {
-                    self.counted = true;
-                    self.shared.tally.borrow_mut().there += 1;
+                let gone = *self.shared.gone.borrow();
+                let mut tally = self.shared.tally.borrow_mut();
+                if !self.there {
+                    self.there = true;
+                    tally.there += 1;
+                } else if let Some(gone) = gone.filter(|_| !self.back) {
+                    self.back = true;
+                    tally.back.push(gone.elapsed());
                 }
             }
             "error" => {

@@ -26,7 +26,11 @@ impl Belief {
 
     pub(super) fn typing(&mut self, room_id: u64, user: u64, on: bool) {
         let typists = self.typing.entry(room_id).or_default();
-        if on { typists.insert(user) } else { typists.remove(&user) };
+        if on {
+            typists.insert(user)
+        } else {
+            typists.remove(&user)
+        };
     }
 
     /// A message ends its author's typing.
@@ -60,7 +64,9 @@ impl Belief {
             (*user, believed, told.clone())
         });
         // Somebody nothing was ever said of is not here, whatever the word for it.
-        compared.filter(|(_, believed, told)| believed != told && !(is_gone(believed) && is_gone(told))).collect()
+        compared
+            .filter(|(_, believed, told)| believed != told && !(is_gone(believed) && is_gone(told)))
+            .collect()
     }
 }
 

@@ -427,7 +427,8 @@ impl Device {
             }
             "message.edited" => {
                 let number = |path| data(path).and_then(Value::as_u64);
-                if let (Some(message), Some(version)) = (number("/data/message_id"), number("/data/version")) {
+                if let (Some(message), Some(version)) = (number("/data/message_id"), number("/data/version"))
+                {
                     let known = self.versions.entry(message).or_default();
                     *known = version.max(*known);
                 }

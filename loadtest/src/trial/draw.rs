@@ -78,11 +78,8 @@ impl Draw<'_> {
     /// A second device acts a little, the others look after themselves.
     fn listener(&mut self, listener: usize) -> PlannedDevice {
         let second = listener < self.second_devices();
-        let user = if second {
-            listener
-        } else {
-            self.options.clients.max(1) + listener - self.second_devices()
-        };
+        let user =
+            if second { listener } else { self.options.clients.max(1) + listener - self.second_devices() };
         let count = match (self.options.posts_only, second) {
             (true, _) => 0,
             (false, true) => self.options.actions / 25,
@@ -291,7 +288,8 @@ mod tests {
     #[test]
     fn the_smallest_plans_are_plans() {
         for actions in [0, 1, 2] {
-            let options = Options { actions, clients: 0, rooms: 0, burst: 0, listeners: 0, ..Options::default() };
+            let options =
+                Options { actions, clients: 0, rooms: 0, burst: 0, listeners: 0, ..Options::default() };
             assert_eq!(Plan::new(&options).devices.len(), 1);
         }
     }

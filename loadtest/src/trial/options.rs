@@ -27,6 +27,8 @@ pub struct Options {
     pub faults: usize,
     /// What the faults are drawn from.
     pub kinds: Vec<FaultKind>,
+    /// Is the server's outbox so small that signals may give way to events? Then a client ends indicators by its own clock.
+    pub tight: bool,
     /// The server's replay window, in events.
     pub window: u64,
     /// The same in bytes.
@@ -52,6 +54,7 @@ impl Default for Options {
             drop_after: 120,
             faults: 4,
             kinds: FaultKind::PROCESS.to_vec(),
+            tight: false,
             window: 1_000,
             window_bytes: 256 * 1024,
             catch_up_ms: 20_000,
@@ -63,7 +66,7 @@ impl Default for Options {
 impl Options {
     /// What the checker holds the server to.
     pub(super) fn promises(&self) -> Promises {
-        Promises { window: self.window, window_bytes: self.window_bytes }
+        Promises { window: self.window, window_bytes: self.window_bytes, tight: self.tight }
     }
 
     /// Nothing but posts and kills, and many of them.

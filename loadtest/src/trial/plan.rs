@@ -80,26 +80,62 @@ pub enum Action {
     /// Posts sent together.
     Post(Vec<PlannedPost>),
     /// The same post with the same id once more.
-    Again { pick: usize },
+    Again {
+        pick: usize,
+    },
     /// The same id with another body.
-    Reuse { pick: usize },
-    Edit { pick: usize, body: String },
-    Delete { pick: usize },
+    Reuse {
+        pick: usize,
+    },
+    Edit {
+        pick: usize,
+        body: String,
+    },
+    Delete {
+        pick: usize,
+    },
     /// An admin's doing.
-    Add { room: usize, user: usize },
+    Add {
+        room: usize,
+        user: usize,
+    },
     /// An admin's doing.
-    Remove { room: usize, user: usize },
-    Leave { room: usize },
-    Create { room: usize, name: String },
-    Rename { room: usize, name: String },
-    DeleteRoom { room: usize },
+    Remove {
+        room: usize,
+        user: usize,
+    },
+    Leave {
+        room: usize,
+    },
+    Create {
+        room: usize,
+        name: String,
+    },
+    Rename {
+        room: usize,
+        name: String,
+    },
+    DeleteRoom {
+        room: usize,
+    },
     /// Marks as read so much of what was heard.
-    Mark { room: usize, percent: u64 },
-    Typing { room: usize, on: bool },
+    Mark {
+        room: usize,
+        percent: u64,
+    },
+    Typing {
+        room: usize,
+        on: bool,
+    },
     /// Drops the connection, rudely or not, and stays away.
-    Leap { rude: bool, away_ms: u64 },
+    Leap {
+        rude: bool,
+        away_ms: u64,
+    },
     /// Reads nothing for a while.
-    Stall { ms: u64 },
+    Stall {
+        ms: u64,
+    },
 }
 
 impl Plan {

@@ -101,13 +101,18 @@ impl Cast {
             let made = world.admin.create_room(kind, &name, &members).await;
             let made = made.map_err(|source| WorldError::Call { what: "POST /rooms", source })?;
             rooms.push(Some(made.id));
-            origins
-                .push((made.id, Origin { closed: room.closed, members: members.into_iter().collect() }));
+            origins.push((made.id, Origin { closed: room.closed, members: members.into_iter().collect() }));
         }
         rooms.resize(plan.rooms.len() + plan.slots, None);
         let admin = known("admin".to_owned(), world.admin.clone()).await?;
         let reader = known("feed reader".to_owned(), world.bot("Reader").await?).await?;
-        let shared = Shared::new(&world.url, world.admin.clone(), world.room_prefix(), ids, rooms);
+        let shared = Shared::new(
+            &world.url,
+            world.admin.clone(),
+            (world.room_prefix(), plan.options.tight),
+            ids,
+            rooms,
+        );
         for (room_id, mut origin) in origins {
             origin.members.insert(admin.user);
             shared.recorder.room(room_id, origin);
@@ -209,7 +214,10 @@ async fn catch_up(
     progress.say(format_args!("catching up to id {}", goal.last_id));
     shared.goal.send_replace(Some(goal));
     // Devices give up by themselves and say what they miss.
-    if timeout(catch_up * 2 + QUIET * 2, finish(devices)).await.map(|done| done.map(|()| true)).unwrap_or(Ok(false))?
+    if timeout(catch_up * 2 + QUIET * 2, finish(devices))
+        .await
+        .map(|done| done.map(|()| true))
+        .unwrap_or(Ok(false))?
     {
         progress.say("all devices are done");
     }
@@ -284,9 +292,8 @@ async fn read_numbers(shared: &Shared, user: &Identity) -> Result<(), TrialError
     let socket = Socket::connect(&shared.url, &user.client.credentials()).await;
     let socket = socket.map_err(|error| user.socket_error(error))?;
     let welcome = &socket.welcome().rooms;
-    readings.extend(
-        welcome.iter().map(|room| of("welcome", room.room_id, room.head, room.read, room.unread)),
-    );
+    readings
+        .extend(welcome.iter().map(|room| of("welcome", room.room_id, room.head, room.read, room.unread)));
     readings.retain(|reading| ours.contains(&reading.room_id));
     shared.recorder.readings(readings);
     // The numbers are read; a failed goodbye changes nothing.

@@ -70,6 +70,8 @@ pub(super) struct Shared {
     pub(super) url: String,
     pub(super) admin: Client,
     pub(super) room_prefix: String,
+    /// Signals may be dropped: indicators end by the clock.
+    pub(super) tight: bool,
     /// By plan index.
     pub(super) users: Vec<u64>,
     pub(super) recorder: Recorder,
@@ -85,7 +87,7 @@ impl Shared {
     pub(super) fn new(
         url: &str,
         admin: Client,
-        room_prefix: String,
+        (room_prefix, tight): (String, bool),
         users: Vec<u64>,
         rooms: Vec<Option<u64>>,
     ) -> Arc<Shared> {
@@ -93,6 +95,7 @@ impl Shared {
             url: url.to_owned(),
             admin,
             room_prefix,
+            tight,
             users,
             recorder: Recorder::default(),
             progress: watch::Sender::new(0),

@@ -58,7 +58,7 @@ impl Device {
     async fn become_quiet(&mut self) -> Result<Quiet, TrialError> {
         let deadline = within(QUIET_WITHIN);
         loop {
-            let typing = self.belief.typists();
+            let typing = if self.shared.tight { Vec::new() } else { self.belief.typists() };
             let presence = if typing.is_empty() { self.wrong_about().await? } else { Vec::new() };
             if typing.is_empty() && presence.is_empty() || Instant::now() >= deadline {
                 return Ok((typing, presence));

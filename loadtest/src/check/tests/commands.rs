@@ -19,7 +19,12 @@ fn edit(version: u64, body: &str, done: Option<Value>) -> Deed {
 }
 
 fn edited(id: u64, seq: u64, version: u64, body: &str) -> Event {
-    other(id, seq, "message.edited", json!({"message_id": 14, "body": body, "version": version, "editor_id": ANN}))
+    other(
+        id,
+        seq,
+        "message.edited",
+        json!({"message_id": 14, "body": body, "version": version, "editor_id": ANN}),
+    )
 }
 
 /// Appends to the log, and to what was heard.
