@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use loadtest::scenario::fanout::Fanout;
 use loadtest::scenario::idle::Idle;
 use loadtest::scenario::posts::Posts;
 use loadtest::scenario::slow::Slow;
+use loadtest::scenario::storm::Storm;
 use loadtest::trial;
 use loadtest::world::Admin;
 
@@ -32,7 +34,7 @@ pub(crate) struct Target {
     /// Start this binary on a temporary data directory instead
     #[arg(long, global = true, value_name = "HEARTH")]
     pub(crate) spawn: Option<PathBuf>,
-    /// The database of a spawned server (postgres://…)
+    /// The database of a spawned server (postgres://…); `{}` in it is the name of a fresh one, made by createdb
     #[arg(long, global = true, requires = "spawn")]
     pub(crate) database: Option<String>,
     /// A further argument of a spawned server; repeatable
@@ -65,10 +67,12 @@ pub(crate) struct Target {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scenario {
-    /// Posts and listens in rooms of its own, then checks that nothing is lost, doubled or out of order
+    /// Uses rooms of its own as people and bots do, then checks every promise of the protocol
     Verify(Trial),
-    /// The same while the server is killed and restarted (needs --spawn)
+    /// The same while servers are killed, frozen, restarted, out of disk … (needs --spawn)
     Crash(Crash),
+    /// Thousands of clients lose their server at once and come back (needs --spawn)
+    Storm(StormArgs),
     /// One room, many receivers: deliveries per server CPU second
     Fanout(FanoutArgs),
     /// Acked posts per second and their latency
@@ -83,27 +87,31 @@ pub(crate) enum Scenario {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Trial {
-    /// Posting clients
-    #[arg(long, default_value_t = 20, value_parser = small)]
+    /// Devices that act
+    #[arg(long, default_value_t = trial::Options::default().clients, value_parser = small)]
     clients: usize,
-    /// Listening clients, each in all rooms
-    #[arg(long, default_value_t = 6, value_parser = small)]
+    /// Devices that mostly listen
+    #[arg(long, default_value_t = trial::Options::default().listeners, value_parser = small)]
     listeners: usize,
-    #[arg(long, default_value_t = 10, value_parser = small)]
+    #[arg(long, default_value_t = trial::Options::default().rooms, value_parser = small)]
     rooms: usize,
-    #[arg(long, default_value_t = 5_000, value_parser = large)]
-    messages: usize,
+    /// Posts, edits, deletes, joins, drops and so on, over all clients
+    #[arg(long, default_value_t = trial::Options::default().actions, value_parser = large)]
+    actions: usize,
+    /// Nothing but posts
+    #[arg(long)]
+    posts_only: bool,
     /// A socket sends up to so many posts before it waits for their acks
-    #[arg(long, default_value_t = 5, value_parser = small)]
+    #[arg(long, default_value_t = trial::Options::default().burst, value_parser = small)]
     burst: usize,
-    /// A client waits up to so many milliseconds between bursts
-    #[arg(long, default_value_t = 20)]
+    /// A client waits up to so many milliseconds between actions
+    #[arg(long, default_value_t = trial::Options::default().pause_ms)]
     pause_ms: u64,
     /// A listener drops its connection after about so many events
-    #[arg(long, default_value_t = 400, value_parser = large)]
+    #[arg(long, default_value_t = trial::Options::default().drop_after, value_parser = large)]
     drop_after: usize,
-    /// After the last post everybody has so many seconds to hear the rest
-    #[arg(long, default_value_t = 30)]
+    /// After the last action everybody has so many seconds to hear the rest
+    #[arg(long, default_value_t = 20)]
     catch_up: u64,
 }
 
@@ -114,13 +122,14 @@ impl Trial {
             clients: self.clients,
             listeners: self.listeners,
             rooms: self.rooms,
-            messages: self.messages,
-            kills: 0,
+            actions: self.actions,
+            posts_only: self.posts_only,
             burst: self.burst,
-            pause: Duration::from_millis(self.pause_ms),
+            pause_ms: self.pause_ms,
             drop_after: self.drop_after,
-            catch_up: Duration::from_secs(self.catch_up),
-            deadline: Duration::from_secs(target.within),
+            catch_up_ms: self.catch_up.saturating_mul(1_000),
+            deadline_ms: target.within.saturating_mul(1_000),
+            ..trial::Options::default()
         }
     }
 }
@@ -129,14 +138,74 @@ impl Trial {
 pub(crate) struct Crash {
     #[command(flatten)]
     trial: Trial,
-    /// How often the server is killed
-    #[arg(long, default_value_t = 5, value_parser = small)]
-    kills: usize,
+    /// How many faults each plan has
+    #[arg(long, default_value_t = trial::Options::default().faults, value_parser = count)]
+    faults: usize,
+    /// Runs a plan for each of these seeds, one after the other
+    #[arg(long, value_name = "FIRST..LAST", value_parser = range)]
+    pub(crate) seeds: Option<RangeInclusive<u64>>,
+    /// Runs this saved plan
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Leaves parts of this failing plan out for as long as it fails; writes the rest beside it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "plan"])]
+    pub(crate) shrink: Option<PathBuf>,
+    /// So many runs at most while shrinking
+    #[arg(long, default_value_t = 120, value_parser = large)]
+    pub(crate) runs: usize,
+    /// A smaller plan counts as good after so many runs that did not fail
+    #[arg(long, default_value_t = 3, value_parser = small)]
+    pub(crate) each: usize,
+    /// Where failing plans go
+    #[arg(long, value_name = "DIR", default_value = "failing-plans")]
+    pub(crate) save: PathBuf,
+    /// No faults of disk and clock: they need Linux and a C compiler
+    #[arg(long)]
+    pub(crate) no_shim: bool,
+    /// Also restarts the database server, by this pg_ctl
+    #[arg(long, value_name = "FILE", requires = "pg_data")]
+    pub(crate) pg_ctl: Option<PathBuf>,
+    /// The data directory of the database server
+    #[arg(long, value_name = "DIR", requires = "pg_ctl")]
+    pub(crate) pg_data: Option<PathBuf>,
 }
 
 impl Crash {
     pub(crate) fn options(&self, target: &Target) -> trial::Options {
-        trial::Options { kills: self.kills, ..self.trial.options(target) }
+        trial::Options { faults: self.faults, ..self.trial.options(target) }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StormArgs {
+    /// Subscribed clients
+    #[arg(long, short = 'n', default_value_t = 5_000, value_parser = large)]
+    clients: usize,
+    /// Connections of one user; the server allows 20 by default
+    #[arg(long, default_value_t = 10, value_parser = large)]
+    sockets_per_user: usize,
+    #[arg(long, default_value_t = 5, value_parser = small)]
+    rooms: usize,
+    /// kill -9 instead of SIGTERM
+    #[arg(long)]
+    kill: bool,
+    /// Messages posted while the clients come back
+    #[arg(long, default_value_t = 200, value_parser = count)]
+    messages: usize,
+    /// Everybody has to be back within so many seconds
+    #[arg(long, default_value_t = 120)]
+    back_within: u64,
+}
+
+impl StormArgs {
+    pub(crate) fn options(&self) -> Storm {
+        Storm {
+            crowd: Crowd { sockets: self.clients, per_user: self.sockets_per_user, at_once: 64 },
+            rooms: self.rooms,
+            kill: self.kill,
+            messages: self.messages,
+            back_within: Duration::from_secs(self.back_within),
+        }
     }
 }
 
@@ -268,6 +337,19 @@ fn large(text: &str) -> Result<usize, String> {
     bounded(text, 1_000_000)
 }
 
+fn count(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { large(text) }
+}
+
+/// `3..7`, both included.
+fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let (first, last) = text.split_once("..").ok_or("two numbers with .. between them")?;
+    match (first.parse(), last.trim_start_matches('=').parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err("two numbers with .. between them, the smaller one first".to_owned()),
+    }
+}
+
 fn bounded(text: &str, most: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (1..=most).contains(&number) => Ok(number),
@@ -301,9 +383,12 @@ mod tests {
 
     #[test]
     fn options_may_stand_behind_the_scenario() {
-        let line = "loadtest crash --kills 2 --spawn /x/hearth --seed 7 --server-arg --rate --json";
+        let line =
+            "loadtest crash --faults 2 --seeds 3..9 --spawn /x/hearth --seed 7 --server-arg --rate --json";
         let args = Args::try_parse_from(line.split(' ')).unwrap();
-        assert!(matches!(&args.scenario, Scenario::Crash(crash) if crash.options(&args.target).kills == 2));
+        assert!(
+            matches!(&args.scenario, Scenario::Crash(crash) if crash.options(&args.target).faults == 2 && crash.seeds == Some(3..=9))
+        );
         assert_eq!((args.target.seed, args.target.server_args), (7, vec!["--rate".to_owned()]));
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use error::ClientError;
-pub use model::{Account, Bot, Feed, Message, Posted, Room, RoomList, SetUp, User};
+pub use model::{Account, Bot, Feed, Message, Posted, Room, RoomList, SetUp, User, Visible};
 pub use pages::RoomLog;
 
 use crate::wire::Credentials;
@@ -78,6 +78,18 @@ impl Client {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<(u16, T), ClientError> {
+        self.call_on(method, path, query, body, None).await
+    }
+
+    /// The same, with the version it is about as `If-Match`.
+    pub async fn call_on<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        version: Option<u64>,
+    ) -> Result<(u16, T), ClientError> {
         let mut url = self.base.clone();
         url.set_path(&format!("/api/v1{path}"));
         if !query.is_empty() {
@@ -86,6 +98,9 @@ impl Client {
         let mut request = self.http.request(method, url);
         if let Some(key) = &self.bearer {
             request = request.bearer_auth(key);
+        }
+        if let Some(version) = version {
+            request = request.header("If-Match", version.to_string());
         }
         if let Some(body) = body {
             request = request.json(body);
@@ -177,6 +192,19 @@ impl Client {
     pub async fn post_message(&self, room_id: u64, id: Uuid, body: &str) -> Result<Posted, ClientError> {
         let body = json!({"body": body, "client_message_id": id});
         self.send(Method::POST, &format!("/rooms/{room_id}/messages"), body).await
+    }
+
+    /// Everybody and what REST says of their presence.
+    pub async fn presence(&self) -> Result<Vec<(u64, String)>, ClientError> {
+        let users = self.users().await?;
+        Ok(users.into_iter().map(|user| (user.id, user.presence)).collect())
+    }
+
+    /// Messages that hold these words, of rooms this client may read.
+    pub async fn search(&self, words: &str) -> Result<Vec<Message>, ClientError> {
+        let query = [("q", words.to_owned()), ("limit", "50".to_owned())];
+        let found: model::Found = self.get("/search", &query).await?;
+        Ok(found.messages)
     }
 
     pub async fn create_bot(&self, name: &str) -> Result<Bot, ClientError> {

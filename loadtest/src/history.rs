@@ -1,24 +1,42 @@
 //! What the clients did and heard, written down by the clients; the checker's one side of the story.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod recorder;
 
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::wire::{Ack, Event};
 
-/// Everything recorded in one run.
+pub use recorder::{DeedId, FeedId, ListenerId, Recorder};
+
+/// Everything recorded in one run. Times are since its start.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub posts: HashMap<Uuid, Post>,
+    /// Every other command.
+    pub deeds: Vec<Deed>,
+    pub rooms: HashMap<u64, Origin>,
     pub listeners: Vec<Listener>,
     pub feeds: Vec<Feed>,
+    pub endings: Vec<Ending>,
+    pub readings: Vec<Reading>,
 }
 
-/// One message as its author knows it. Times are since the start of the run.
+/// How a room of the run began.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    pub closed: bool,
+    /// Members from the first moment; of a closed room.
+    pub members: HashSet<u64>,
+}
+
+/// One message as its author knows it.
 #[derive(Debug, Clone)]
 pub struct Post {
+    pub by: u64,
     pub room_id: u64,
     pub body: String,
     /// When the first attempt was sent.
@@ -28,14 +46,83 @@ pub struct Post {
     pub acked_at: Option<Duration>,
     /// Codes of the refusals that promise nothing was stored.
     pub refusals: Vec<String>,
+    /// The refusal that made the client give up.
+    pub denied: Option<String>,
     /// Attempts so far; those neither acked nor refused have an unknown outcome.
     pub attempts: usize,
 }
 
-/// What one subscriber heard of one room, over all its connections.
+/// A command that is no honest post.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// A used `client_message_id` with another body.
+    Reuse {
+        post: Uuid,
+        room_id: u64,
+    },
+    Edit {
+        room_id: u64,
+        message: u64,
+        version: u64,
+        body: String,
+    },
+    Delete {
+        room_id: u64,
+        message: u64,
+    },
+    Add {
+        room_id: u64,
+        user: u64,
+    },
+    Remove {
+        room_id: u64,
+        user: u64,
+    },
+    Create {
+        name: String,
+    },
+    Rename {
+        room_id: u64,
+        name: String,
+    },
+    DeleteRoom {
+        room_id: u64,
+    },
+    Mark {
+        room_id: u64,
+        seq: u64,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Deed {
+    pub by: u64,
+    pub what: What,
+    pub sent_at: Duration,
+    pub attempts: usize,
+    /// Refusals that promise nothing was stored, the final one included.
+    pub refusals: Vec<String>,
+    /// The reply's data and when it came.
+    pub done: Option<(Duration, Value)>,
+}
+
+impl Deed {
+    /// A number of the reply.
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.done.as_ref()?.1.get(field)?.as_u64()
+    }
+
+    /// Did every attempt end in a promise that nothing was stored?
+    pub fn is_refused(&self) -> bool {
+        self.attempts > 0 && self.done.is_none() && self.refusals.len() == self.attempts
+    }
+}
+
+/// What one device heard of one room, over all its connections.
 #[derive(Debug, Clone)]
 pub struct Listener {
     pub name: String,
+    pub user: u64,
     pub room_id: u64,
     pub heard: Vec<Heard>,
     /// Was it told to stay until it had the last event?
@@ -44,15 +131,43 @@ pub struct Listener {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// A subscription was confirmed: events above `after` follow.
+    /// A subscription was confirmed: what was missed up to `head` follows, and then what comes.
     From {
         after: u64,
+        head: u64,
+    },
+    /// Who typed and who was present then; presence when the room tells it.
+    Snapshot {
+        typing: Vec<u64>,
+        present: Vec<u64>,
     },
     /// The server could not replay, and said so.
     Gap {
         reason: String,
+        after: u64,
+        head: u64,
+        /// Bytes of the whole reply, which may have been for many rooms.
+        reply: usize,
     },
     Event(Event),
+    Typing {
+        user: u64,
+        typing: bool,
+        at_seq: u64,
+    },
+    /// Who came and who went.
+    Moved {
+        joined: Vec<u64>,
+        left: Vec<u64>,
+    },
+    /// Events from `from` on were not sent; the subscription is over.
+    Resync {
+        from: u64,
+    },
+    /// The device doesn't read for a while: signals may be dropped from here to the end of the connection.
+    Lossy,
+    /// The connection is over.
+    Lost,
 }
 
 /// What one reader of the long poll `GET /events` got.
@@ -67,116 +182,26 @@ pub struct Feed {
     pub until_head: bool,
 }
 
-/// A history in the making, shared by all clients of a run.
-#[derive(Clone)]
-pub struct Recorder {
-    start: Instant,
-    history: Arc<Mutex<History>>,
+/// What one device believed when all was quiet, beside what REST says.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    pub device: String,
+    pub user: u64,
+    /// Rooms it should have ended up in and never heard of.
+    pub missing: Vec<u64>,
+    /// Indicators that stuck: room and typist.
+    pub typing: Vec<(u64, u64)>,
+    /// People of whom it believed something else than REST says: who, what it believed, what REST says.
+    pub presence: Vec<(u64, String, String)>,
 }
 
-/// Where one listener writes.
-#[derive(Debug, Clone, Copy)]
-pub struct ListenerId(usize);
-
-/// Where one feed reader writes.
-#[derive(Debug, Clone, Copy)]
-pub struct FeedId(usize);
-
-impl Default for Recorder {
-    fn default() -> Recorder {
-        Recorder { start: Instant::now(), history: Arc::default() }
-    }
-}
-
-impl Recorder {
-    fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// To be called before the command leaves, for every attempt.
-    pub fn sending(&self, id: Uuid, room_id: u64, body: &str) {
-        let now = self.start.elapsed();
-        let mut history = self.lock();
-        let post = history.posts.entry(id).or_insert_with(|| Post {
-            room_id,
-            body: body.to_owned(),
-            sent_at: now,
-            acks: Vec::new(),
-            acked_at: None,
-            refusals: Vec::new(),
-            attempts: 0,
-        });
-        post.attempts += 1;
-    }
-
-    pub fn acked(&self, id: Uuid, ack: Ack) {
-        let now = self.start.elapsed();
-        if let Some(post) = self.lock().posts.get_mut(&id) {
-            post.acks.push(ack);
-            post.acked_at.get_or_insert(now);
-        }
-    }
-
-    /// A refusal that promises nothing was stored. (`unavailable` does not: that is an unknown outcome.)
-    pub fn refused(&self, id: Uuid, code: &str) {
-        if let Some(post) = self.lock().posts.get_mut(&id) {
-            post.refusals.push(code.to_owned());
-        }
-    }
-
-    pub fn listener(&self, name: &str, room_id: u64) -> ListenerId {
-        let mut history = self.lock();
-        history.listeners.push(Listener {
-            name: name.to_owned(),
-            room_id,
-            heard: Vec::new(),
-            until_head: false,
-        });
-        ListenerId(history.listeners.len() - 1)
-    }
-
-    pub fn heard(&self, id: ListenerId, heard: Heard) {
-        if let Some(listener) = self.lock().listeners.get_mut(id.0) {
-            listener.heard.push(heard);
-        }
-    }
-
-    /// The listener stayed to the end: it has to have heard the last event.
-    pub fn stayed(&self, id: ListenerId) {
-        if let Some(listener) = self.lock().listeners.get_mut(id.0) {
-            listener.until_head = true;
-        }
-    }
-
-    pub fn feed(&self, name: &str, after: u64) -> FeedId {
-        let mut history = self.lock();
-        let name = name.to_owned();
-        history.feeds.push(Feed { name, after, events: Vec::new(), gaps: Vec::new(), until_head: false });
-        FeedId(history.feeds.len() - 1)
-    }
-
-    pub fn fed(&self, id: FeedId, events: Vec<Event>, gap: Option<String>) {
-        if let Some(feed) = self.lock().feeds.get_mut(id.0) {
-            feed.events.extend(events);
-            feed.gaps.extend(gap);
-        }
-    }
-
-    pub fn feed_stayed(&self, id: FeedId) {
-        if let Some(feed) = self.lock().feeds.get_mut(id.0) {
-            feed.until_head = true;
-        }
-    }
-
-    /// The run is over and waited long enough: whoever has not got everything never will.
-    pub fn all_stayed(&self) {
-        let mut history = self.lock();
-        history.listeners.iter_mut().for_each(|listener| listener.until_head = true);
-        history.feeds.iter_mut().for_each(|feed| feed.until_head = true);
-    }
-
-    /// The history so far.
-    pub fn history(&self) -> History {
-        self.lock().clone()
-    }
+/// A user's numbers of one room, from one of the doors, when all was quiet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub source: &'static str,
+    pub user: u64,
+    pub room_id: u64,
+    pub head: u64,
+    pub read: u64,
+    pub unread: u64,
 }

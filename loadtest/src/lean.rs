@@ -6,7 +6,7 @@ mod scanner;
 mod upgrade;
 
 pub use handshake::{Door, connect, request};
-pub use receiver::{Control, Receiver, Scratch};
+pub use receiver::{Control, Hearing, Receiver, Scratch};
 pub use scanner::{Scanner, Seen};
 
 /// A masked text frame with a zero mask: what RFC 6455 section 5.3 asks of a client, without the work of masking.

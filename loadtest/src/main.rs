@@ -1,6 +1,7 @@
-//! `loadtest`: puts a server under load, or kills it, and says what came of it.
+//! `loadtest`: puts a server under load, or mistreats it, and says what came of it.
 
 mod args;
+mod crash;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -35,6 +36,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     // One thread: the other cores are for the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (report, kept) = LocalSet::new().block_on(&runtime, play(args))?;
+    let Some(report) = report else { return Ok(kept) };
     let mut out = io::stdout().lock();
     if args.target.json {
         report.write_json(&mut out)?;
@@ -44,14 +46,16 @@ fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     Ok(kept)
 }
 
-async fn play(args: &Args) -> Result<(Report, bool), ScenarioError> {
+async fn play(args: &Args) -> Result<(Option<Report>, bool), ScenarioError> {
     let target = &args.target;
-    if matches!(args.scenario, Scenario::Crash(_)) && target.spawn.is_none() {
-        return Err(ScenarioError::Refused(
-            "crash kills the server: name its binary with --spawn".to_owned(),
-        ));
+    let needs_own = matches!(args.scenario, Scenario::Crash(_) | Scenario::Storm(_));
+    if needs_own && target.spawn.is_none() {
+        return Err(ScenarioError::Refused("this ends servers: name a binary with --spawn".to_owned()));
     }
     let progress = if target.quiet { Progress::silent() } else { Progress::stderr() };
+    if let (Scenario::Crash(crash), Some(binary)) = (&args.scenario, &target.spawn) {
+        return Ok((None, crash::play(crash, target, binary, progress).await?));
+    }
     // Declared before the server, so that it is removed after the server is gone.
     let home =
         tempfile::tempdir().map_err(|source| ScenarioError::Io { what: "a temporary directory", source })?;
@@ -69,14 +73,17 @@ async fn play(args: &Args) -> Result<(Report, bool), ScenarioError> {
     }
     let stage = Stage { world, pid, progress, seed: target.seed };
     let played = tokio::time::timeout(Duration::from_secs(target.within), async {
-        match &args.scenario {
-            Scenario::Verify(trial) => promises(&stage, &trial.options(target), None).await,
-            Scenario::Crash(crash) => promises(&stage, &crash.options(target), server.as_mut()).await,
-            Scenario::Fanout(fanout) => Ok((fanout.options().run(&stage).await?, true)),
-            Scenario::Posts(posts) => Ok((posts.options().run(&stage).await?, true)),
-            Scenario::Idle(idle) => Ok((idle.options().run(&stage).await?, true)),
-            Scenario::Cycles(cycles) => cycles.options().run(&stage).await,
-            Scenario::Slow(slow) => slow.options().run(&stage).await,
+        match (&args.scenario, &mut server) {
+            (Scenario::Verify(trial), _) => verify(&stage, &trial.options(target)).await,
+            (Scenario::Storm(storm), Some(server)) => storm.options().run(&stage, server).await,
+            (Scenario::Fanout(fanout), _) => Ok((fanout.options().run(&stage).await?, true)),
+            (Scenario::Posts(posts), _) => Ok((posts.options().run(&stage).await?, true)),
+            (Scenario::Idle(idle), _) => Ok((idle.options().run(&stage).await?, true)),
+            (Scenario::Cycles(cycles), _) => cycles.options().run(&stage).await,
+            (Scenario::Slow(slow), _) => slow.options().run(&stage).await,
+            (Scenario::Crash(_) | Scenario::Storm(_), _) => {
+                Err(ScenarioError::Refused("this needs --spawn".to_owned()))
+            }
         }
     });
     let played =
@@ -84,7 +91,7 @@ async fn play(args: &Args) -> Result<(Report, bool), ScenarioError> {
     if let (Some(server), Ok((_, false)) | Err(_)) = (&server, &played) {
         progress.say(format_args!("the server's log ends:\n{}", server.log_tail()));
     }
-    played
+    played.map(|(report, kept)| (Some(report), kept))
 }
 
 async fn spawn(
@@ -100,13 +107,9 @@ async fn spawn(
     Ok(Server::start(options).await?)
 }
 
-/// A trial; violations go to standard error.
-async fn promises(
-    stage: &Stage,
-    options: &loadtest::trial::Options,
-    server: Option<&mut Server>,
-) -> Result<(Report, bool), ScenarioError> {
-    let (report, outcome) = scenario::trial::run(stage, options, server).await?;
+/// A trial without faults; violations go to standard error.
+async fn verify(stage: &Stage, options: &loadtest::trial::Options) -> Result<(Report, bool), ScenarioError> {
+    let (report, outcome) = scenario::trial::verify(stage, options).await?;
     if !outcome.is_ok() {
         // The exit code says it too.
         drop(writeln!(io::stderr(), "{outcome}"));

@@ -9,6 +9,7 @@ pub mod meter;
 pub mod posts;
 pub mod registry;
 pub mod slow;
+pub mod storm;
 pub mod trial;
 
 use crate::progress::Progress;

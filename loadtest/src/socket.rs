@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Url;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -53,7 +53,23 @@ impl Socket {
         }
     }
 
+    /// The same with a receive buffer of the kernel's smallest size: what isn't read is soon felt by the server.
+    pub async fn connect_narrow(base: &str, credentials: &Credentials) -> Result<Socket, SocketError> {
+        match tokio::time::timeout(PATIENCE, Socket::shake_hands(base, credentials, Some(4_096))).await {
+            Ok(result) => result,
+            Err(_) => Err(SocketError::Silent("the handshake")),
+        }
+    }
+
     async fn handshake(base: &str, credentials: &Credentials) -> Result<Socket, SocketError> {
+        Socket::shake_hands(base, credentials, None).await
+    }
+
+    async fn shake_hands(
+        base: &str,
+        credentials: &Credentials,
+        receive_buffer: Option<u32>,
+    ) -> Result<Socket, SocketError> {
         let authority = authority(base)?;
         let mut request = format!("ws://{authority}/ws").into_client_request()?;
         let headers = request.headers_mut();
@@ -65,7 +81,17 @@ impl Socket {
                 drop(headers.insert("Authorization", header(&format!("Bearer {key}"))?))
             }
         }
-        let tcp = TcpStream::connect(authority).await?;
+        let tcp = match receive_buffer {
+            None => TcpStream::connect(authority).await?,
+            Some(bytes) => {
+                let mut addresses = tokio::net::lookup_host(authority).await?;
+                let address = addresses.find(std::net::SocketAddr::is_ipv4);
+                let address = address.ok_or(SocketError::Lost)?;
+                let socket = TcpSocket::new_v4()?;
+                socket.set_recv_buffer_size(bytes)?;
+                socket.connect(address).await?
+            }
+        };
         tcp.set_nodelay(true)?;
         let (stream, _) = client_async(request, tcp).await?;
         let mut socket =

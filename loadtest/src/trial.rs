@@ -1,16 +1,28 @@
-//! The trial: posters, listeners and a feed reader on one server, which may be killed under them, then the checker.
+//! The trial: devices of several users on one server, which is mistreated under them, then the checker.
 
+mod acts;
+mod belief;
+mod command;
+mod device;
+mod draw;
 mod error;
+mod fault;
 mod feed;
 mod identity;
-mod listener;
+mod options;
 mod outcome;
 mod plan;
-mod poster;
 mod run;
 mod shared;
+mod shrink;
+mod stagehand;
+mod stay;
 
 pub use error::TrialError;
-pub use outcome::Outcome;
-pub use plan::{Burst, Door, Options, Plan, PlannedPost};
+pub use fault::{Fault, FaultKind};
+pub use options::Options;
+pub use outcome::{Outcome, Tally};
+pub use plan::{Action, Door, Plan, PlannedDevice, PlannedFault, PlannedPost, PlannedRoom, Step};
 pub use run::run;
+pub use shrink::{Budget, shrink};
+pub use stagehand::{DatabaseFaults, Stagehand};

@@ -31,6 +31,11 @@ impl Event {
     pub fn text(&self, field: &str) -> Option<&str> {
         self.json.get("data")?.get(field)?.as_str()
     }
+
+    /// A field of the event's `data`, when it is a positive integer.
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.json.get("data")?.get(field)?.as_u64()
+    }
 }
 
 impl TryFrom<Value> for Event {

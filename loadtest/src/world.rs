@@ -76,10 +76,20 @@ impl World {
     pub async fn rooms(&self, count: usize) -> Result<Vec<u64>, WorldError> {
         let mut rooms = Vec::new();
         for index in 0..count {
-            let name = format!("Load {} {index}", self.tag);
+            let name = self.room_name(&index.to_string());
             rooms.push(self.admin.create_room("open", &name, &[]).await.map_err(during("POST /rooms"))?.id);
         }
         Ok(rooms)
+    }
+
+    /// A name for a room of this run, by which its clients know it.
+    pub fn room_name(&self, rest: &str) -> String {
+        format!("{}{rest}", self.room_prefix())
+    }
+
+    /// How the names of this run's rooms begin.
+    pub fn room_prefix(&self) -> String {
+        format!("Load {} ", self.tag)
     }
 
     pub async fn bot(&self, name: &str) -> Result<Client, WorldError> {

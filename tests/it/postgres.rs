@@ -58,6 +58,21 @@ impl Cluster {
         as_postgres(self.as_root, &self.start);
     }
 
+    /// The server crashes, recovers from its log and is back.
+    pub(crate) fn crash(&self) {
+        self.stop();
+        self.start();
+    }
+
+    /// Every other connection is cut.
+    pub(crate) fn cut(&self) {
+        let others = "pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        self.run(
+            "postgres",
+            &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"),
+        );
+    }
+
     /// A socket in its own directory: no port to fight over.
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://hearth@/{database}?host={}", self.directory.display())

@@ -1,34 +1,68 @@
-//! Every post against the store: nothing acked lost, nothing doubled, nothing changed, nothing overtaken.
+//! Every post against the store: nothing acked lost, nothing doubled, nothing changed, nothing refused for no reason.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{StoreView, Violation};
-use crate::client::Message;
+use super::{StoreView, Violation, membership};
 use crate::history::{History, Post};
 
+/// A message as it was posted, wherever the store still has it.
+struct Stored {
+    id: u64,
+    seq: u64,
+    room_id: u64,
+    body: String,
+}
+
 pub(super) fn check(history: &History, store: &StoreView, found: &mut Vec<Violation>) {
-    let mut stored: HashMap<Uuid, Vec<&Message>> = HashMap::new();
-    for (room, message) in store.rooms.iter().flat_map(|room| room.messages.iter().map(move |m| (room, m))) {
-        match message.client_message_id.filter(|id| history.posts.contains_key(id)) {
-            Some(id) => stored.entry(id).or_default().push(message),
-            None => {
-                found.push(Violation::FromNowhere {
-                    room_id: room.room_id,
-                    id: message.id,
-                    seq: message.seq,
-                });
+    let mut stored: HashMap<Uuid, Vec<Stored>> = HashMap::new();
+    for room in &store.rooms {
+        let room_id = room.room_id;
+        let fold = room.fold();
+        let shown = room.messages.iter().map(|message| {
+            // An edited message shows other words; how it was posted is in the log.
+            let edited = fold.edits.contains_key(&message.id);
+            let posted = fold.posted.get(&message.id).filter(|_| edited).and_then(|event| event.text("body"));
+            let body = posted.unwrap_or(&message.body).to_owned();
+            (
+                message.client_message_id,
+                Stored { id: message.id, seq: message.seq, room_id: message.room_id, body },
+            )
+        });
+        let deleted = fold.deleted.keys().filter_map(|id| fold.posted.get(id)).map(|event| {
+            let client_message_id = event.text("client_message_id").and_then(|id| id.parse().ok());
+            let body = event.text("body").unwrap_or_default().to_owned();
+            (client_message_id, Stored { id: event.id, seq: event.seq, room_id, body })
+        });
+        for (client_message_id, message) in shown.chain(deleted) {
+            match client_message_id.filter(|id| history.posts.contains_key(id)) {
+                Some(id) => stored.entry(id).or_default().push(message),
+                None => found.push(Violation::FromNowhere { room_id, id: message.id, seq: message.seq }),
             }
         }
     }
     for (&id, post) in &history.posts {
-        check_one(id, post, stored.get(&id).map_or(&[], Vec::as_slice), found);
+        denied(id, post, history, store, found);
+        // Nobody can read a room that was deleted.
+        if store.room(post.room_id).is_some() {
+            check_one(id, post, stored.get(&id).map_or(&[], Vec::as_slice), found);
+        } else if let Some(message) = stored.get(&id).and_then(|stored| stored.first()) {
+            found.push(Violation::WrongRoom { post: id, sent: post.room_id, stored: message.room_id });
+        }
     }
 }
 
-fn check_one(id: Uuid, post: &Post, stored: &[&Message], found: &mut Vec<Violation>) {
+/// Giving up is right only where the author may have been out of the room.
+fn denied(id: Uuid, post: &Post, history: &History, store: &StoreView, found: &mut Vec<Violation>) {
+    let Some(code) = &post.denied else { return };
+    if code == "not_found" && membership::may_be_out(post.by, post.room_id, history, store) {
+        return;
+    }
+    found.push(Violation::Denied { what: format!("post {id} in room {}", post.room_id), code: code.clone() });
+}
+
+fn check_one(id: Uuid, post: &Post, stored: &[Stored], found: &mut Vec<Violation>) {
     let room_id = post.room_id;
     let ack = post.acks.first().copied();
     for later in post.acks.iter().skip(1) {
@@ -38,6 +72,9 @@ fn check_one(id: Uuid, post: &Post, stored: &[&Message], found: &mut Vec<Violati
     }
     if let Some(ack) = ack.filter(|ack| ack.duplicate && post.attempts == 1) {
         found.push(Violation::FalseDuplicate { post: id, ack });
+    }
+    if let Some(later) = post.acks.iter().skip(1).find(|later| !later.duplicate) {
+        found.push(Violation::NoDuplicate { post: id, ack: *later });
     }
     let [message, rest @ ..] = stored else {
         found.extend(ack.map(|ack| Violation::Lost { post: id, room_id, ack }));
@@ -68,31 +105,5 @@ fn check_one(id: Uuid, post: &Post, stored: &[&Message], found: &mut Vec<Violati
             });
         }
         _ => {}
-    }
-}
-
-/// Ids grow in the order of commit: what was sent after an ack was heard has the higher id, in any rooms.
-pub(super) fn check_real_time(history: &History, found: &mut Vec<Violation>) {
-    let mut acked: Vec<(Duration, u64, Uuid)> = Vec::new();
-    let mut sent: Vec<(Duration, u64, Uuid)> = Vec::new();
-    for (&id, post) in &history.posts {
-        if let (Some(ack), Some(at)) = (post.acks.first(), post.acked_at) {
-            acked.push((at, ack.id, id));
-            sent.push((post.sent_at, ack.id, id));
-        }
-    }
-    acked.sort_unstable();
-    sent.sort_unstable();
-    let mut acked = acked.into_iter().peekable();
-    let mut highest: Option<(u64, Uuid)> = None;
-    for (sent_at, later_id, later) in sent {
-        while let Some((_, id, post)) = acked.next_if(|(at, _, _)| *at < sent_at) {
-            if highest.is_none_or(|(high, _)| id > high) {
-                highest = Some((id, post));
-            }
-        }
-        if let Some((earlier_id, earlier)) = highest.filter(|(high, _)| *high > later_id) {
-            found.push(Violation::Overtaken { earlier, earlier_id, later, later_id });
-        }
     }
 }

@@ -1,40 +1,62 @@
 //! The checker fed with good histories and with one of every kind of lie.
 
+macro_rules! finds {
+    ($found:expr, $pattern:pat $(if $guard:expr)?) => {
+        let found = $found;
+        assert!(found.iter().any(|v| matches!(v, $pattern $(if $guard)?)), "{found:#?}");
+    };
+}
+
+mod commands;
+mod others;
+
 use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
 use crate::client::Message;
-use crate::history::{Feed, Heard, Listener, Post};
+use crate::history::{Feed, Heard, Listener, Origin, Post};
 use crate::wire::{Ack, Event};
 use std::time::Duration;
 
 const ROOM: u64 = 12;
+/// Who posts everything, and who listens.
+const ANN: u64 = 1;
+const BOB: u64 = 2;
+const PROMISES: Promises = Promises { window: 3, window_bytes: 100_000, tight: false };
 
 fn id(n: u128) -> Uuid {
     Uuid::from_u128(n)
 }
 
 fn event(id: u64, seq: u64, body: &str) -> Event {
-    let json =
-        json!({"type":"message.posted","id":id,"seq":seq,"room_id":ROOM,"at":"t","data":{"body":body}});
+    let post: u128 = body.trim_start_matches('m').parse().unwrap_or_default();
+    let data = json!({"author": {"id": ANN}, "body": body, "version": 1, "client_message_id": Uuid::from_u128(post)});
+    other(id, seq, "message.posted", data)
+}
+
+/// An event of any kind.
+fn other(id: u64, seq: u64, kind: &str, data: serde_json::Value) -> Event {
+    let json = json!({"type":kind,"id":id,"seq":seq,"room_id":ROOM,"at":"t","data":data});
     Event::try_from(json).unwrap()
 }
 
 fn message(id: u64, seq: u64, post: u128) -> Message {
     let client_message_id = Some(Uuid::from_u128(post));
-    Message { id, room_id: ROOM, seq, client_message_id, body: format!("m{post}") }
+    Message { id, room_id: ROOM, seq, client_message_id, body: format!("m{post}"), version: 1 }
 }
 
 fn post(n: u128, at_ms: u64, ack: Option<(u64, u64)>) -> (Uuid, Post) {
     let acks: Vec<Ack> = ack.iter().map(|&(id, seq)| Ack { id, seq, duplicate: false }).collect();
     let post = Post {
+        by: ANN,
         room_id: ROOM,
         body: format!("m{n}"),
         sent_at: Duration::from_millis(at_ms),
         acked_at: ack.map(|_| Duration::from_millis(at_ms + 5)),
         acks,
         refusals: vec![],
+        denied: None,
         attempts: 1,
     };
     (id(n), post)
@@ -46,31 +68,27 @@ fn good() -> (History, StoreView) {
         Event::try_from(json!({"type":"room.created","id":10,"seq":1,"room_id":ROOM,"data":{"kind":"open"}}))
             .unwrap();
     let posted = vec![event(11, 2, "m1"), event(14, 3, "m2"), event(15, 4, "m3")];
-    let mut heard = vec![Heard::From { after: 1 }];
+    let mut heard = vec![Heard::From { after: 1, head: 1 }];
     heard.extend(posted.iter().cloned().map(Heard::Event));
     let mut events = vec![created];
     events.extend(posted.clone());
     let messages = vec![message(11, 2, 1), message(14, 3, 2), message(15, 4, 3)];
     let history = History {
         posts: [post(1, 0, Some((11, 2))), post(2, 10, Some((14, 3))), post(3, 20, Some((15, 4)))].into(),
-        listeners: vec![Listener { name: "bob".into(), room_id: ROOM, heard, until_head: true }],
+        listeners: vec![Listener { name: "bob".into(), user: BOB, room_id: ROOM, heard, until_head: true }],
         feeds: vec![Feed { name: "bot".into(), after: 10, events: posted, gaps: vec![], until_head: true }],
+        rooms: [(ROOM, Origin::default())].into(),
+        ..History::default()
     };
-    (history, StoreView { rooms: vec![RoomView { room_id: ROOM, head: 4, events, messages }] })
+    let rooms = vec![RoomView { room_id: ROOM, head: 4, events, messages }];
+    (history, StoreView { rooms, searches: vec![] })
 }
 
 /// The violations after `spoil` had its way with a good run.
 fn after(spoil: impl FnOnce(&mut History, &mut RoomView)) -> Vec<Violation> {
     let (mut history, mut store) = good();
     spoil(&mut history, &mut store.rooms[0]);
-    check(&history, &store)
-}
-
-macro_rules! finds {
-    ($found:expr, $pattern:pat $(if $guard:expr)?) => {
-        let found = $found;
-        assert!(found.iter().any(|v| matches!(v, $pattern $(if $guard)?)), "{found:#?}");
-    };
+    check(&history, &store, &PROMISES)
 }
 
 #[test]
@@ -177,7 +195,7 @@ fn an_id_below_one_acked_earlier_is_found() {
         let post = history.posts.get_mut(&id(1)).unwrap();
         (post.sent_at, post.acked_at) = (Duration::from_millis(100), Some(Duration::from_millis(101)));
     });
-    finds!(found, Violation::Overtaken { earlier_id: 15, later_id: 11, .. });
+    finds!(found, Violation::Overtaken { earlier: 15, later: 11 });
 }
 
 #[test]
@@ -199,7 +217,7 @@ fn a_listener_that_misses_an_event_is_found() {
     finds!(after(|h, _| drop(heard(h).remove(2))), Violation::Missed { expected: 3, found: 4, .. });
     finds!(after(|h, _| drop(heard(h).pop())), Violation::Behind { heard: 3, head: 4, .. });
     finds!(
-        after(|h, _| heard(h).insert(2, Heard::From { after: 3 })),
+        after(|h, _| heard(h).insert(2, Heard::From { after: 3, head: 3 })),
         Violation::Missed { expected: 3, found: 4, .. }
     );
 }
@@ -218,7 +236,7 @@ fn a_listener_that_hears_twice_or_out_of_order_is_found() {
 fn a_listener_that_resumed_further_back_hears_again_rightly() {
     let found = after(|h, _| {
         let tail = heard(h)[2..].to_vec();
-        heard(h).push(Heard::From { after: 2 });
+        heard(h).push(Heard::From { after: 2, head: 4 });
         heard(h).extend(tail);
     });
     assert_eq!(found, vec![]);
@@ -241,10 +259,35 @@ fn a_listener_that_hears_something_else_is_found() {
 }
 
 #[test]
-fn only_the_window_is_a_gap_that_may_happen() {
-    let gap = |reason: &str| Heard::Gap { reason: reason.into() };
-    assert_eq!(after(|h, _| heard(h).insert(1, gap("window_exceeded"))), vec![]);
-    finds!(after(|h, _| heard(h).insert(1, gap("ahead_of_head"))), Violation::FalseGap { .. });
+fn a_gap_is_only_what_does_not_fit_the_window() {
+    let gap = |reason: &str, after, head, reply| Heard::Gap { reason: reason.into(), after, head, reply };
+    let with = |gap: Heard| after(|h, _| heard(h).insert(1, gap));
+    assert_eq!(with(gap("window_exceeded", 0, 4, 100)), vec![]);
+    assert_eq!(with(gap("window_exceeded", 1, 4, 90_000)), vec![], "the reply was full of others");
+    finds!(with(gap("window_exceeded", 1, 4, 100)), Violation::FalseGap { .. });
+    finds!(with(gap("ahead_of_head", 0, 4, 100)), Violation::FalseGap { .. });
+    finds!(with(gap("epoch_changed", 0, 4, 100)), Violation::FalseGap { .. });
+}
+
+#[test]
+fn a_recovery_that_is_not_all_of_it_is_found() {
+    let snapshot = || Heard::Snapshot { typing: vec![], present: vec![] };
+    let recovered = |h: &mut History, events: usize| {
+        let tail = heard(h)[2..2 + events].to_vec();
+        heard(h).push(Heard::From { after: 2, head: 4 });
+        heard(h).extend(tail);
+        heard(h).push(snapshot());
+    };
+    assert_eq!(after(|h, _| recovered(h, 2)), vec![]);
+    finds!(after(|h, _| recovered(h, 1)), Violation::Incomplete { reached: 3, head: 4, .. });
+    finds!(after(|h, _| recovered(h, 0)), Violation::Incomplete { reached: 2, head: 4, .. });
+}
+
+#[test]
+fn a_resync_names_the_first_event_that_was_not_sent() {
+    let resync = |h: &mut History, from| heard(h).push(Heard::Resync { from });
+    assert_eq!(after(|h, _| resync(h, 5)), vec![]);
+    finds!(after(|h, _| resync(h, 7)), Violation::Missed { expected: 5, found: 7, .. });
 }
 
 #[test]
@@ -264,7 +307,7 @@ fn a_feed_that_is_not_everything_once_in_order_is_found() {
 fn violations_read_well() {
     let (mut history, store) = good();
     history.posts.get_mut(&id(2)).unwrap().body = "other".into();
-    let text = check(&history, &store)[0].to_string();
+    let text = check(&history, &store, &PROMISES)[0].to_string();
     assert!(
         text.starts_with("changed body: 00000000-0000-0000-0000-000000000002 was sent as \"other\""),
         "{text}"

@@ -24,10 +24,72 @@ pub enum Violation {
     StoredThoughRefused { post: Uuid, codes: Vec<String>, id: u64 },
     #[error("from nowhere: message {id} (seq {seq}) of room {room_id} was sent by nobody here")]
     FromNowhere { room_id: u64, id: u64, seq: u64 },
+    #[error("overtaken: what was sent after event {earlier} was acknowledged got the lower id {later}")]
+    Overtaken { earlier: u64, later: u64 },
+    #[error("no duplicate: {post} was acked again as id {} without being called a duplicate", ack.id)]
+    NoDuplicate { post: Uuid, ack: Ack },
+    #[error("denied: {what} was refused with {code}, for which there was no reason")]
+    Denied { what: String, code: String },
+
+    #[error("lost update: two edits of version {version} of message {message} were acknowledged: {bodies:?}")]
+    LostUpdate { message: u64, version: u64, bodies: [String; 2] },
+    #[error("lost: {what} was acknowledged as id {id} seq {seq}, and the log has something else there")]
+    DeedLost { what: String, id: u64, seq: u64 },
+    #[error("not deleted: message {id} was, says the ack")]
+    NotDeleted { id: u64 },
+    #[error("found though deleted: searching {word:?} finds message {id}")]
+    FoundThoughDeleted { id: u64, word: String },
+    #[error("not found: searching {word:?} doesn't find message {id}")]
+    NotFound { id: u64, word: String },
+    #[error("conflict missed: {post} was sent again with another body and answered {answer}")]
+    ConflictMissed { post: Uuid, answer: String },
+    #[error("unwanted: {kind} {id} of room {room_id} was asked for by nobody, or refused to all who did")]
+    Unwanted { kind: String, id: u64, room_id: u64 },
     #[error(
-        "overtaken: {later} was sent after {earlier} was acked as {earlier_id}, and got the lower id {later_id}"
+        "version gap: in room {room_id} message {message} went to version {found} where {expected} was due"
     )]
-    Overtaken { earlier: Uuid, earlier_id: u64, later: Uuid, later_id: u64 },
+    VersionGap { room_id: u64, message: u64, expected: u64, found: u64 },
+    #[error("edit of nothing: seq {seq} of room {room_id} edits message {message}, which isn't there then")]
+    EditOfNothing { room_id: u64, message: u64, seq: u64 },
+    #[error("deleted twice, or never posted: message {message} of room {room_id}")]
+    DeletedTwice { room_id: u64, message: u64 },
+    #[error("after the end: room {room_id} was deleted and went on to seq {seq}")]
+    AfterTheEnd { room_id: u64, seq: u64 },
+
+    #[error("heard outside: {listener} heard seq {seq} of the closed room {room_id} while not in it")]
+    HeardOutside { listener: String, room_id: u64, seq: u64 },
+    #[error("never saw: {listener} is in room {room_id} in the end and never heard of it")]
+    NeverSaw { listener: String, room_id: u64 },
+    #[error("own typing: {listener} was told in room {room_id} that it types itself")]
+    OwnTyping { listener: String, room_id: u64 },
+    #[error(
+        "stale typing: {listener} heard in room {room_id} that {user} types as of seq {at_seq}, after their message {said}"
+    )]
+    StaleTyping { listener: String, room_id: u64, user: u64, at_seq: u64, said: u64 },
+    #[error("stuck typing: {listener} believes for good that {user} types in room {room_id}")]
+    StuckTyping { listener: String, room_id: u64, user: u64 },
+    #[error(
+        "spoke after leaving: {listener} was told that {user} left room {room_id}, and then heard their message {seq}"
+    )]
+    SpokeAfterLeaving { listener: String, room_id: u64, user: u64, seq: u64 },
+    #[error(
+        "presence differs: {listener} believes for good that user {user} is {believed}, and REST says {told}"
+    )]
+    PresenceDiffers { listener: String, user: u64, believed: String, told: String },
+    #[error(
+        "unread: {door} tells user {user} {unread} unread in room {room_id} after {read}, and the log has {expected}"
+    )]
+    Unread { door: &'static str, user: u64, room_id: u64, read: u64, unread: u64, expected: u64 },
+    #[error(
+        "unmarked: {door} tells user {user} that they read room {room_id} up to {read}, and {marked} was acknowledged"
+    )]
+    Unmarked { door: &'static str, user: u64, room_id: u64, read: u64, marked: u64 },
+    #[error("two numbers: user {user} has read room {room_id} up to {one} and, by the other door, {other}")]
+    TwoNumbers { user: u64, room_id: u64, one: u64, other: u64 },
+    #[error(
+        "incomplete: {listener} was confirmed in room {room_id} at {head}, and what it missed ends at {reached}"
+    )]
+    Incomplete { listener: String, room_id: u64, reached: u64, head: u64 },
 
     #[error("seq gap: in room {room_id} comes {found} where {expected} was due")]
     SeqGap { room_id: u64, expected: u64, found: u64 },
@@ -60,8 +122,10 @@ pub enum Violation {
     Unasked { listener: String, room_id: u64, id: u64, of: u64 },
     #[error("behind: {listener} stayed to the end of room {room_id}, heard {heard}, and the head is {head}")]
     Behind { listener: String, room_id: u64, heard: u64, head: u64 },
-    #[error("false gap: {listener} in room {room_id} was told {reason}, which did not happen")]
-    FalseGap { listener: String, room_id: u64, reason: String },
+    #[error(
+        "false gap: {listener} in room {room_id} was told {reason} from {after} to {head} in a reply of {reply} bytes"
+    )]
+    FalseGap { listener: String, room_id: u64, reason: String, after: u64, head: u64, reply: usize },
     #[error("unconfirmed: {listener} heard seq {seq} of room {room_id} before a subscription was confirmed")]
     Unconfirmed { listener: String, room_id: u64, seq: u64 },
 

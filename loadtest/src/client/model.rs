@@ -37,6 +37,33 @@ pub struct Room {
     pub name: Option<String>,
     #[serde(default)]
     pub head: u64,
+    #[serde(default)]
+    pub read: u64,
+    #[serde(default)]
+    pub unread: u64,
+    /// Of closed and direct rooms, when one asks for the room itself.
+    #[serde(default)]
+    pub members: Vec<User>,
+}
+
+/// A user as the list of users shows them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Visible {
+    pub id: u64,
+    pub name: String,
+    #[serde(default)]
+    pub presence: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UserPage {
+    pub(super) users: Vec<Visible>,
+    pub(super) next: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Found {
+    pub(super) messages: Vec<Message>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -62,6 +89,8 @@ pub struct Message {
     /// Absent for messages posted over REST without one, should the server not make one up.
     pub client_message_id: Option<uuid::Uuid>,
     pub body: String,
+    #[serde(default)]
+    pub version: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -1,7 +1,7 @@
 //! Paged reads, followed to their end: a room's history, its log, and the hole of a gap.
 
-use super::model::{EventPage, MessagePage};
-use super::{Client, ClientError, Message, Room, RoomList};
+use super::model::{EventPage, MessagePage, UserPage};
+use super::{Client, ClientError, Message, Room, RoomList, Visible};
 use crate::wire::Event;
 
 /// More pages than any run makes; a `next` that never ends is a defect and has to be an error, not a hang.
@@ -58,6 +58,21 @@ impl Client {
             }
         }
         Err(endless(&path))
+    }
+
+    /// Everybody who may be seen.
+    pub async fn users(&self) -> Result<Vec<Visible>, ClientError> {
+        let mut query = vec![("limit", "100".to_owned())];
+        let mut users = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let page: UserPage = self.get("/users", &query).await?;
+            users.extend(page.users);
+            match page.next {
+                Some(cursor) => query = vec![("limit", "100".to_owned()), ("cursor", cursor)],
+                None => return Ok(users),
+            }
+        }
+        Err(endless("/users"))
     }
 
     /// Every room this client may read.

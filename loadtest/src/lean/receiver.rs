@@ -16,6 +16,20 @@ pub type Scratch = Rc<RefCell<Vec<u8>>>;
 /// `Break` ends the receiving.
 pub type Control = ControlFlow<()>;
 
+/// Why hearing ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hearing {
+    Broke,
+    /// By the server, with a close frame.
+    Closed {
+        code: u16,
+        reason: String,
+    },
+}
+
+/// No frame a client waits for is longer.
+const WHOLE: usize = 1024 * 1024;
+
 pub struct Receiver {
     stream: TcpStream,
     scanner: Scanner,
@@ -27,6 +41,32 @@ pub struct Receiver {
 impl Receiver {
     pub fn new((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
         Receiver { stream, scanner: Scanner::default(), scratch: Rc::clone(scratch), early }
+    }
+
+    /// One that keeps whole frames, for [`Receiver::hear`].
+    pub fn whole((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
+        Receiver { stream, scanner: Scanner::keeping(WHOLE), scratch: Rc::clone(scratch), early }
+    }
+
+    /// Hands whole text frames but heartbeats to `heard` until it breaks or the server closes. All of a read are handed
+    /// out before this ends, so that ending it early loses none.
+    pub async fn hear(&mut self, mut heard: impl FnMut(&[u8]) -> Control) -> io::Result<Hearing> {
+        let mut end = None;
+        self.receive(|frame| {
+            if frame.is_close() {
+                let (code, reason) = frame.prefix.split_at_checked(2).unwrap_or_default();
+                let code = code.try_into().map_or(1005, u16::from_be_bytes);
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                end = Some(Hearing::Closed { code, reason });
+                return ControlFlow::Break(());
+            }
+            if frame.is_text() && !frame.is_type("ping") && !frame.is_type("welcome") {
+                return heard(frame.prefix);
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(end.unwrap_or(Hearing::Broke))
     }
 
     /// A buffer for all receivers of this thread.

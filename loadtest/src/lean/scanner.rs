@@ -10,7 +10,7 @@ const LONGEST_HEADER: usize = 10;
 pub struct Seen<'a> {
     pub opcode: u8,
     pub length: u64,
-    /// The payload's first bytes, at most 40.
+    /// The payload's first bytes, at most 40, or all the scanner was asked to keep.
     pub prefix: &'a [u8],
 }
 
@@ -32,8 +32,10 @@ impl Seen<'_> {
 }
 
 /// Keeps its place between reads; holds at most a header and a prefix.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scanner {
+    /// Bytes kept of a payload.
+    keep: usize,
     header: Vec<u8>,
     prefix: Vec<u8>,
     length: u64,
@@ -41,7 +43,18 @@ pub struct Scanner {
     left: Option<u64>,
 }
 
+impl Default for Scanner {
+    fn default() -> Scanner {
+        Scanner::keeping(PREFIX)
+    }
+}
+
 impl Scanner {
+    /// Keeps so many bytes of each payload.
+    pub fn keeping(keep: usize) -> Scanner {
+        Scanner { keep, header: Vec::new(), prefix: Vec::new(), length: 0, left: None }
+    }
+
     /// Takes the next bytes and calls `seen` for every frame that is complete with them.
     pub fn scan(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Seen<'_>)) {
         loop {
@@ -54,7 +67,7 @@ impl Scanner {
             };
             let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (payload, rest) = bytes.split_at(taken);
-            let wanted = PREFIX.saturating_sub(self.prefix.len()).min(payload.len());
+            let wanted = self.keep.saturating_sub(self.prefix.len()).min(payload.len());
             self.prefix.extend(payload.iter().take(wanted));
             bytes = rest;
             let left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));

@@ -27,6 +27,8 @@ pub enum ScenarioError {
     /// A limit of this machine or of the options.
     #[error("{0}")]
     Refused(String),
+    #[error("{error}; the server's log ends:\n{log}")]
+    Died { error: Box<ScenarioError>, log: String },
     #[error("{what} did not happen in time")]
     Late { what: String },
 }

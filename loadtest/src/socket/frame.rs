@@ -49,6 +49,8 @@ pub struct WelcomeRoom {
     pub room_id: u64,
     pub kind: String,
     #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
     pub head: u64,
     #[serde(default)]
     pub read: u64,

@@ -1,7 +1,9 @@
 //! Why a trial could not be carried through; a broken promise is no error but an `Outcome`.
 
+use std::io;
 use std::time::Duration;
 
+use super::fault::Fault;
 use crate::client::ClientError;
 use crate::server::ServerError;
 use crate::socket::SocketError;
@@ -18,10 +20,14 @@ pub enum TrialError {
     Socket { who: String, source: SocketError },
     #[error("{who} over REST: {source}")]
     Rest { who: String, source: ClientError },
-    #[error("not over within {deadline:?}: {acked} of {messages} posts acked, {still} clients at work")]
-    Late { deadline: Duration, acked: usize, messages: usize, still: usize },
+    #[error("not over within {deadline:?}: {done} of {steps} steps done, {still} clients at work")]
+    Late { deadline: Duration, done: usize, steps: usize, still: usize },
     #[error("a client broke: {0}")]
     Broken(#[from] tokio::task::JoinError),
-    #[error("a plan with kills needs a server it may kill")]
+    #[error("a plan with faults needs a server of one's own")]
     NothingToKill,
+    #[error("{0:?} can't be staged here")]
+    CannotStage(Fault),
+    #[error("staging a fault: {0}")]
+    Staging(io::Error),
 }

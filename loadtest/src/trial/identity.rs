@@ -1,4 +1,4 @@
-//! A client of the trial: a name for messages, and its REST client.
+//! A device of the trial: a name for messages, whose it is, and its REST client.
 
 use crate::client::{Client, ClientError};
 use crate::socket::SocketError;
@@ -7,6 +7,7 @@ use crate::trial::TrialError;
 #[derive(Clone)]
 pub(super) struct Identity {
     pub(super) name: String,
+    pub(super) user: u64,
     pub(super) client: Client,
 }
 

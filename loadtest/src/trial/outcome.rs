@@ -1,10 +1,12 @@
 //! How a trial went.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::fault::FaultKind;
 use crate::check::Violation;
 
 /// Violations beyond this many are counted, not shown.
@@ -16,19 +18,40 @@ pub struct Tally {
     pub acked: usize,
     /// Attempts to post, repeats included.
     pub attempts: usize,
-    /// Acks that said `duplicate`: the post was stored and its first ack lost.
+    /// Acks that said `duplicate`: the post was stored and its first ack lost, or it was repeated on purpose.
     pub duplicates: usize,
-    /// Connections lost or refused, of posters and listeners.
+    /// Other commands that were done.
+    pub deeds: usize,
+    /// Commands refused for good, as the plan's others made it happen.
+    pub refused: usize,
+    /// Connections lost or refused.
     pub reconnects: usize,
-    /// Connections the listeners dropped on purpose.
+    /// Connections dropped on purpose.
     pub drops: usize,
-    /// Answers `rate_limited`, `overloaded` or `unavailable`.
+    /// Answers `rate_limited`, `overloaded`, `read_only` or `unavailable`.
     pub asked_to_wait: usize,
-    /// Events heard over all listeners.
+    /// Events heard over all devices.
     pub heard: usize,
     /// Subscriptions answered with a gap.
     pub gaps: usize,
+    /// Subscriptions ended with `room.resync`.
+    pub resyncs: usize,
+    /// Connections the server closed, by code.
+    pub closes: BTreeMap<u16, usize>,
     pub kills: usize,
+    /// All faults, kills included.
+    pub faults: usize,
+}
+
+impl Tally {
+    pub(super) fn closed(&mut self, code: u16) {
+        *self.closes.entry(code).or_default() += 1;
+    }
+
+    pub(super) fn fault(&mut self, kind: FaultKind) {
+        self.faults += 1;
+        self.kills += usize::from(kind == FaultKind::Kill);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -48,22 +71,28 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tally = &self.tally;
-        writeln!(
+        write!(
             f,
-            "seed {}: {} posts acked in {} attempts ({} found stored already), {} kills, {} reconnects, {} drops, {} gaps, {} events heard, {:.1} s",
+            "seed {}: {} posts acked in {} attempts ({} found stored already), {} other commands, {} refused, \
+             {} faults ({} kills), {} reconnects, {} drops, {} gaps, {} resyncs, closes {:?}, {} events heard, {:.1} s: ",
             self.seed,
             tally.acked,
             tally.attempts,
             tally.duplicates,
+            tally.deeds,
+            tally.refused,
+            tally.faults,
             tally.kills,
             tally.reconnects,
             tally.drops,
             tally.gaps,
+            tally.resyncs,
+            tally.closes,
             tally.heard,
             self.elapsed.as_secs_f64()
         )?;
         if self.is_ok() {
-            return write!(f, "nothing lost, doubled or out of order");
+            return write!(f, "every promise kept");
         }
         write!(f, "{} violations:", self.violations.len())?;
         for violation in self.violations.iter().take(SHOWN) {

@@ -1,59 +1,170 @@
-//! What the clients of one trial share: the rooms, the record, the counts, and when to stop.
+//! What the devices of one trial share: the rooms, the record, the counts, and when to stop.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::TrialError;
 use super::identity::Identity;
 use super::outcome::Tally;
-use crate::client::ClientError;
+use super::plan::PlannedPost;
+use crate::client::{Client, ClientError};
 use crate::history::Recorder;
-use crate::socket::Socket;
-use crate::wire::Refusal;
+use crate::wire::{Ack, Refusal};
 
 /// A server that is coming back is asked again after up to so long.
 const RECONNECT_WITHIN: Duration = Duration::from_millis(250);
 
-/// Where everybody has to get to before leaving; none while the posters are at work.
+/// Where everybody has to get to before leaving; none while anybody is at work.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Goal {
-    pub(super) heads: HashMap<u64, u64>,
+    pub(super) rooms: HashMap<u64, Destination>,
     pub(super) last_id: u64,
+    /// Everybody has so long to get there.
+    pub(super) catch_up: Duration,
+    /// Devices that have to get there.
+    pub(super) devices: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Destination {
+    pub(super) head: u64,
+    /// Of a closed room.
+    pub(super) members: Option<HashSet<u64>>,
+}
+
+impl Goal {
+    /// The rooms that are this user's at the end.
+    pub(super) fn of(&self, user: u64) -> impl Iterator<Item = (u64, u64)> {
+        let mine = self
+            .rooms
+            .iter()
+            .filter(move |(_, room)| room.members.as_ref().is_none_or(|members| members.contains(&user)));
+        mine.map(|(room_id, room)| (*room_id, room.head))
+    }
+}
+
+/// A message of one's own that was acked.
+#[derive(Debug, Clone)]
+pub(super) struct Mine {
+    pub(super) post: Uuid,
+    pub(super) body: String,
+    pub(super) room_id: u64,
+    pub(super) ack: Ack,
+}
+
+#[derive(Default)]
+struct Stock {
+    tally: Tally,
+    /// By plan index; none until a room is made.
+    rooms: Vec<Option<u64>>,
+    mine: HashMap<u64, Vec<Mine>>,
 }
 
 pub(super) struct Shared {
     pub(super) url: String,
-    pub(super) rooms: Vec<u64>,
+    pub(super) admin: Client,
+    pub(super) room_prefix: String,
+    /// Signals may be dropped: indicators end by the clock.
+    pub(super) tight: bool,
+    /// By plan index.
+    pub(super) users: Vec<u64>,
     pub(super) recorder: Recorder,
-    /// Distinct posts acked so far.
-    pub(super) acked: watch::Sender<usize>,
+    /// Steps done so far.
+    pub(super) progress: watch::Sender<usize>,
     pub(super) goal: watch::Sender<Option<Goal>>,
-    tally: Mutex<Tally>,
+    /// Devices that believe to know all there is.
+    pub(super) settled: watch::Sender<usize>,
+    stock: Mutex<Stock>,
 }
 
 impl Shared {
-    pub(super) fn new(url: &str, rooms: Vec<u64>) -> Arc<Shared> {
+    pub(super) fn new(
+        url: &str,
+        admin: Client,
+        (room_prefix, tight): (String, bool),
+        users: Vec<u64>,
+        rooms: Vec<Option<u64>>,
+    ) -> Arc<Shared> {
         Arc::new(Shared {
             url: url.to_owned(),
-            rooms,
+            admin,
+            room_prefix,
+            tight,
+            users,
             recorder: Recorder::default(),
-            acked: watch::Sender::new(0),
+            progress: watch::Sender::new(0),
             goal: watch::Sender::new(None),
-            tally: Mutex::default(),
+            settled: watch::Sender::new(0),
+            stock: Mutex::new(Stock { rooms, ..Stock::default() }),
         })
     }
 
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.stock().tally);
     }
 
     pub(super) fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stock().tally.clone()
+    }
+
+    pub(super) fn step_done(&self) {
+        self.progress.send_modify(|done| *done = done.saturating_add(1));
+    }
+
+    /// The room of that index, when there is one.
+    pub(super) fn room(&self, index: usize) -> Option<u64> {
+        self.stock().rooms.get(index).copied().flatten()
+    }
+
+    /// Every room there ever was.
+    pub(super) fn rooms(&self) -> Vec<u64> {
+        self.stock().rooms.iter().copied().flatten().collect()
+    }
+
+    /// True when the place was free.
+    pub(super) fn put_room(&self, index: usize, room_id: u64) -> bool {
+        match self.stock().rooms.get_mut(index) {
+            Some(place @ None) => {
+                *place = Some(room_id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn is_ours(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| name.starts_with(&self.room_prefix))
+    }
+
+    pub(super) fn acked(&self, user: u64, room_id: u64, post: &PlannedPost, ack: Ack) {
+        let mine = Mine { post: post.id, body: post.body.clone(), room_id, ack };
+        let mut stock = self.stock();
+        stock.mine.entry(user).or_default().push(mine);
+        stock.tally.acked += 1;
+        stock.tally.duplicates += usize::from(ack.duplicate);
+    }
+
+    /// One of the user's own messages.
+    pub(super) fn pick(&self, user: u64, pick: usize) -> Option<Mine> {
+        let stock = self.stock();
+        let mine = stock.mine.get(&user)?;
+        mine.get(pick.checked_rem(mine.len())?).cloned()
+    }
+
+    /// The seq of the user's last own message in a room.
+    pub(super) fn last_own(&self, user: u64, room_id: u64) -> Option<u64> {
+        let stock = self.stock();
+        stock.mine.get(&user)?.iter().filter(|mine| mine.room_id == room_id).map(|mine| mine.ack.seq).max()
     }
 
     /// Full jitter. The run's deadline bounds how often this happens.
@@ -68,20 +179,6 @@ impl Shared {
         match refusal.retry_after_ms {
             Some(ms) => sleep(Duration::from_millis(ms)).await,
             None => self.breathe().await,
-        }
-    }
-
-    /// A socket, however often it takes; an error only when the server says to stay away.
-    pub(super) async fn connect(&self, who: &Identity) -> Result<Socket, TrialError> {
-        loop {
-            match Socket::connect(&self.url, &who.client.credentials()).await {
-                Ok(socket) => return Ok(socket),
-                Err(error) if error.may_reconnect() => {
-                    self.count(|tally| tally.reconnects += 1);
-                    self.breathe().await;
-                }
-                Err(error) => return Err(who.socket_error(error)),
-            }
         }
     }
 

@@ -29,7 +29,7 @@ enum Part {
 
 /// What came after a room's answer and before the reply.
 pub struct Held {
-    room: RoomId,
+    pub room: RoomId,
     pub class: Class,
     pub frame: Bytes,
 }

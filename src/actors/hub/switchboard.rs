@@ -3,7 +3,7 @@
 use super::badges::Badges;
 use super::census::Census;
 use super::handle::{ConnId, HubHandle, JoinSlot, Joined};
-use super::joining::Joining;
+use super::joining::{Held, Joining};
 use super::places::Audience;
 use crate::actors::clock;
 use crate::actors::outbox::{Class, Pushed};
@@ -286,7 +286,7 @@ impl Switchboard {
             self.rooms.confirmed(room, peer.id);
         }
         for held in held {
-            self.push(peer, held.class, held.frame);
+            self.release(peer, held);
         }
         loop {
             let next = peer.steps.borrow_mut().pop_front();
@@ -295,6 +295,33 @@ impl Switchboard {
             if peer.joining.borrow().is_some() {
                 break;
             }
+        }
+    }
+
+    /// Sends what was held back. A signal may be the one word of somebody's coming or going: it doesn't give way to the reply
+    /// it waited for. Where it has to, the room's snapshot is to be asked for again.
+    fn release(&mut self, peer: &Rc<Peer>, Held { room, class, frame }: Held) {
+        if !peer.places.borrow().contains_key(&room) {
+            // Something before it was too much: the room is to be subscribed to anew.
+            return;
+        }
+        if class != Class::Signal {
+            return self.push(peer, class, frame);
+        }
+        let mut pushed = peer.outbox.push(class, frame.clone());
+        if matches!(pushed, Pushed::Dropped) {
+            peer.outbox.flush();
+            pushed = peer.outbox.push(class, frame);
+        }
+        match pushed {
+            Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
+            Pushed::Dropped => {
+                let from = self.audiences.get(&room).map(|audience| audience.head.next());
+                self.leave(peer, room);
+                let resync = encode::resync(room, from.unwrap_or_default());
+                self.push(peer, Class::Control, websocket::text(&resync));
+            }
+            _ => {}
         }
     }
 
