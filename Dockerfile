@@ -20,8 +20,6 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin hearth \
     && install -d -o hearth -g hearth -m 0700 /data
 COPY --from=build /src/target/release/hearth /usr/local/bin/hearth
-# Large memory goes back to the system when it is freed, so that a level of load that it caused can end.
-ENV MALLOC_MMAP_THRESHOLD_=1048576
 USER hearth
 VOLUME /data
 EXPOSE 8080

@@ -136,6 +136,15 @@ impl Outbox {
         }
     }
 
+    /// The answer to a new subscription of the room goes out next and covers what waits of it: sent before, it would only be
+    /// heard twice, and dropped later, a resync would begin too early.
+    pub fn supersede(&self, room: RoomId) {
+        let mut queue = self.queue.borrow_mut();
+        if !queue.items.is_empty() {
+            queue.drop_events(room);
+        }
+    }
+
     fn enqueue(&self, class: Class, bytes: Bytes) -> Pushed {
         self.queue.borrow_mut().put(class, bytes);
         Pushed::Queued(!self.dirty.replace(true))

@@ -172,7 +172,7 @@ impl PresenceTracker {
         super::simulation::may_fail("presence");
         let (now, clock) = (Instant::now(), clock::now());
         let changes = self.tracker.tick(now);
-        self.tracked.store(self.tracker.len(), Ordering::Relaxed);
+        self.tracked.store(self.tracker.kept(), Ordering::Relaxed);
         if !changes.is_empty() {
             self.announce(&changes, now, clock);
         }

@@ -98,8 +98,7 @@ impl Default for Limits {
     }
 }
 
-/// When the process spares itself (LIM-12). glibc keeps large memory that was freed: with `MALLOC_MMAP_THRESHOLD_=1048576` in the
-/// environment it gives it back, and a level that memory caused ends with its cause.
+/// When the process spares itself (LIM-12).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Load {

@@ -11,6 +11,7 @@ mod postgres;
 mod raw;
 mod store;
 mod tidy;
+mod traceability;
 
 mod browser;
 mod coordination;

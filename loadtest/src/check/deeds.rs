@@ -154,8 +154,15 @@ fn asked_for(event: &Event, history: &History, found: &mut Vec<Violation>) {
     if !OURS.contains(&event.kind.as_str()) {
         return;
     }
-    let mut deeds = history.deeds.iter().filter(|deed| deed.what.is_told_by(event));
-    if !deeds.any(|deed| !deed.is_refused()) {
-        found.push(Violation::Unwanted { kind: event.kind.clone(), id: event.id, room_id: event.room_id });
+    let deeds: Vec<&Deed> = history.deeds.iter().filter(|deed| deed.what.is_told_by(event)).collect();
+    if deeds.iter().all(|deed| deed.is_refused()) {
+        let asked =
+            |deed: &&Deed| format!("{:?}, {} attempts, {:?}", deed.what, deed.attempts, deed.refusals);
+        found.push(Violation::Unwanted {
+            kind: event.kind.clone(),
+            id: event.id,
+            room_id: event.room_id,
+            asked: deeds.iter().map(asked).collect(),
+        });
     }
 }

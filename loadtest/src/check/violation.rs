@@ -43,8 +43,8 @@ pub enum Violation {
     NotFound { id: u64, word: String },
     #[error("conflict missed: {post} was sent again with another body and answered {answer}")]
     ConflictMissed { post: Uuid, answer: String },
-    #[error("unwanted: {kind} {id} of room {room_id} was asked for by nobody, or refused to all who did")]
-    Unwanted { kind: String, id: u64, room_id: u64 },
+    #[error("unwanted: {kind} {id} of room {room_id} was refused to all who asked for it: {asked:?}")]
+    Unwanted { kind: String, id: u64, room_id: u64, asked: Vec<String> },
     #[error(
         "version gap: in room {room_id} message {message} went to version {found} where {expected} was due"
     )]

@@ -279,6 +279,9 @@ impl Switchboard {
     fn finish(&mut self, peer: &Rc<Peer>) {
         let Some(joining) = peer.joining.borrow_mut().take() else { return };
         let confirmed = joining.rooms();
+        for room in &confirmed {
+            peer.outbox.supersede(*room);
+        }
         let (reply, held) = joining.finish();
         self.push(peer, Class::Control, websocket::text(&reply));
         // From here on the others may hear of it (CONN-02).

@@ -181,7 +181,7 @@ impl Tracker {
     }
 
     /// How many users it keeps.
-    pub fn len(&self) -> usize {
+    pub fn kept(&self) -> usize {
         self.users.len()
     }
 
