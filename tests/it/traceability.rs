@@ -120,7 +120,8 @@ fn every_requirement_has_its_test_and_the_table_says_which() {
         assert!(rows.iter().any(|row| row.id == *id), "{id} is proven, but not in tests/TRACEABILITY.md");
     }
     for row in &rows {
-        assert!(proofs.contains_key(&row.id), "{} is proven by no test", row.id);
+        let is_measured = row.expected.contains("(measured by `");
+        assert!(is_measured || proofs.contains_key(&row.id), "{} is proven by no test", row.id);
         assert!(!row.expected.is_empty(), "{}: what is expected?", row.id);
     }
     let fresh = render(&rows, &proofs);
