@@ -155,8 +155,18 @@ impl PresenceTracker {
         let config = self.rooms.config();
         self.tracker = Tracker::new(config.presence.grace, config.presence.lease);
         self.tracker.resume(self.view.iter().map(|entry| (*entry.key(), *entry.value())), Instant::now());
+        self.last_seen = LastSeen::new(config.presence.last_seen);
+        let (now, clock) = (Instant::now(), clock::now());
+        for here in self.view.iter().filter(|entry| entry.value().is_here()) {
+            self.last_seen.arrived(*here.key(), now, clock);
+        }
+        let commons = self.rooms.commons();
         for hub in self.rooms.hubs() {
             hub.tell(HubMsg::Census);
+            // What was about to be told may not have been.
+            if let Some(room) = commons {
+                hub.tell(HubMsg::StartAnew { room });
+            }
         }
     }
 

@@ -65,12 +65,10 @@ impl Signal {
         }
     }
 
-    /// Whether who misses it has to subscribe again. Typing ends by itself, and the next count makes up for the last; a
-    /// change that is missed is missed for good.
+    /// Whether who misses it has to subscribe again. Typing ends by itself; a change that is missed is missed for good.
     pub const fn is_vital(&self) -> bool {
         match self {
-            Self::Presence { .. } => true,
-            Self::RoomPresence(attendance) => !matches!(attendance, Attendance::Count(_)),
+            Self::Presence { .. } | Self::RoomPresence(_) => true,
             Self::Typing { .. } => false,
         }
     }

@@ -34,6 +34,8 @@ enum Later {
 
 impl Badges {
     pub(super) fn enter(&mut self, conn: ConnId, room: RoomId, head: Seq) {
+        // The answer to the subscription is newer.
+        self.later.remove(&(conn, room));
         let followed = self.rooms.entry(room).or_default();
         followed.head = followed.head.max(head);
         followed.conns.insert(conn);
@@ -47,6 +49,11 @@ impl Badges {
                 self.rooms.remove(&room);
             }
         }
+    }
+
+    /// With the next tick.
+    pub(super) fn postpone(&mut self, conn: ConnId, room: RoomId, frame: Bytes) {
+        self.later.insert((conn, room), Later::Send(frame));
     }
 
     /// The followers of a room, and how far they were told.

@@ -73,7 +73,9 @@ impl Switchboard {
         let users: HashSet<UserId> = gone.map(|(_, user, _)| *user).collect();
         for user in users {
             let sockets = self.census.of(user);
-            if sockets.open == 0 {
+            // Who lost another device a moment ago may come back with it.
+            let lost = self.census.gone.iter().any(|(_, of, session)| *of == user && !which(*of, *session));
+            if sockets.open == 0 && !lost {
                 self.report(user, sockets, true);
             }
         }

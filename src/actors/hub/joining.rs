@@ -95,8 +95,8 @@ impl Joining {
     }
 
     /// The room's answer is worth nothing any more: the reply will say so. False when it hasn't answered.
-    pub fn lost(&mut self, room: RoomId) -> bool {
-        let rejection = Rejection::unavailable();
+    pub fn lost(&mut self, room: RoomId, rejection: &Rejection) -> bool {
+        let rejection = rejection.clone();
         let answered =
             self.parts.iter_mut().find(|part| matches!(part, Part::Joined { room: of, .. } if *of == room));
         let Some(part) = answered else { return false };

@@ -4,7 +4,7 @@ use super::handle::ConnId;
 use super::switchboard::Switchboard;
 use crate::actors::outbox::Class;
 use crate::actors::peer::{Peer, Place, Seat};
-use crate::domain::{RoomId, Seq};
+use crate::domain::{Rejection, RoomId, Seq};
 use crate::protocol::{Level, encode, websocket};
 use crate::telemetry::metrics;
 use std::collections::HashSet;
@@ -83,6 +83,10 @@ impl Switchboard {
     pub(super) fn unsubscribed(&mut self, conn: ConnId, room: RoomId) {
         if let Some(peer) = self.peers.get(&conn).map(Rc::clone) {
             self.strike(&peer, room);
+            // Taken in and sent away before the reply: that is what it says then.
+            if let Some(joining) = peer.joining.borrow_mut().as_mut() {
+                joining.lost(room, &Rejection::not_found("room"));
+            }
         }
     }
 
@@ -122,7 +126,12 @@ impl Switchboard {
                 dismissed.push((peer.id, join));
             }
             // Who hasn't got the reply yet gets a refusal in it instead.
-            if peer.joining.borrow_mut().as_mut().is_some_and(|joining| joining.lost(room)) {
+            if peer
+                .joining
+                .borrow_mut()
+                .as_mut()
+                .is_some_and(|joining| joining.lost(room, &Rejection::unavailable()))
+            {
                 continue;
             }
             let frame = websocket::text(&encode::resync(room, head.next()));

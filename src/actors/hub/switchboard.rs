@@ -7,7 +7,7 @@ use super::joining::{Held, Joining};
 use super::places::Audience;
 use crate::actors::clock;
 use crate::actors::outbox::{Class, Pushed};
-use crate::actors::peer::{Peer, Pulse, Step};
+use crate::actors::peer::{Peer, Pulse, Seat, Step};
 use crate::actors::presence::PresenceHandle;
 use crate::actors::registries::HubCounts;
 use crate::actors::registry::Rooms;
@@ -18,7 +18,7 @@ use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::storage::Store;
 use crate::telemetry::metrics;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -288,8 +288,9 @@ impl Switchboard {
         for room in confirmed {
             self.rooms.confirmed(room, peer.id);
         }
-        for held in held {
-            self.release(peer, held);
+        let mut held = VecDeque::from(held);
+        while let Some(next) = held.pop_front() {
+            self.release(peer, next, &held);
         }
         loop {
             let next = peer.steps.borrow_mut().pop_front();
@@ -303,13 +304,14 @@ impl Switchboard {
 
     /// Sends what was held back. A signal may be the one word of somebody's coming or going: it doesn't give way to the reply
     /// it waited for. Where it has to, the room's snapshot is to be asked for again.
-    fn release(&mut self, peer: &Rc<Peer>, Held { room, class, frame }: Held) {
-        if !peer.places.borrow().contains_key(&room) {
+    fn release(&mut self, peer: &Rc<Peer>, Held { room, class, frame }: Held, rest: &VecDeque<Held>) {
+        let seat = peer.places.borrow().get(&room).map(|place| place.seat);
+        match seat {
             // Something before it was too much: the room is to be subscribed to anew.
-            return;
-        }
-        if class != Class::Signal {
-            return self.push(peer, class, frame);
+            None => return,
+            Some(Seat::Badge) => return self.badges.postpone(peer.id, room, frame),
+            Some(Seat::Full(_)) if class != Class::Signal => return self.push(peer, class, frame),
+            Some(Seat::Full(_)) => {}
         }
         let mut pushed = peer.outbox.push(class, frame.clone());
         if matches!(pushed, Pushed::Dropped) {
@@ -319,7 +321,13 @@ impl Switchboard {
         match pushed {
             Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
             Pushed::Dropped => {
-                let from = self.audiences.get(&room).map(|audience| audience.head.next());
+                // The first event that isn't sent: one that was held behind this, or the next of all.
+                let waiting = rest.iter().find_map(|held| match held.class {
+                    Class::Event(of, seq) if of == room => Some(seq),
+                    _ => None,
+                });
+                let next = || self.audiences.get(&room).map(|audience| audience.head.next());
+                let from = waiting.or_else(next);
                 self.leave(peer, room);
                 let resync = encode::resync(room, from.unwrap_or_default());
                 self.push(peer, Class::Control, websocket::text(&resync));

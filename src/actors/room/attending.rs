@@ -125,7 +125,8 @@ impl Room {
                 let is_late = after.is_some_and(|after| self.present.spoke_at(person.id) > Some(after));
                 // Under load nobody begins to type; whoever had begun ends by themselves.
                 let is_late = is_late || self.rooms.load().sheds_signals();
-                if is_late || !self.listeners.contains_key(&conn) || !self.is_attended() {
+                let is_here = self.listeners.get(&conn).is_some_and(|listener| listener.present);
+                if is_late || !is_here || !self.is_attended() {
                     return;
                 }
                 let name = Arc::clone(&person.name);
@@ -163,7 +164,13 @@ impl Room {
 
     /// Shows a signal, unless signals are left out for the load.
     pub(super) fn tell_signal(&self, signal: &Signal, except: Option<UserId>) {
-        if signal.is_vital() && self.rooms.load().sheds_vital(self.id) {
+        let load = self.rooms.load();
+        let is_shed = match signal {
+            Signal::Typing { typing: false, .. } => false,
+            Signal::Typing { .. } => load.sheds_signals(),
+            Signal::Presence { .. } | Signal::RoomPresence(_) => load.sheds_vital(self.id),
+        };
+        if is_shed {
             metrics::signals_dropped(1);
             return;
         }

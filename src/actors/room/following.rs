@@ -143,7 +143,8 @@ impl Room {
         }
         if std::mem::take(&mut self.following.overdue) {
             self.on_badge_tick(ctx);
-        } else if !self.following.waiting.is_empty() {
+        }
+        if !self.following.counting && !self.following.waiting.is_empty() {
             self.count_badges(Vec::new(), false, ctx);
         }
         self.arm_badges(ctx);

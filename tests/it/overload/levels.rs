@@ -2,7 +2,7 @@
 
 use super::sockets::{answer, sent_away};
 use super::{Hand, becomes};
-use crate::harness::{Ground, House, Listener, PASSWORD, on_both};
+use crate::harness::{Ground, House, Listener, PASSWORD, missed, on_both};
 use crate::rest::caller::Caller;
 use loadtest::socket::Frame;
 use serde_json::{Value, json};
@@ -102,6 +102,12 @@ on_both!(
                     bodies.push(event.text("body").expect("a body").to_owned());
                 }
                 Frame::Resync { room_id, .. } if room_id == commons => resync = true,
+                // Who has the room open wasn't told either.
+                Frame::Resync { room_id, from } if room_id == house.lobby => {
+                    let joined = ann.joins(house.lobby, Some(from - 1)).await;
+                    let missed = missed(&joined).iter().filter(|event| event.kind == "message.posted");
+                    bodies.extend(missed.map(|event| event.text("body").expect("a body").to_owned()));
+                }
                 Frame::Signal { kind, json } if kind == "typing" => panic!("not shed: {json}"),
                 Frame::Signal { json, .. } if !resync => {
                     assert!(!json.to_string().contains(&format!("\"id\":{},", bob.id)), "not shed: {json}");
