@@ -110,6 +110,7 @@ impl Sequencer {
             }
             Err(error) => {
                 tracing::warn!(%error, "the writer takes no more");
+                self.rooms.load().store_failed(&error);
                 for (sink, ..) in askers {
                     sink.answer(Err(rejection_of(&error)));
                 }
@@ -128,11 +129,13 @@ impl Sequencer {
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
         let mut unknown = outcome.len() != askers.len();
         let mut touched: Vec<RoomId> = Vec::new();
-        let mut failed = None;
+        let mut failed = unknown.then(|| StoreError::OutcomeUnknown("the writer gave no answer".to_owned()));
+        let mut worked = false;
         let batch = askers.len();
         for (verdict, (sink, ..)) in outcome.into_iter().zip(askers) {
             match verdict {
                 Ok(Verdict::Accepted { ack, events: recorded }) => {
+                    worked = true;
                     for recorded in recorded {
                         metrics::event_committed(recorded.event.body.kind());
                         if !touched.contains(&recorded.event.room) {
@@ -144,7 +147,9 @@ impl Sequencer {
                 }
                 Ok(Verdict::Refused(rejection)) => sink.answer(Err(rejection)),
                 Err(error) => {
-                    failed = Some(error.clone());
+                    if error.is_transient() || failed.is_none() {
+                        failed = Some(error.clone());
+                    }
                     unknown |= matches!(error, StoreError::OutcomeUnknown(_));
                     tracing::error!(trace_id = %sink.trace(), %error, "a write failed");
                     sink.answer(Err(rejection_of(&error)));
@@ -152,8 +157,9 @@ impl Sequencer {
             }
         }
         match failed {
-            Some(error) => self.rooms.load().store_failed(&error),
-            None => self.rooms.load().store_worked(),
+            Some(error) if error.is_transient() => self.rooms.load().store_failed(&error),
+            Some(_) if !worked => {}
+            Some(_) | None => self.rooms.load().store_worked(),
         }
         metrics::commit(batch, began.elapsed());
         if !touched.is_empty() {

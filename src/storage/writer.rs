@@ -241,8 +241,11 @@ impl Writer {
 
     fn keep_if_alive(&mut self, mut conn: Conn) {
         // After a refused COMMIT the transaction is over on PostgreSQL and may be open on SQLite.
-        if let Conn::Sqlite(_) = conn {
-            conn.rollback().ok();
+        if let Conn::Sqlite(_) = conn
+            && conn.rollback().is_err()
+        {
+            // SQLite rolled back by itself, and diesel no longer knows where it stands: the next write gets a new connection.
+            return;
         }
         if conn.run("SELECT 1").is_ok() {
             self.conn = Some(conn);

@@ -43,11 +43,11 @@ impl Carrier {
 
     /// Delivers what was leased, and says in the outbox what became of it.
     pub(super) async fn deliver(&self, leased: Leased) {
-        let settled = match self.store.webhook(leased.event, leased.bot).await {
-            // Deleted meanwhile, or nobody wants it any more.
-            Ok(None) => Settled::Done,
-            Ok(Some(webhook)) => self.attempt(&leased, &webhook).await,
-            Err(error) => self.later(&leased, error.to_string(), None),
+        let settled = if leased.attempts > i64::from(self.config.outbox.attempts) {
+            // Each of them ended with the process that made it.
+            Settled::Dead { at: now(), error: "no attempt came to an end".to_owned() }
+        } else {
+            self.told(&leased).await
         };
         let outcome = match &settled {
             Settled::Done => "done",
@@ -64,6 +64,15 @@ impl Carrier {
         if let Err(error) = self.store.settle_outbox(&leased, settled).await {
             // It comes again when the lease runs out; the receiver knows it by its event id.
             tracing::warn!(%error, event.id = %event, user.id = %bot, "a delivery can't be settled");
+        }
+    }
+
+    async fn told(&self, leased: &Leased) -> Settled {
+        match self.store.webhook(leased.event, leased.bot).await {
+            // Deleted meanwhile, or nobody wants it any more.
+            Ok(None) => Settled::Done,
+            Ok(Some(webhook)) => self.attempt(leased, &webhook).await,
+            Err(error) => self.later(leased, error.to_string(), None),
         }
     }
 

@@ -5,7 +5,8 @@ use crate::domain::{EventId, MessageId, Person, RoomId, RoomKind, Timestamp, Use
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{messages, outbox, rooms, users, webhooks};
+use crate::storage::schema::{memberships, messages, outbox, rooms, users, webhooks};
+use diesel::dsl::{exists, select};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
@@ -166,11 +167,17 @@ impl Store {
                     messages::body,
                 ));
             type Told = (PersonRow, i64, String, Option<String>, String);
-            let told: Option<Told> = on!(conn, |c| query.first(c)).optional()?;
+            let told: Option<Told> = on!(&mut *conn, |c| query.first(c)).optional()?;
             let (Some((bot, url)), Some((author, room, kind, room_name, body))) = (hook, told) else {
                 return Ok(None);
             };
             let kind = RoomKind::parse(&kind).ok_or_else(|| StoreError::nonsense("rooms.kind", kind))?;
+            // Who was removed since isn't told any more.
+            let membership = memberships::table.find((room, bot.0));
+            let is_member: bool = on!(conn, |c| select(exists(membership)).get_result(c))?;
+            if kind != RoomKind::Open && !is_member {
+                return Ok(None);
+            }
             Ok(Some(Webhook {
                 url,
                 bot: person(bot)?,

@@ -25,7 +25,6 @@ pub(super) async fn enter(bus: &Bus, config: &Config, from: Option<IpAddr>) -> R
     if bus.load().refuses_new() {
         return Err(later("the server spares itself"));
     }
-    limits.handshake(now)?;
     let address = from.and_then(|ip| limits.address(ip));
     if let Some(address) = address {
         limits.address_request(address, now)?;
@@ -41,6 +40,8 @@ pub(super) async fn enter(bus: &Bus, config: &Config, from: Option<IpAddr>) -> R
             ),
             TooMany::OfProcess | TooMany::OfUser => later("the server has all the connections it can take"),
         })?;
+    // After what is an address's own, so that none uses up what is for all.
+    limits.handshake(now)?;
     let turn = bus.admission().enter().await;
     // It may have waited for a while.
     must_stay(bus)?;
