@@ -29,11 +29,13 @@ export class Changer {
   pump() {
     clearTimeout(this.#timer);
     const { connection, changes } = this.store.state;
-    if (this.#busy || connection.state !== 'connected' || !changes.length) return;
+    // What is being sent waits for its answer, or for the next connection.
+    const pending = changes.filter(({ state }) => state === 'pending');
+    if (this.#busy || connection.state !== 'connected' || !pending.length) return;
     const now = Date.now();
-    const due = Math.max(this.#restUntil, Math.min(...changes.map(({ retryAt }) => retryAt)));
+    const due = Math.max(this.#restUntil, Math.min(...pending.map(({ retryAt }) => retryAt)));
     if (due > now) this.#timer = setTimeout(() => this.pump(), due - now);
-    else this.#send(changes.find(({ retryAt }) => retryAt <= now));
+    else this.#send(pending.find(({ retryAt }) => retryAt <= now));
   }
 
   async #send(change) {

@@ -21,8 +21,9 @@ export class Effects {
     this.#subscribe(state);
     if (state.stale.rooms) this.#once('rooms', () => this.#listRooms());
     if (state.stale.users) this.#once('users', () => this.#listUsers());
-    const room = state.rooms[state.open];
-    if (room?.link === 'live' && !room.timeline.loading && !room.timeline.failed && !room.timeline.live.loaded) this.page(room.id, 'newest');
+    // As it is after the request: a level that is being changed has no pages yet.
+    const room = this.store.state.rooms[state.open];
+    if (room?.link === 'live' && room.level === 'full' && !room.timeline.loading && !room.timeline.failed && !room.timeline.live.loaded) this.page(room.id, 'newest');
     for (const doubtful of Object.values(state.rooms)) if (doubtful.doubt) this.#once(`count ${doubtful.id}`, () => this.#count(doubtful.id));
   }
 

@@ -57,6 +57,7 @@ const reducers = {
   'send/discarded': (state, { client_message_id }) => sending.onDiscarded(state, client_message_id),
   'send/taken-back': (state, { client_message_id }) => sending.onTakenBack(state, client_message_id),
   'edit/opened': (state, action) => changing.onEditOpened(state, action),
+  'edit/typed': (state, action) => changing.onEditTyped(state, action),
   'edit/closed': (state, { message_id }) => changing.onEditClosed(state, message_id),
   'change/queued': (state, action) => changing.onChangeQueued(state, action),
   'change/started': (state, action) => changing.onChangeStarted(state, action),

@@ -38,6 +38,12 @@ export function onEditOpened(state, { room_id, message }) {
   return withEdit(state, message.id, { kind: 'editor', room_id, message_id: message.id, text, version: message.version, state: 'open', reason: null });
 }
 
+/** What is typed outlives a look at another room. */
+export function onEditTyped(state, { message_id, text }) {
+  const editor = state.edits[message_id];
+  return editor ? withEdit(state, message_id, { ...editor, text }) : state;
+}
+
 export const onEditClosed = (state, messageId) => withEdit(state, messageId, null);
 
 /** Takes what a person wants changed. A message has one change at a time: what is newer is put into it. */
@@ -60,8 +66,10 @@ export function onChangeAcked(state, { key, kind, room_id, message_id, body, ver
   const change = find(state, key);
   const more = change?.next && change.next !== body ? makeChange({ ...change, version, body: change.next, next: null, sent: false }) : null;
   const next = withTimeline(replaced(state, key, more), room_id, (line) => correct(line, { id: message_id, body, version, edited_at: at }));
-  // An answer that came too late to be waited for.
   const editor = state.edits[message_id];
+  // Opened again before the answer: what it shows is that version now.
+  if (editor?.state === 'open' && editor.version === change?.version) return withEdit(next, message_id, { ...editor, version });
+  // An answer that came too late to be waited for.
   return editor?.state === 'failed' && editor.text === body ? withEdit(next, message_id, null) : next;
 }
 
@@ -69,7 +77,8 @@ export function onChangeAcked(state, { key, kind, room_id, message_id, body, ver
 export function onChangeRefused(state, { key, error, retryAt, current }) {
   const change = find(state, key);
   if (!change) return state;
-  if (error.code === 'disconnected') return replaced(state, key, { ...change, state: 'pending' });
+  // Nothing to send on: it waits as it is for the next connection, which sends it again.
+  if (error.code === 'disconnected') return state;
   if (retryAt) return replaced(state, key, { ...change, state: 'pending', tries: change.tries + 1, retryAt, waits: error.code });
   if (change.kind === 'delete') {
     const next = replaced(state, key, null);

@@ -5,7 +5,10 @@ import { h, setText } from './dom.js';
 export class Editor {
   constructor(edit, act) {
     this.area = h('textarea', { value: edit.text, rows: 1, 'aria-label': 'Edit message', on: {
-      input: () => this.#fit(),
+      input: () => {
+        this.#fit();
+        act({ typed: this.area.value });
+      },
       keydown: (event) => this.#key(event, act),
     } });
     this.note = h('p', { class: 'editor-note', role: 'alert' });

@@ -156,7 +156,7 @@ export class RoomPage {
     if (find(room.timeline, this.target)) {
       this.list.show(this.target);
       this.target = null;
-    } else if (!room.timeline.failed) {
+    } else if (!room.timeline.failed && room.level === 'full') {
       const messageId = this.target;
       this.target = null;
       this.client.effects.page(this.roomId, 'around', messageId).then((done) => {
@@ -193,6 +193,7 @@ export class RoomPage {
     if (act === 'take-back') dispatch({ type: 'send/taken-back', client_message_id: row.entry.client_message_id });
     if (act === 'discard') dispatch({ type: 'send/discarded', client_message_id: row.entry.client_message_id });
     if (act === 'edit-cancel') dispatch({ type: 'edit/closed', message_id: row.message.id });
+    if (act.typed !== undefined) dispatch({ type: 'edit/typed', message_id: row.message.id, text: act.typed });
     if (act.save !== undefined) this.client.edit(this.roomId, row.message.id, act.save);
     if (act === 'take-back' || act === 'edit-cancel' || act.save !== undefined) this.composer.focus();
   }

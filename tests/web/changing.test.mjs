@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Changer } from '../../static/changer.js';
 import { concernsAll, nextTry, waitingText, worded } from '../../static/patience.js';
 import { makeChange, shownBody, unsaved } from '../../static/store/changing.js';
 import { rowsOf } from '../../static/store/select.js';
@@ -235,4 +236,30 @@ test('whatever is late or lost, the page ends as the server has it, and no text 
       assert.ok(kept, `${text} is lost, SEED=${seed}`);
     }
   }
+});
+
+test('what can not leave a closing socket waits for the next connection, without spinning', async () => {
+  const { client, wants } = said();
+  wants('edit', 'k', 'better');
+  let sends = 0;
+  const store = { get state() { return client.state; }, dispatch: (action) => { client.does(action); changer?.pump(); } };
+  const wire = { request: () => { sends += 1; return sends > 50 ? new Promise(() => {}) : Promise.reject({ code: 'disconnected', message: '' }); } };
+  client.does({ type: 'connection/changed', connection: { state: 'connected' } });
+  const changer = new Changer(store, wire);
+  changer.pump();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(sends, 1);
+  assert.equal(client.state.changes[0].state, 'sending');
+});
+
+test('what is typed into an editor is kept, and an editor opened before the answer is of the new version', () => {
+  const { log, event, client, wants, starts } = said();
+  wants('edit', 'k', 'better');
+  starts('k');
+  client.does({ type: 'edit/opened', room_id: ROOM, message: client.room.timeline.live.messages[0] });
+  client.does({ type: 'edit/typed', message_id: event.id, text: 'better still' });
+  const edited = log.edit(event.id, 'better');
+  client.does({ type: 'change/acked', key: 'k', kind: 'edit', room_id: ROOM, message_id: event.id, body: 'better', version: 2, at: edited.at });
+  const { text, version } = client.state.edits[event.id];
+  assert.deepEqual([text, version], ['better still', 2]);
 });
