@@ -1,6 +1,7 @@
 // Moves the read mark of the open room, when it is really being read, and only forward.
 
 const DEBOUNCE_MS = 500;
+const RETRY_MS = 2_000;
 
 export class Reading {
   #timer = null;
@@ -39,15 +40,23 @@ export class Reading {
     return seq > room.read ? seq : null;
   }
 
-  async #mark() {
+  #mark() {
     const seq = this.#target();
     if (seq === null) return;
     const room_id = this.store.state.open;
     this.store.dispatch({ type: 'read/moved', room_id, read: seq });
+    this.#tell(room_id, seq);
+  }
+
+  /** Says it until it is taken, or the mark has moved on: marks never go back. */
+  async #tell(room_id, seq) {
     try {
       await this.wire.request('read.mark', { room_id, seq });
-    } catch {
-      // The next subscription tells the mark as the server has it, and it is moved again from there.
+    } catch (error) {
+      // Without a connection the welcome of the next tells the mark as the server has it, and it is moved again from there.
+      if (error.code === 'disconnected' || (!error.retryable && error.code !== 'timeout')) return;
+      const again = () => this.store.state.rooms[room_id]?.read === seq && this.#tell(room_id, seq);
+      setTimeout(again, error.retry_after_ms ?? RETRY_MS);
     }
   }
 }

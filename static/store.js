@@ -27,7 +27,7 @@ const reducers = {
   'rooms/asked': (state, { room_ids }) => subscribing.onAsked(state, room_ids),
   'rooms/subscribed': (state, { entries, now }) => entries.reduce((next, entry) => subscribing.onSubscribed(next, { entry, now }), state),
   'room/parked': (state, { room_id }) => withRoom(state, room_id, { link: 'parked' }),
-  'rooms/unanswered': (state, { room_ids }) => room_ids.reduce((next, id) => withRoom(next, id, (room) => (room.link === 'asked' || room.link === 'refused' ? { ...room, link: 'none' } : room)), state),
+  'rooms/unanswered': (state, { room_ids }) => room_ids.reduce(subscribing.onUnanswered, state),
   'rooms/listed': (state, { rooms, known }) => subscribing.onRoomsListed(state, rooms, known),
   'rooms/refreshing': (state) => ({ ...state, stale: { ...state.stale, rooms: false } }),
   'lists/outdated': (state, { lists }) => ({ ...state, stale: { ...state.stale, ...lists } }),

@@ -11,7 +11,7 @@ export function onEvent(state, event) {
   const { line, applied, torn } = receive(room.timeline, event);
   const link = torn && room.link === 'live' ? 'torn' : room.link;
   if (line === room.timeline && link === room.link) return state;
-  const next = withRoom(state, room.id, { timeline: line, link, ...unreadAfterDeletions(room, applied, state.me) });
+  const next = withRoom(state, room.id, { timeline: line, link, level: torn ? null : room.level, ...unreadAfterDeletions(room, applied, state.me) });
   return applied.reduce(take, next);
 }
 

@@ -92,7 +92,7 @@ function startOver(state, room, head) {
 }
 
 function onSubscriptionRefused(state, { room_id, error }) {
-  return error.retryable ? withRoom(state, room_id, { link: 'refused' }) : dropRoom(state, room_id);
+  return error.retryable ? withRoom(state, room_id, { link: 'refused', level: null }) : dropRoom(state, room_id);
 }
 
 /**
@@ -116,7 +116,7 @@ export function onRoomsListed(state, listed, known = Object.keys(state.rooms).ma
 }
 
 export function onResync(state, { room_id }) {
-  return withRoom(state, room_id, { link: 'torn' });
+  return withRoom(state, room_id, { link: 'torn', level: null });
 }
 
 export function onConnection(state, connection) {
@@ -128,3 +128,9 @@ export function onConnection(state, connection) {
 
 /** Without a socket there is no subscription; what could not be read before is tried again with the next. */
 const unlinked = ({ timeline }) => ({ link: 'none', level: null, typing: {}, present: null, presentCount: null, timeline: timeline.failed ? { ...timeline, failed: null } : timeline });
+
+/** A request was refused as a whole, or nobody answered: what there was before it stays, and the rest is asked for again. */
+export const onUnanswered = (state, roomId) => withRoom(state, roomId, (room) => {
+  if (room.link !== 'asked' && room.link !== 'refused') return room;
+  return { ...room, link: room.link === 'asked' && room.level !== null ? 'live' : 'none' };
+});
