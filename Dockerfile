@@ -3,6 +3,7 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # Dependencies first: they change seldom, and this layer is kept.
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY .cargo .cargo
 COPY loadtest/Cargo.toml loadtest/Cargo.toml
 RUN mkdir -p src loadtest/src static migrations/sqlite migrations/postgres tests/it \
     && echo '//! empty' | tee src/lib.rs loadtest/src/lib.rs tests/it/main.rs >/dev/null \

@@ -1,5 +1,6 @@
 //! What is remembered: the only user of diesel. One writer, many readers, on SQLite or PostgreSQL.
 
+mod cache;
 mod checkpoint;
 mod commit;
 mod conn;
@@ -33,6 +34,7 @@ pub use stats::{CommitStats, OnCommit, StoreStats};
 pub use writer::BatchOutcome;
 
 use crate::domain::{Epoch, EventBody, RoomId, Timestamp};
+use cache::{Cache, Touched};
 use checkpoint::WalWatch;
 use conn::Purpose;
 use lock::Lock;
@@ -66,6 +68,7 @@ struct Inner {
     epoch: Epoch,
     keys: KeyTerms,
     commons: OnceLock<RoomId>,
+    cache: Arc<Cache>,
 }
 
 /// Whether the store can do its work, and the settings it does it with.
@@ -101,6 +104,7 @@ impl Store {
         let (jobs, queue) = sync_channel(options.write_queue);
         let (kind, keys) = (options.database.kind(), options.keys);
         let outbox = Arc::new(Notify::new());
+        let cache = Arc::new(Cache::new(matches!(options.database, Database::Sqlite { .. })));
         let writer = Writer {
             options,
             encode,
@@ -109,6 +113,7 @@ impl Store {
             wal,
             lock,
             outbox: Arc::clone(&outbox),
+            cache: Arc::clone(&cache),
         };
         let writer = std::thread::Builder::new()
             .name("hearth-writer".to_owned())
@@ -125,6 +130,7 @@ impl Store {
                 epoch,
                 keys,
                 commons: OnceLock::new(),
+                cache,
             }),
         })
     }
@@ -149,13 +155,32 @@ impl Store {
         &self,
         job: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.write_to(Touched::Nothing, job).await
+    }
+
+    /// The same for a job that changes what may be cached.
+    async fn write_to<T: Send + 'static>(
+        &self,
+        touched: Touched,
+        job: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         #[cfg(test)]
         if simulated::is_active() {
             return simulated::write(job).await;
         }
         let (reply, result) = oneshot::channel();
-        self.enqueue(Job::Single(Box::new(Once { job: Some(job), value: None, reply })))?;
+        let work = Box::new(Once { job: Some(job), value: None, reply });
+        self.enqueue(Job::Single { work, touched })?;
         result.await.map_err(|_closed| StoreError::OutcomeUnknown("the writer ended".to_owned()))?
+    }
+
+    /// What was read lately; none while the store is simulated, for then nobody tells it of commits.
+    fn cache(&self) -> Option<&Cache> {
+        #[cfg(test)]
+        if simulated::is_active() {
+            return None;
+        }
+        Some(&self.inner.cache)
     }
 
     /// Runs `query` on a reader. `Full` when too many wait.

@@ -3,6 +3,7 @@
 
 mod badges;
 mod census;
+mod fanout;
 mod handle;
 mod joining;
 mod places;
@@ -101,7 +102,7 @@ impl Switchboard {
         #[cfg(test)]
         super::simulation::may_fail("hub");
         match msg {
-            HubMsg::Event { room, seq, frame } => board.event(room, seq, &frame),
+            HubMsg::Event { room, seq, frame } => board.event(room, seq, frame),
             HubMsg::Signal { room, frame, except, vital } => board.signal(room, &frame, except, vital),
             HubMsg::Badges { room, head, frames } => board.badges(room, head, frames),
             HubMsg::Send { conn, class, frame } => board.send(conn, class, frame),

@@ -22,8 +22,8 @@ use tokio::time::timeout;
 pub enum Class {
     /// Replies, errors, `welcome`: never dropped; too much of it closes the socket.
     Control,
-    /// Durable: dropped only for a `room.resync`.
-    Event(RoomId, Seq),
+    /// Durable: `count` events of a room in one piece, from `first` on; dropped only for a `room.resync`.
+    Events { room: RoomId, first: Seq, count: u32 },
     /// Ephemeral: dropped first.
     Signal,
 }
@@ -50,7 +50,7 @@ struct Item {
 struct Queue {
     items: VecDeque<Item>,
     cost: usize,
-    /// Whether the front item is partly on the wire already and so has to be finished.
+    /// Whether the front item is partly on the wire already and so has to be finished: the frame, or the frames, of it.
     front_begun: bool,
 }
 
@@ -113,8 +113,8 @@ impl Outbox {
                 metrics::signals_dropped(1);
                 Pushed::Dropped
             }
-            Class::Event(room, seq) if after > self.budget => {
-                let from = queue.drop_events(room).unwrap_or(seq);
+            Class::Events { room, first, .. } if after > self.budget => {
+                let from = queue.drop_events(room).unwrap_or(first);
                 metrics::slow_consumer(SlowConsumer::Resync);
                 queue.put(Class::Control, websocket::text(&encode::resync(room, from)));
                 if queue.cost > self.budget.saturating_mul(2) {
@@ -129,7 +129,7 @@ impl Outbox {
                 self.give_up();
                 Pushed::Closed
             }
-            Class::Control | Class::Event(..) | Class::Signal => {
+            Class::Control | Class::Events { .. } | Class::Signal => {
                 drop(queue);
                 self.enqueue(class, bytes)
             }
@@ -310,8 +310,11 @@ impl Queue {
             written -= front.bytes.len();
             self.front_begun = false;
             self.cost -= ITEM;
+            sent += match front.class {
+                Class::Events { count, .. } => u64::from(count),
+                Class::Control | Class::Signal => 1,
+            };
             self.items.pop_front();
-            sent += 1;
         }
         metrics::frames_out(sent);
     }
@@ -333,7 +336,7 @@ impl Queue {
             let on_the_wire = index == 0 && begun;
             index += 1;
             match item.class {
-                Class::Event(of, seq) if of == room && !on_the_wire => {
+                Class::Events { room: of, first: seq, .. } if of == room && !on_the_wire => {
                     first.get_or_insert(seq);
                     freed += item.bytes.len() + ITEM;
                     false
@@ -365,7 +368,8 @@ mod tests {
     }
 
     fn event(seq: i64, length: usize) -> (Class, Bytes) {
-        (Class::Event(RoomId::new(1), Seq::new(seq)), websocket::text(&"x".repeat(length)))
+        let class = Class::Events { room: RoomId::new(1), first: Seq::new(seq), count: 1 };
+        (class, websocket::text(&"x".repeat(length)))
     }
 
     #[actix_rt::test]

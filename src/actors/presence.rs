@@ -12,12 +12,13 @@ use super::registry::Rooms;
 use super::watch;
 use crate::config::Config;
 use crate::domain::{PresenceState, Signal, Timestamp, UserId};
+use crate::protocol::encode::{self, Here};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use dashmap::DashMap;
 use last_seen::{LastSeen, Seen};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -49,6 +50,8 @@ pub struct PresenceHandle {
     view: Arc<DashMap<UserId, PresenceState>>,
     /// Users the tracker keeps, as of its last tick.
     tracked: Arc<AtomicUsize>,
+    /// The view as text, once somebody asked for it.
+    shown: Arc<Mutex<Option<Arc<str>>>>,
     address: Arc<RwLock<Option<Addr<PresenceTracker>>>>,
 }
 
@@ -71,6 +74,17 @@ impl PresenceHandle {
     /// What was announced of the user.
     pub fn state(&self, user: UserId) -> PresenceState {
         self.view.get(&user).map_or(PresenceState::Offline, |state| *state)
+    }
+
+    /// What was announced of everybody, for snapshots. It stays until something else is announced: a crowd that comes at once
+    /// is told the same.
+    pub fn shown(&self) -> Arc<str> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = shown.get_or_insert_with(|| {
+            let Roll { online, away, signed_out } = &self.roll();
+            encode::here(&Here::All { online, away, signed_out }).into()
+        });
+        Arc::clone(shown)
     }
 
     /// What was announced of everybody.
@@ -125,6 +139,7 @@ pub struct PresenceTracker {
     /// A write is under way; the next waits for it.
     writing: bool,
     view: Arc<DashMap<UserId, PresenceState>>,
+    shown: Arc<Mutex<Option<Arc<str>>>>,
     tracked: Arc<AtomicUsize>,
     rooms: Arc<Rooms>,
     tick: Duration,
@@ -141,6 +156,7 @@ impl PresenceTracker {
             last_seen: LastSeen::new(config.presence.last_seen),
             writing: false,
             view: Arc::clone(&handle.view),
+            shown: Arc::clone(&handle.shown),
             tracked: Arc::clone(&handle.tracked),
             rooms: Arc::clone(rooms),
             tick: config.presence.tick,
@@ -204,6 +220,8 @@ impl PresenceTracker {
                 self.last_seen.gone(*user, now, clock.before(now.saturating_duration_since(*since)));
             }
         }
+        // After the changes: what is shown from here on has them.
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(commons) = self.rooms.commons() {
             let users = changes.iter().map(|change| (change.user, change.state)).collect();
             self.rooms.signal(commons, Signal::Presence { users });

@@ -44,6 +44,8 @@ pub struct Room {
     /// The hubs that have listeners, with how many.
     hubs: HashMap<u16, (HubHandle, usize)>,
     present: Present,
+    /// Those of them who were told, as text, once somebody asked for it.
+    here: Option<Arc<str>>,
     present_alarm: Alarm,
     typing: Typing,
     typing_alarm: Alarm,
@@ -107,6 +109,7 @@ impl Room {
             following: Following::default(),
             hubs: HashMap::new(),
             present: Present::new(config.presence.grace, config.presence.tick, config.presence.names_up_to),
+            here: None,
             present_alarm: Alarm::default(),
             typing: Typing::new(config.typing.throttle, config.typing.expiry),
             typing_alarm: Alarm::default(),

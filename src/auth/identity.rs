@@ -131,11 +131,12 @@ async fn by_session(
     token: SessionToken<'_>,
     now: Timestamp,
 ) -> Result<Option<Identity>, Rejection> {
-    let found = store.session(token::hash(token.0), now).await.map_err(refusal)?;
+    let token_hash = token::hash(token.0);
+    let found = store.session(token_hash, now).await.map_err(refusal)?;
     let Some((session, person)) = found else { return Ok(None) };
     let mut renewed = false;
     if session.last_active_at.after(auth.touch) <= now {
-        match store.touch_session(session.id, now, now.after(auth.session)).await {
+        match store.touch_session(token_hash, now, now.after(auth.session)).await {
             Ok(()) => renewed = true,
             // It is in use all the same; the next request tries again.
             Err(error) => tracing::warn!(%error, "could not note that a session is in use"),

@@ -3,13 +3,15 @@
 
 use super::error::ErrorObject;
 use super::trace::TraceId;
-use super::view::PersonView;
+use super::view::{PersonView, RoomCardView, RoomView};
 use crate::domain::{
-    Ack, Attendance, Epoch, EventId, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId,
+    Ack, Attendance, EventId, Position, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId,
 };
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// An event frame. `kind` and `payload` come from the log and are JSON-safe by construction.
 pub fn event(kind: &str, id: EventId, seq: Seq, room: RoomId, at: Timestamp, payload: &str) -> String {
@@ -47,9 +49,20 @@ pub fn signal(room: RoomId, at_seq: Seq, signal: &Signal) -> String {
     format!(r#"{{"type":"{}","room_id":{room},"at_seq":{at_seq},"data":{data}}}"#, signal.kind())
 }
 
+#[derive(Serialize)]
+struct Named<'a> {
+    id: i64,
+    name: &'a str,
+}
+
 /// People by id and name.
-fn named(people: &[(UserId, Arc<str>)]) -> Vec<serde_json::Value> {
-    people.iter().map(|(user, name)| json!({ "id": user.get(), "name": &**name })).collect()
+fn named(people: &[(UserId, Arc<str>)]) -> Vec<Named<'_>> {
+    people.iter().map(|(user, name)| Named { id: user.get(), name }).collect()
+}
+
+/// Structs, strings, numbers and vectors of them: there is nothing in here that JSON can't hold.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// `room.resync`: events from `from` on were not sent, the subscription is over.
@@ -79,7 +92,7 @@ fn answer(kind: &str, request_id: Option<&str>, key: &str, value: &str, trace: T
 
 /// Text as a JSON string, quotes on.
 fn string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    json(&text)
 }
 
 /// What a subscription begins with: a room as it is at `head`, and who types in it.
@@ -87,8 +100,8 @@ fn string(text: &str) -> String {
 pub struct Snapshot<'a> {
     pub room: &'a Room,
     pub typing: &'a [(UserId, Arc<str>)],
-    /// None in an inbox.
-    pub here: Option<Here<'a>>,
+    /// Of [`here`]; none in an inbox.
+    pub here: Option<&'a str>,
 }
 
 /// Who is there, by the kind of room.
@@ -100,34 +113,56 @@ pub enum Here<'a> {
     Room { present: Option<&'a [(UserId, Arc<str>)]>, count: usize },
 }
 
+/// The fields of a snapshot that tell who is there, without braces.
+pub fn here(here: &Here<'_>) -> String {
+    match here {
+        Here::All { online, away, signed_out } => {
+            let ids = |users: &[UserId]| json(&users.iter().map(|user| user.get()).collect::<Vec<_>>());
+            format!(
+                r#""online":{},"away":{},"signed_out":{}"#,
+                ids(online),
+                ids(away),
+                ids(signed_out)
+            )
+        }
+        Here::Room { present: Some(present), count } => {
+            format!(r#""present":{},"present_count":{count}"#, json(&named(present)))
+        }
+        Here::Room { present: None, count } => format!(r#""present_count":{count}"#),
+    }
+}
+
+#[derive(Serialize)]
+struct RoomSnapshot<'a> {
+    id: i64,
+    kind: &'static str,
+    name: Option<&'a str>,
+    created_by: Option<i64>,
+    created_at: String,
+    head: i64,
+    typing: Vec<Named<'a>>,
+}
+
 /// The `room` of a subscription's reply.
 pub fn snapshot(snapshot: &Snapshot<'_>) -> String {
     let Snapshot { room, typing, here } = snapshot;
-    let typing = named(typing);
-    let mut value = json!({
-        "id": room.id.get(),
-        "kind": room.kind.as_str(),
-        "name": room.name.as_deref(),
-        "created_by": room.created_by.map(UserId::get),
-        "created_at": room.created_at.to_string(),
-        "head": room.head.get(),
-        "typing": typing,
+    let mut text = json(&RoomSnapshot {
+        id: room.id.get(),
+        kind: room.kind.as_str(),
+        name: room.name.as_deref(),
+        created_by: room.created_by.map(UserId::get),
+        created_at: room.created_at.to_string(),
+        head: room.head.get(),
+        typing: named(typing),
     });
-    let ids = |users: &[UserId]| users.iter().map(|user| user.get()).collect::<serde_json::Value>();
-    let fields = match here {
-        Some(Here::All { online, away, signed_out }) => {
-            vec![("online", ids(online)), ("away", ids(away)), ("signed_out", ids(signed_out))]
-        }
-        Some(Here::Room { present: Some(present), count }) => {
-            vec![("present", json!(named(present))), ("present_count", json!(count))]
-        }
-        Some(Here::Room { present: None, count }) => vec![("present_count", json!(count))],
-        None => Vec::new(),
-    };
-    if let Some(object) = value.as_object_mut() {
-        object.extend(fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    if let Some(here) = here {
+        // Before the brace at the end.
+        text.truncate(text.len().saturating_sub(1));
+        text.push(',');
+        text.push_str(here);
+        text.push('}');
     }
-    value.to_string()
+    text
 }
 
 /// One room's part of a subscription's reply: everything that was missed.
@@ -178,76 +213,94 @@ impl GapReason {
 
 /// The error object alone, for one room of several.
 pub fn error_object(rejection: &Rejection) -> String {
-    serde_json::to_string(&ErrorObject::from(rejection)).unwrap_or_default()
+    json(&ErrorObject::from(rejection))
+}
+
+/// The `data` of the reply to a command; what an acknowledgement lacks is left out.
+#[derive(Serialize, Default)]
+struct AckData<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_message_id: Option<&'a Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<AckRoom<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<PersonView<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AckRoom<'a> {
+    New(RoomView<'a>),
+    Known(RoomCardView<'a>),
 }
 
 /// The `data` of the reply to a command.
 pub fn ack(ack: &Ack) -> String {
-    ack_value(ack).to_string()
+    json(&AckData::from(ack))
 }
 
-fn ack_value(ack: &Ack) -> serde_json::Value {
-    match ack {
-        Ack::Recorded(position) => {
-            json!({ "id": position.id.get(), "seq": position.seq.get(), "at": position.at.to_string() })
-        }
-        Ack::Unchanged => json!({ "duplicate": true }),
-        Ack::Posted { position, client_message_id, duplicate } => {
-            let mut data = json!({
-                "id": position.id.get(),
-                "seq": position.seq.get(),
-                "at": position.at.to_string(),
-                "client_message_id": client_message_id,
-            });
-            if *duplicate {
-                mark_duplicate(&mut data);
-            }
-            data
-        }
-        Ack::Edited { position, message, version, duplicate } => {
-            let mut data = json!({
-                "id": position.id.get(),
-                "seq": position.seq.get(),
-                "at": position.at.to_string(),
-                "message_id": message.get(),
-                "version": version,
-            });
-            if *duplicate {
-                mark_duplicate(&mut data);
-            }
-            data
-        }
-        Ack::Deleted { position: Some(position), message } => json!({
-            "id": position.id.get(),
-            "seq": position.seq.get(),
-            "at": position.at.to_string(),
-            "message_id": message.get(),
-        }),
-        Ack::Deleted { position: None, message } => json!({ "message_id": message.get(), "duplicate": true }),
-        Ack::RoomCreated { room, duplicate } => {
-            let head = i64::from(!*duplicate);
-            let mut data = json!({ "room": super::view::RoomView::new(room, head, 0, 0) });
-            if *duplicate {
-                data = json!({ "room": super::view::RoomCardView::from(room.as_ref()) });
-                mark_duplicate(&mut data);
-            }
-            data
-        }
-        Ack::Read { room, read, unread } => {
-            json!({ "room_id": room.get(), "read": read.get(), "unread": unread })
-        }
-        Ack::Enrolled { person, .. } => json!({ "user": PersonView::from(person) }),
-        Ack::Replayed(original) => {
-            let mut data = ack_value(original);
-            mark_duplicate(&mut data);
-            data
-        }
+impl<'a> From<&'a Position> for AckData<'a> {
+    fn from(position: &Position) -> Self {
+        let (id, seq, at) = (position.id.get(), position.seq.get(), position.at.to_string());
+        Self { id: Some(id), seq: Some(seq), at: Some(at), ..Self::default() }
     }
 }
 
-fn mark_duplicate(data: &mut serde_json::Value) {
-    if let Some(object) = data.as_object_mut() {
-        object.insert("duplicate".to_owned(), true.into());
+impl<'a> From<&'a Ack> for AckData<'a> {
+    fn from(ack: &'a Ack) -> Self {
+        match ack {
+            Ack::Recorded(position) => position.into(),
+            Ack::Unchanged => Self { duplicate: true, ..Self::default() },
+            Ack::Posted { position, client_message_id, duplicate } => Self {
+                client_message_id: Some(client_message_id),
+                duplicate: *duplicate,
+                ..Self::from(position)
+            },
+            Ack::Edited { position, message, version, duplicate } => Self {
+                message_id: Some(message.get()),
+                version: Some(*version),
+                duplicate: *duplicate,
+                ..Self::from(position)
+            },
+            Ack::Deleted { position, message } => Self {
+                message_id: Some(message.get()),
+                duplicate: position.is_none(),
+                ..position.as_ref().map_or_else(Self::default, Self::from)
+            },
+            Ack::RoomCreated { room, duplicate: false } => {
+                Self { room: Some(AckRoom::New(RoomView::new(room, 1, 0, 0))), ..Self::default() }
+            }
+            Ack::RoomCreated { room, duplicate: true } => {
+                let room = AckRoom::Known(room.as_ref().into());
+                Self { room: Some(room), duplicate: true, ..Self::default() }
+            }
+            Ack::Read { room, read, unread } => Self {
+                room_id: Some(room.get()),
+                read: Some(read.get()),
+                unread: Some(*unread),
+                ..Self::default()
+            },
+            Ack::Enrolled { person, .. } => Self { user: Some(person.into()), ..Self::default() },
+            Ack::Replayed(original) => Self { duplicate: true, ..Self::from(original.as_ref()) },
+        }
     }
 }
 
@@ -273,42 +326,37 @@ pub struct WelcomeLimits {
 }
 
 /// The first frame of a connection.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Welcome<'a> {
     pub connection_id: String,
     pub user: PersonView<'a>,
-    pub epoch: Epoch,
-    pub last_id: EventId,
+    pub epoch: Uuid,
+    pub last_id: i64,
     pub heartbeat_ms: u64,
     pub limits: WelcomeLimits,
+    pub flags: Flags,
     pub rooms: Vec<WelcomeRoom<'a>>,
     /// There are more rooms than are listed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub more_rooms: bool,
 }
 
-/// `welcome`. Flags have a version from the start, so that a client can hold one.
+/// Flags have a version from the start, so that a client can hold one.
+#[derive(Debug, Default, Serialize)]
+pub struct Flags {
+    version: u32,
+    values: BTreeMap<&'static str, bool>,
+}
+
+/// `welcome`.
 pub fn welcome(welcome: &Welcome<'_>) -> String {
-    let mut data = json!({
-        "connection_id": welcome.connection_id,
-        "user": welcome.user,
-        "epoch": welcome.epoch.to_string(),
-        "last_id": welcome.last_id.get(),
-        "heartbeat_ms": welcome.heartbeat_ms,
-        "limits": welcome.limits,
-        "flags": { "version": 0, "values": {} },
-        "rooms": welcome.rooms,
-    });
-    if let (true, Some(object)) = (welcome.more_rooms, data.as_object_mut()) {
-        object.insert("more_rooms".to_owned(), true.into());
-    }
-    format!(r#"{{"type":"welcome","data":{data}}}"#)
+    format!(r#"{{"type":"welcome","data":{}}}"#, json(welcome))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{Person, PresenceState, Role};
-    use uuid::Uuid;
 
     #[test]
     fn frames_look_like_the_document() {
@@ -354,10 +402,11 @@ mod tests {
         let text = welcome(&Welcome {
             connection_id: "0-1".to_owned(),
             user: (&person).into(),
-            epoch: Epoch(Uuid::nil()),
-            last_id: EventId::new(7),
+            epoch: Uuid::nil(),
+            last_id: 7,
             heartbeat_ms: 25_000,
             limits: WelcomeLimits { frame_bytes: 1, body_bytes: 2, subscriptions: 3 },
+            flags: Flags::default(),
             rooms: Vec::new(),
             more_rooms: false,
         });

@@ -1,6 +1,7 @@
 //! The one thread that writes: batches of commands and single jobs, in the order they came.
 
 use super::EncodePayload;
+use super::cache::{Cache, Touched};
 use super::checkpoint::WalWatch;
 use super::commit::{self, Tally, Terms, Verdict, Write};
 use super::conn::{Conn, Purpose};
@@ -23,7 +24,7 @@ pub type BatchOutcome = Vec<Result<Verdict, StoreError>>;
 /// Something for the writer to do.
 pub(super) enum Job {
     Batch { writes: Vec<Write>, now: Timestamp, queued: Instant, reply: oneshot::Sender<BatchOutcome> },
-    Single(Box<dyn Work>),
+    Single { work: Box<dyn Work>, touched: Touched },
 }
 
 /// A write of its own, in its own transaction.
@@ -72,6 +73,8 @@ pub(super) struct Writer {
     pub(super) lock: Lock,
     /// Woken when the outbox got something.
     pub(super) outbox: Arc<Notify>,
+    /// Told of every commit before anybody is answered.
+    pub(super) cache: Arc<Cache>,
 }
 
 impl Writer {
@@ -80,6 +83,7 @@ impl Writer {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while catch_unwind(AssertUnwindSafe(|| self.work(jobs))).is_err() {
             tracing::error!("the writer panicked; it goes on with a new connection");
+            self.cache.touched(Touched::Anything);
             self.counters.troubles.fetch_add(1, Ordering::Relaxed);
             self.conn = None;
         }
@@ -92,10 +96,12 @@ impl Writer {
             match job {
                 Job::Batch { writes, now, queued, reply } => {
                     let outcome = self.batch(&writes, now, queued.elapsed());
+                    self.cache.committed(&outcome);
                     reply.send(outcome).ok();
                 }
-                Job::Single(mut work) => {
+                Job::Single { mut work, touched } => {
                     let done = self.transaction(|conn| work.run(conn)).map(|_| ());
+                    self.cache.touched(touched);
                     work.finish(done);
                 }
             }

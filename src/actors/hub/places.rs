@@ -1,5 +1,6 @@
 //! Which socket has a place in which room, and how places end: one by one, or all of a room at once.
 
+use super::fanout::Batch;
 use super::handle::ConnId;
 use super::switchboard::Switchboard;
 use crate::actors::outbox::Class;
@@ -14,13 +15,17 @@ use std::rc::Rc;
 #[derive(Default)]
 pub(super) struct Audience {
     pub(super) peers: Vec<Rc<Peer>>,
-    /// The last event that went out to them.
+    /// The last event they were told, or will be with the end of the turn.
     pub(super) head: Seq,
+    /// What they are yet to be told.
+    pub(super) batch: Batch,
 }
 
 impl Switchboard {
     /// Gives a peer its place, as the request `join` wanted it. Subscribing again on the same level keeps the seat.
     pub(super) fn enter(&mut self, peer: &Rc<Peer>, room: RoomId, join: u64, level: Level, head: Seq) {
+        // What is told from here on is for the newcomer, too; what was to be told before isn't.
+        self.settle(room);
         let seat = peer.places.borrow().get(&room).map(|place| place.seat);
         let stays =
             matches!((seat, level), (Some(Seat::Full(_)), Level::Full) | (Some(Seat::Badge), Level::Badge));
@@ -81,6 +86,8 @@ impl Switchboard {
     }
 
     pub(super) fn unsubscribed(&mut self, conn: ConnId, room: RoomId) {
+        // The last they hear is why.
+        self.settle(room);
         if let Some(peer) = self.peers.get(&conn).map(Rc::clone) {
             self.strike(&peer, room);
             // Taken in and sent away before the reply: that is what it says then.
@@ -111,6 +118,7 @@ impl Switchboard {
     }
 
     fn dismiss(&mut self, room: RoomId) -> Vec<(ConnId, u64)> {
+        self.settle(room);
         let (told, followers) = self.badges.of(room);
         let audience = self.audiences.remove(&room).unwrap_or_default();
         let followers = followers.iter().filter_map(|conn| self.peers.get(conn)).map(Rc::clone);

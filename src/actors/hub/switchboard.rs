@@ -13,7 +13,7 @@ use crate::actors::registries::HubCounts;
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
-use crate::domain::{Rejection, RoomId, Seq, Timestamp, UserId};
+use crate::domain::{Rejection, RoomId, Timestamp};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::storage::Store;
 use crate::telemetry::metrics;
@@ -28,8 +28,6 @@ use tokio::time::Instant;
 const MAX_STEPS: usize = 16;
 /// Within this span the sockets of a hub that failed are asked to come back.
 const COME_BACK: Duration = Duration::from_secs(1);
-/// Dirty sockets that end a turn early, so that a full mailbox doesn't keep the first of them waiting.
-const FLUSH_AT: usize = 4_096;
 
 /// See the module.
 pub struct Switchboard {
@@ -40,6 +38,8 @@ pub struct Switchboard {
     pub(super) audiences: HashMap<RoomId, Audience>,
     pub(super) badges: Badges,
     pub(super) census: Census,
+    /// Rooms with events that aren't in their audience's queues yet.
+    pub(super) unsettled: Vec<RoomId>,
     /// Peers with something to write at the end of this turn.
     pub(super) dirty: Vec<Rc<Peer>>,
     next_serial: u64,
@@ -56,6 +56,7 @@ impl Switchboard {
             audiences: HashMap::new(),
             badges: Badges::default(),
             census: Census::default(),
+            unsettled: Vec::new(),
             dirty: Vec::new(),
             next_serial: 0,
             next_join: 0,
@@ -177,7 +178,7 @@ impl Switchboard {
             Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
             Pushed::Closed => peer.outbox.flush(),
             Pushed::Resync => {
-                if let Class::Event(room, _) = class {
+                if let Class::Events { room, .. } = class {
                     self.leave(peer, room);
                 }
                 peer.outbox.flush();
@@ -189,58 +190,6 @@ impl Switchboard {
     pub(super) fn send(&mut self, conn: ConnId, class: Class, frame: Bytes) {
         if let Some(peer) = self.peers.get(&conn).map(Rc::clone) {
             self.push(&peer, class, frame);
-        }
-    }
-
-    pub(super) fn event(&mut self, room: RoomId, seq: Seq, frame: &Bytes) {
-        let Some(audience) = self.audiences.get_mut(&room) else { return };
-        if seq != audience.head.next() {
-            if seq > audience.head {
-                tracing::error!(room.id = %room, head = %audience.head, %seq, "a hub missed an event");
-                self.start_anew(room);
-            }
-            return;
-        }
-        audience.head = seq;
-        let class = Class::Event(room, seq);
-        metrics::fanned_out(audience.peers.len());
-        let mut behind = Vec::new();
-        for peer in &audience.peers {
-            if hold(peer, room, class, frame, self.config.socket.outbox_bytes) {
-                continue;
-            }
-            match peer.outbox.push(class, frame.clone()) {
-                Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
-                Pushed::Queued(false) | Pushed::Dropped => {}
-                Pushed::Resync | Pushed::Closed => behind.push(Rc::clone(peer)),
-            }
-        }
-        for peer in behind {
-            self.leave(&peer, room);
-            peer.outbox.flush();
-        }
-        if self.dirty.len() >= FLUSH_AT {
-            self.flush();
-        }
-    }
-
-    pub(super) fn signal(&mut self, room: RoomId, frame: &Bytes, except: Option<UserId>, vital: bool) {
-        let Some(audience) = self.audiences.get(&room) else { return };
-        let from = audience.head.next();
-        let mut missed = Vec::new();
-        for peer in audience.peers.iter().filter(|peer| Some(peer.user()) != except) {
-            if hold(peer, room, Class::Signal, frame, self.config.socket.outbox_bytes) {
-                continue;
-            }
-            match peer.outbox.push(Class::Signal, frame.clone()) {
-                Pushed::Queued(true) => self.dirty.push(Rc::clone(peer)),
-                Pushed::Dropped if vital => missed.push(Rc::clone(peer)),
-                _ => {}
-            }
-        }
-        for peer in missed {
-            self.leave(&peer, room);
-            self.push(&peer, Class::Control, websocket::text(&encode::resync(room, from)));
         }
     }
 
@@ -323,7 +272,7 @@ impl Switchboard {
             Pushed::Dropped => {
                 // The first event that isn't sent: one that was held behind this, or the next of all.
                 let waiting = rest.iter().find_map(|held| match held.class {
-                    Class::Event(of, seq) if of == room => Some(seq),
+                    Class::Events { room: of, first, .. } if of == room => Some(first),
                     _ => None,
                 });
                 let next = || self.audiences.get(&room).map(|audience| audience.head.next());
@@ -380,6 +329,7 @@ impl Switchboard {
     /// was lost may have been the answer to a subscription.
     pub fn begin_anew(&mut self) {
         self.dirty.clear();
+        self.unsettled.clear();
         self.audiences.clear();
         self.badges = Badges::default();
         self.rooms.hub_lost(self.hub.id());
@@ -412,6 +362,14 @@ impl Switchboard {
 
     /// Ends the turn: everything that was queued in it goes out.
     pub fn flush(&mut self) {
+        while let Some(room) = self.unsettled.pop() {
+            self.settle(room);
+        }
+        self.write_out();
+    }
+
+    /// Writes to all sockets that have something queued.
+    pub(super) fn write_out(&mut self) {
         for peer in self.dirty.drain(..) {
             peer.outbox.flush();
         }

@@ -2,9 +2,10 @@
 
 use super::{Phase, Room};
 use crate::actors::hub::{ConnId, HubMsg};
-use crate::domain::{Event, EventBody, Person, Signal, UserId};
+use crate::domain::{Attendance, Event, EventBody, Person, Signal, UserId};
 use crate::protocol::client_frame::TypingChange;
-use crate::protocol::{encode, websocket};
+use crate::protocol::encode::{self, Here};
+use crate::protocol::websocket;
 use crate::telemetry::metrics;
 use actix::{AsyncContext, Context, SpawnHandle};
 use std::sync::Arc;
@@ -71,7 +72,7 @@ impl Room {
         // Without listeners nobody was told anything that could be contradicted.
         if !self.listeners.is_empty() {
             if self.present.spoke(author.id, &author.name, event.seq, Instant::now())
-                && let Some(attendance) = self.present.tell(Instant::now())
+                && let Some(attendance) = self.take_attendance()
             {
                 // Under load, too: it belongs to the message.
                 self.send_signal(&Signal::RoomPresence(attendance), None);
@@ -90,8 +91,25 @@ impl Room {
         self.arm_present(ctx);
     }
 
+    /// What is to be told of who is here; from then on it is shown to newcomers.
+    fn take_attendance(&mut self) -> Option<Attendance> {
+        let attendance = self.present.tell(Instant::now())?;
+        self.here = None;
+        Some(attendance)
+    }
+
+    /// Who was told as present, for snapshots.
+    pub(super) fn here(&mut self) -> Arc<str> {
+        let present = &self.present;
+        let here = self.here.get_or_insert_with(|| {
+            let (present, count) = present.snapshot();
+            encode::here(&Here::Room { present: present.as_deref(), count }).into()
+        });
+        Arc::clone(here)
+    }
+
     fn tell_present(&mut self) {
-        if let Some(attendance) = self.present.tell(Instant::now()) {
+        if let Some(attendance) = self.take_attendance() {
             self.tell_signal(&Signal::RoomPresence(attendance), None);
         }
     }

@@ -114,6 +114,13 @@ impl Present {
         })
     }
 
+    /// How long nothing is told after something was: a tick, and for a mere count one more per thousand people, so that a crowd
+    /// that comes does not tell itself how it grows with every one of its sockets at every tick.
+    fn pause(&self) -> Duration {
+        let thousands = u32::try_from(self.told / 1_000).unwrap_or(u32::MAX);
+        if self.named { self.tick } else { self.tick.saturating_mul(thousands.saturating_add(1)) }
+    }
+
     fn stay(&mut self, user: UserId, until: Instant) {
         if let Some(here) = self.people.get_mut(&user) {
             self.leaving.remove(&(here.until, user));
@@ -124,9 +131,13 @@ impl Present {
 
     /// When there is something to tell.
     pub(super) fn next(&self) -> Option<Instant> {
-        let fresh = self.since.map(|since| since + self.tick);
+        let pause = self.pause();
+        let fresh = self.since.map(|since| match self.last {
+            Some(last) => (since + self.tick).max(last + pause),
+            None => since + self.tick,
+        });
         let leaving = self.leaving.first().map(|(until, _)| match self.last {
-            Some(last) => (*until).max(last + self.tick),
+            Some(last) => (*until).max(last + pause),
             None => *until,
         });
         [fresh, leaving].into_iter().flatten().min()

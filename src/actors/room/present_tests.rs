@@ -65,6 +65,11 @@ fn a_crowd_is_one_count_per_tick_and_has_names_again_when_it_is_small() {
     assert_eq!(present.tell(t0 + TICK), Some(Attendance::Count(1_000)));
     assert_eq!(present.next(), None, "all were told together");
     assert_eq!(present.snapshot(), (None, 1_000));
+    present.joined(user(3_000), &name(), t0 + TICK);
+    assert_eq!(present.next(), Some(t0 + TICK * 3), "the more there are, the seldomer");
+    assert_eq!(present.tell(t0 + TICK * 3), Some(Attendance::Count(1_001)));
+    present.left(user(3_000), t0 + TICK * 3 - GRACE);
+    assert_eq!(present.tell(t0 + TICK * 5), Some(Attendance::Count(1_000)));
     assert!(!present.spoke(user(2_000), &name(), Seq::new(1), t0), "a count has no order to keep");
     for n in 100..1_000 {
         present.left(user(n), t0);

@@ -4,10 +4,9 @@ use super::recent::Missed;
 use super::{Listener, Phase, Room};
 use crate::actors::clock;
 use crate::actors::hub::{HubHandle, HubMsg, JoinSlot, Joined};
-use crate::actors::presence::Roll;
-use crate::domain::{Person, Rejection, RoomKind, Seq};
+use crate::domain::{self, Person, Rejection, RoomKind, Seq};
 use crate::protocol::cursor::Cursor;
-use crate::protocol::encode::{self, GapReason, Here, Snapshot};
+use crate::protocol::encode::{self, GapReason, Snapshot};
 use crate::protocol::{Level, Resume};
 use crate::storage::{StoreError, StoredEvent};
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -183,15 +182,15 @@ impl Room {
 
     /// Registers the listener and answers, in one turn: whatever comes next is the event after `head`.
     fn join(&mut self, subscribe: Subscribe, recovery: Recovery) {
+        let Phase::Ready(domain::Room { kind, .. }) = self.phase else { return };
+        let here = match kind {
+            RoomKind::Commons => Some(self.rooms.presence().shown()),
+            RoomKind::Open | RoomKind::Closed | RoomKind::Direct => Some(self.here()),
+            RoomKind::Inbox => None,
+        };
         let Phase::Ready(state) = &self.phase else { return };
         let typing = self.typing.active(subscribe.person.id);
-        let roll = (state.kind == RoomKind::Commons).then(|| self.rooms.presence().roll());
-        let here =
-            roll.as_ref().map(|Roll { online, away, signed_out }| Here::All { online, away, signed_out });
-        let (present, count) = self.present.snapshot();
-        let here = here.or_else(|| {
-            (!state.kind.is_system()).then_some(Here::Room { present: present.as_deref(), count })
-        });
+        let here = here.as_deref();
         let snapshot = encode::snapshot(&Snapshot { room: state, typing: &typing, here });
         let head = state.head;
         let page = Cursor::Events { room: self.id, after: subscribe.after.unwrap_or(head) }.encode();

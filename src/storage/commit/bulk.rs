@@ -32,15 +32,20 @@ pub(super) fn insert_events(conn: &mut Conn, rows: &[EventRow<'_>]) -> Result<()
 }
 
 pub(super) fn insert_messages(conn: &mut Conn, rows: &[MessageRow<'_>]) -> Result<(), StoreError> {
-    match conn {
-        Conn::Pg(c) => {
+    match (conn, rows) {
+        // One is the normal case of a calm server, and its statement stays prepared.
+        (Conn::Sqlite(c), [row]) => {
+            diesel::insert_into(messages::table).values(row).execute(c)?;
+        }
+        // Each statement makes the search index write a segment of its own: many rows share one.
+        (Conn::Sqlite(c), rows) => {
             for chunk in rows.chunks(CHUNK) {
                 diesel::insert_into(messages::table).values(chunk).execute(c)?;
             }
         }
-        Conn::Sqlite(c) => {
-            for row in rows {
-                diesel::insert_into(messages::table).values(row).execute(c)?;
+        (Conn::Pg(c), rows) => {
+            for chunk in rows.chunks(CHUNK) {
+                diesel::insert_into(messages::table).values(chunk).execute(c)?;
             }
         }
     }

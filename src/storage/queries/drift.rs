@@ -2,6 +2,7 @@
 //! the other (DB-15). Each question is one statement, so it sees one moment.
 
 use crate::storage::Store;
+use crate::storage::cache::Touched;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::log_head;
@@ -86,7 +87,7 @@ impl Store {
                 let missing = EXAMPLES.saturating_sub(finding.examples.len());
                 finding.examples.extend(wrong.iter().take(missing));
                 if repair {
-                    finding.repaired += self.write(move |conn| mend(conn, kind, &wrong)).await?;
+                    finding.repaired += self.write_to(Touched::Anything, move |conn| mend(conn, kind, &wrong)).await?;
                 }
             }
             findings.push(finding);

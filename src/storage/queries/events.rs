@@ -4,6 +4,7 @@ use super::limited;
 use super::rooms::readable;
 use crate::domain::{Epoch, EventId, Person, RoomId, Seq, Timestamp};
 use crate::storage::Store;
+use crate::storage::cache::Cache;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::{events, log_head, rooms};
@@ -33,6 +34,9 @@ impl Store {
     /// The log's name and its last event, as readers see it.
     pub async fn log_head(&self) -> Result<LogHead, StoreError> {
         let epoch = self.epoch();
+        if let Some(last_id) = self.cache().and_then(Cache::last_id) {
+            return Ok(LogHead { epoch, last_id });
+        }
         self.read(move |conn| {
             let query = log_head::table.find(1).select(log_head::last_id);
             let last_id: i64 = on!(conn, |c| query.first(c))?;

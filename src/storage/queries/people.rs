@@ -3,6 +3,7 @@
 use super::limited;
 use crate::domain::{Person, Role, Timestamp, UserId};
 use crate::storage::Store;
+use crate::storage::cache::Touched;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::{accounts, sessions, users};
@@ -135,7 +136,7 @@ impl Store {
         password_hash: String,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.write(move |conn| {
+        self.write_to(Touched::People, move |conn| {
             let query =
                 diesel::update(users::table.find(user.get()).filter(users::password_hash.is_not_null()))
                     .set(users::password_hash.eq(password_hash));

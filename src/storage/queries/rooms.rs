@@ -2,15 +2,17 @@
 
 use super::limited;
 use super::people::{PersonRow, person};
-use crate::domain::{Members, Person, Role, Room, RoomCard, RoomId, RoomKind, Seq, Timestamp, UserId};
+use crate::domain::{Members, Person, Room, RoomCard, RoomId, RoomKind, Seq, Timestamp, UserId};
 use crate::storage::Store;
+use crate::storage::cache::{Cache, Known};
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::{memberships, messages, read_marks, rooms, users};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Which rooms of those one may read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,12 +35,15 @@ pub struct RoomView {
     pub unread: i64,
 }
 
-/// Whether a row of `rooms` is there for `$person` to read, as a diesel condition.
+/// Whether a row of `rooms` is there for `$person` to read, as a diesel condition. Always the same text, so that statements with it
+/// stay prepared.
 macro_rules! readable {
     ($person:expr) => {
         $crate::storage::schema::rooms::deleted_at.is_null().and(
-            $crate::storage::schema::rooms::kind
-                .eq_any($crate::storage::queries::rooms::kinds_without_rows($person.role))
+            $crate::storage::queries::rooms::is_for_all()
+                .and(diesel::IntoSql::into_sql::<diesel::sql_types::Bool>(
+                    $person.role != $crate::domain::Role::Guest,
+                ))
                 .or(diesel::dsl::exists(
                     $crate::storage::schema::memberships::table
                         .filter(
@@ -88,6 +93,31 @@ impl Store {
     ) -> Result<Vec<RoomView>, StoreError> {
         let person = person.clone();
         self.read(move |conn| views(conn, &person, &filter, after, limit)).await
+    }
+
+    /// All rooms that `person` may read, inbox and commons included, by id: the first `limit` of them.
+    pub async fn standing(&self, person: &Person, limit: usize) -> Result<Arc<[RoomView]>, StoreError> {
+        // The stamp first: a change after it makes what is read before or after it void.
+        let stamp = self.cache().map(Cache::rooms);
+        let known = self.cache().map_or(Known::Nothing, |cache| cache.standing(person));
+        let all = RoomFilter { ids: None, system: true };
+        let rooms: Arc<[RoomView]> = match known {
+            Known::But(rooms, moved) if moved.is_empty() => return Ok(rooms),
+            Known::But(rooms, moved) => {
+                let filter = RoomFilter { ids: Some(moved), ..all };
+                let mut anew = self.room_views(person, filter, None, limit).await?.into_iter().peekable();
+                let merge = |view: &RoomView| match anew.next_if(|new| new.card.id == view.card.id) {
+                    Some(new) => new,
+                    None => view.clone(),
+                };
+                rooms.iter().map(merge).collect()
+            }
+            Known::Nothing => self.room_views(person, all, None, limit).await?.into(),
+        };
+        if let (Some(cache), Some(stamp), true) = (self.cache(), stamp, rooms.len() < limit) {
+            cache.keep_standing(person, stamp, Arc::clone(&rooms));
+        }
+        Ok(rooms)
     }
 
     /// Who was added to the room by name, active or not, by id. Rooms for all have nobody but guests here.
@@ -189,10 +219,12 @@ pub(in crate::storage) fn unread(
     Ok(on!(conn, |c| query.get_result(c))?)
 }
 
-/// The kinds whose rooms somebody of that role reads without having been added.
-pub(super) fn kinds_without_rows(role: Role) -> Vec<&'static str> {
-    let all = RoomKind::ALL.into_iter();
-    all.filter(|kind| kind.is_for_all() && role != Role::Guest).map(RoomKind::as_str).collect()
+/// [`RoomKind::is_for_all`] of a row.
+#[diesel::dsl::auto_type]
+pub(super) fn is_for_all() -> _ {
+    let (open, commons): (&'static str, &'static str) =
+        (RoomKind::Open.as_str(), RoomKind::Commons.as_str());
+    rooms::kind.eq(open).or(rooms::kind.eq(commons))
 }
 
 fn card(room: Room, members: Vec<Person>) -> RoomCard {
@@ -222,15 +254,12 @@ fn views(
     .bind::<BigInt, _>(person.id.get())
     .sql(")");
     let mine = read_marks::room_id.eq(rooms::id).and(read_marks::user_id.eq(person.id.get()));
-    let kinds: Vec<&str> = RoomKind::ALL
-        .into_iter()
-        .filter(|kind| filter.system || !kind.is_system())
-        .map(RoomKind::as_str)
-        .collect();
+    let (inbox, commons) = (RoomKind::Inbox.as_str(), RoomKind::Commons.as_str());
+    let wanted = filter.system.into_sql::<Bool>().or(rooms::kind.ne(inbox).and(rooms::kind.ne(commons)));
     let query = rooms::table
         .left_join(read_marks::table.on(mine))
         .filter(readable!(person))
-        .filter(rooms::kind.eq_any(kinds))
+        .filter(wanted)
         .filter(rooms::id.gt(after.unwrap_or_default().get()))
         .order(rooms::id)
         .limit(limited(limit))

@@ -3,6 +3,7 @@
 use super::people::{PersonRow, Status, person};
 use crate::domain::{Person, SessionId, Timestamp, UserId};
 use crate::storage::Store;
+use crate::storage::cache::{Cache, Touched};
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
 use crate::storage::schema::{sessions, users};
@@ -69,7 +70,11 @@ impl Store {
         token_hash: [u8; 32],
         now: Timestamp,
     ) -> Result<Option<(SessionRow, Person)>, StoreError> {
-        self.read(move |conn| {
+        if let Some(known) = self.cache().and_then(|cache| cache.session(&token_hash, now)) {
+            return Ok(Some(known));
+        }
+        let stamp = self.cache().map(Cache::people);
+        let read = self.read(move |conn| {
             let query = sessions::table
                 .inner_join(users::table)
                 .filter(sessions::token_hash.eq(token_hash.to_vec()))
@@ -79,8 +84,12 @@ impl Store {
                 .select((COLUMNS, (users::id, users::name, users::role)));
             let row: Option<(Row, PersonRow)> = on!(conn, |c| query.first(c)).optional()?;
             row.map(|(row, owner)| Ok((row.into(), person(owner)?))).transpose()
-        })
-        .await
+        });
+        let found = read.await?;
+        if let (Some(cache), Some(stamp), Some(found)) = (self.cache(), stamp, &found) {
+            cache.keep_session(token_hash, stamp, found);
+        }
+        Ok(found)
     }
 
     /// The living sessions of a user, the newest first.
@@ -105,7 +114,7 @@ impl Store {
         session: SessionId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.write(move |conn| {
+        self.write_to(Touched::People, move |conn| {
             let living = sessions::table
                 .find(session.get())
                 .filter(sessions::user_id.eq(user.get()))
@@ -116,23 +125,29 @@ impl Store {
         .await
     }
 
-    /// Notes that a session is in use, and when it now expires.
+    /// Notes that the session of a token is in use, and when it now expires.
     pub async fn touch_session(
         &self,
-        session: SessionId,
+        token_hash: [u8; 32],
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(move |conn| {
-            let living = sessions::table.find(session.get()).filter(sessions::revoked_at.is_null());
+        let touch = self.write(move |conn| {
+            let living = sessions::table
+                .filter(sessions::token_hash.eq(token_hash.to_vec()))
+                .filter(sessions::revoked_at.is_null());
             let query = diesel::update(living).set((
                 sessions::last_active_at.eq(now.as_millis()),
                 sessions::expires_at.eq(expires_at.as_millis()),
             ));
             on!(conn, |c| query.execute(c))?;
             Ok(())
-        })
-        .await
+        });
+        touch.await?;
+        if let Some(cache) = self.cache() {
+            cache.drop_session(&token_hash);
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use super::entry::{self, Entry};
 use super::reader::Reader;
 use crate::actors::connection::Connection;
 use crate::actors::hub::Board;
-use crate::actors::outbox::Outbox;
+use crate::actors::outbox::{Class, Outbox};
 use crate::actors::peer::Peer;
 use crate::actors::{Bus, Ended};
 use crate::auth::cookie::SessionCookie;
@@ -12,11 +12,11 @@ use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::config::Config;
 use crate::domain::{MessageBody, Rejection, RejectionCode, Timestamp};
-use crate::protocol::encode::{self, Welcome, WelcomeLimits, WelcomeRoom};
+use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
 use crate::protocol::{CloseCode, SUBPROTOCOL, TraceId};
-use crate::storage::{RoomFilter, StoreError};
+use crate::storage::StoreError;
 use crate::telemetry::metrics;
 use crate::transport::http::problem::Problem;
 use actix_codec::Framed;
@@ -26,6 +26,7 @@ use actix_http::{ConnectionType, HttpMessage as _, Request, Response, StatusCode
 use actix_web_actors::ws::HandshakeError;
 use chrono::Utc;
 use futures_util::SinkExt;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,11 +60,8 @@ impl Upgrade {
         let began = Instant::now();
         match self.admit(&request).await {
             Ok((response, identity, entry)) => {
-                if let Err(error) = stream.send(h1::Message::Item((response, BodySize::None))).await {
-                    // Gone before it was answered: the peer's affair, and no failure of ours.
-                    tracing::debug!(trace_id = %trace, %error, "handshake abandoned");
-                    return Ok(());
-                }
+                // Into the buffer only: it goes out with the welcome.
+                Pin::new(&mut stream).write(h1::Message::Item((response, BodySize::None)))?;
                 self.take_over(stream, identity, entry, trace, began).await;
             }
             Err((status, rejection)) => {
@@ -131,10 +129,12 @@ impl Upgrade {
         }
         let (read, write) = parts.io.into_split();
         let outbox = Outbox::new(write, &self.config.socket);
+        let handshake = parts.write_buf.freeze();
         let limits = &self.config.socket;
         let Ok(permit) = place.of(identity.person.id, limits.per_user) else {
             let code = CloseCode::TooManyConnections;
             metrics::connection_refused(code.name());
+            outbox.push(Class::Control, handshake);
             outbox.close(code, code.name());
             return;
         };
@@ -142,7 +142,11 @@ impl Upgrade {
         tracing::debug!(trace_id = %trace, conn.id = %id, user.id = %identity.person.id, "socket opened");
         let peer = Peer::new(id, identity, outbox, &self.config, Instant::now());
         // From here on what ends a session closes this socket, too; what ended it during the handshake is looked up.
-        self.board.borrow_mut().open(Rc::clone(&peer));
+        {
+            let mut board = self.board.borrow_mut();
+            board.open(Rc::clone(&peer));
+            board.push(&peer, Class::Control, handshake);
+        }
         let ended = [peer.identity.session().map(Ended::Session), Some(Ended::User(peer.user()))];
         if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
@@ -172,20 +176,19 @@ impl Upgrade {
         };
         rooms.find_commons().await.map_err(failed)?;
         let head = rooms.store().log_head().await.map_err(failed)?;
-        let filter = RoomFilter { ids: None, system: true };
-        let views =
-            rooms.store().room_views(person, filter, None, WELCOME_ROOMS + 1).await.map_err(failed)?;
+        let views = rooms.store().standing(person, WELCOME_ROOMS + 1).await.map_err(failed)?;
         Ok(encode::welcome(&Welcome {
             connection_id: peer.id.to_string(),
             user: person.into(),
-            epoch: head.epoch,
-            last_id: head.last_id,
+            epoch: head.epoch.0,
+            last_id: head.last_id.get(),
             heartbeat_ms: u64::try_from(self.config.heartbeat.interval.as_millis()).unwrap_or(u64::MAX),
             limits: WelcomeLimits {
                 frame_bytes: self.config.socket.frame_bytes,
                 body_bytes: MessageBody::MAX_BYTES,
                 subscriptions: self.config.socket.subscriptions,
             },
+            flags: Flags::default(),
             more_rooms: views.len() > WELCOME_ROOMS,
             rooms: views
                 .iter()

@@ -101,7 +101,7 @@ async fn two_hundred_writers_meet_no_lock(bench: Bench) {
                 let outcome = store.submit(vec![write], NOW).unwrap();
                 // Readers and the other kind of write at the same time.
                 store.history(general, HistoryPage::Newest, 5).await.unwrap();
-                store.touch_session(hearth::domain::SessionId::new(n), NOW, NOW).await.unwrap();
+                store.touch_session([u8::try_from(n).unwrap(); 32], NOW, NOW).await.unwrap();
                 accepted(outcome.await.unwrap().pop().unwrap());
             })
         })

@@ -1,8 +1,8 @@
 //! Enrolment, sign-in, sessions, keys.
 
-use super::bench::{Bench, NOW, accepted, kinds, name, refused};
+use super::bench::{Bench, NOW, accepted, by, kinds, name, refused};
 use super::contracts;
-use hearth::domain::{Ack, Enrolment, Person, Rejection, RejectionCode, Role, UserId};
+use hearth::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Role, UserId};
 use hearth::storage::{NewSession, Rotation, Status, Write};
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ async fn sessions_end_by_time_revocation_and_status(bench: Bench) {
     assert_eq!(store.session([9; 32], NOW).await.unwrap(), None);
     let later = NOW.after(Duration::from_secs(60));
     assert_eq!(store.session([1; 32], later).await.unwrap(), None, "expired");
-    store.touch_session(first, later, later.after(Duration::from_secs(60))).await.unwrap();
+    store.touch_session([1; 32], later, later.after(Duration::from_secs(60))).await.unwrap();
     store.note_seen([(later, vec![bob.id]), (NOW, vec![bob.id])].into()).await.unwrap();
     assert_eq!(store.session([1; 32], later).await.unwrap().unwrap().0.last_active_at, later);
     assert_eq!(bench.count("SELECT last_seen_at FROM users WHERE name = 'Bob'"), later.as_millis());
@@ -178,8 +178,15 @@ async fn sessions_end_by_time_revocation_and_status(bench: Bench) {
     assert!(store.revoke_session(bob.id, first, NOW).await.unwrap());
     assert!(!store.revoke_session(bob.id, first, NOW).await.unwrap());
     assert_eq!(store.session([1; 32], NOW).await.unwrap(), None);
-    bench.sql("UPDATE users SET status = 'banned' WHERE name = 'Bob'").unwrap();
-    assert_eq!(store.session([2; 32], NOW).await.unwrap(), None);
+    let renamed = Command::UpdateProfile { name: name("Robert") };
+    store.session([2; 32], NOW).await.unwrap().unwrap();
+    accepted(bench.batch(vec![by(&bob, renamed)]).await.remove(0));
+    assert_eq!(&*store.session([2; 32], NOW).await.unwrap().unwrap().1.name, "Robert", "known anew");
+    store.set_password(bob.id, "new".to_owned(), NOW).await.unwrap();
+    assert_eq!(store.session([2; 32], NOW).await.unwrap(), None, "ended by the new password");
+    store.create_session(session(bob.id, 3)).await.unwrap();
+    bench.sql("UPDATE users SET status = 'banned' WHERE name = 'Robert'").unwrap();
+    assert_eq!(store.session([3; 32], NOW).await.unwrap(), None);
     assert_eq!(store.credentials("bob@example.org").await.unwrap().unwrap().status, Status::Banned);
 }
 

@@ -1,0 +1,233 @@
+//! What was read lately and still holds: sessions, and how far each reader is in each of their rooms. A crowd that comes back costs
+//! the database nothing.
+//!
+//! The writer tells of each commit before anybody is answered. What was read before a change and put here after it is known by
+//! its stamp, the number of changes as they were before the read.
+
+use super::queries::rooms::RoomView;
+use super::queries::sessions::SessionRow;
+use super::writer::BatchOutcome;
+use super::{StoreError, Verdict};
+use crate::domain::{Event, EventBody, EventId, Person, Role, RoomId, RoomKind, Seq, Timestamp, UserId};
+use dashmap::DashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Sessions and readers kept (count); over it all are let go.
+const ENTRIES: usize = 16_384;
+/// Rooms whose head is known (count); over it they are read anew.
+const HEADS: usize = 131_072;
+/// How long a session counts as read lately where other processes write, too.
+const SHARED: Duration = Duration::from_secs(5);
+/// The head of the log isn't known.
+const UNKNOWN: i64 = -1;
+
+/// What changed outside of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// Nothing that is kept here.
+    Nothing,
+    /// Sessions, or who may do what.
+    People,
+    /// It may have been anything.
+    Anything,
+}
+
+/// See the module.
+pub(super) struct Cache {
+    /// Nobody else writes to this database.
+    alone: bool,
+    /// Changes of people and sessions so far.
+    people: AtomicU64,
+    /// Changes of rooms and who is in them so far.
+    rooms: AtomicU64,
+    /// The last event of the log.
+    last_id: AtomicI64,
+    sessions: DashMap<[u8; 32], Kept<(SessionRow, Person)>>,
+    standings: DashMap<UserId, Kept<Standing>>,
+    /// The rooms that got events since the start.
+    heads: DashMap<RoomId, Seq>,
+}
+
+struct Kept<T> {
+    stamp: u64,
+    at: Instant,
+    value: T,
+}
+
+struct Standing {
+    role: Role,
+    rooms: Arc<[RoomView]>,
+}
+
+/// How a reader stood, and what is to be read to know how they stand.
+pub(super) enum Known {
+    Nothing,
+    /// All but these rooms is as it was.
+    But(Arc<[RoomView]>, Vec<RoomId>),
+}
+
+/// The number of changes before something was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp(u64);
+
+impl Cache {
+    /// `alone`: all writes go through this process.
+    pub(super) fn new(alone: bool) -> Self {
+        Self {
+            alone,
+            people: AtomicU64::new(0),
+            rooms: AtomicU64::new(0),
+            last_id: AtomicI64::new(UNKNOWN),
+            sessions: DashMap::new(),
+            standings: DashMap::new(),
+            heads: DashMap::new(),
+        }
+    }
+
+    /// Takes over what a batch changed.
+    pub(super) fn committed(&self, outcome: &BatchOutcome) {
+        let mut last = None;
+        for verdict in outcome {
+            match verdict {
+                Ok(Verdict::Accepted { events, .. }) => {
+                    for recorded in events {
+                        self.happened(&recorded.event);
+                        last = last.max(Some(recorded.event.id));
+                    }
+                }
+                Ok(Verdict::Refused(_)) => {}
+                Err(StoreError::OutcomeUnknown(_)) => return self.touched(Touched::Anything),
+                Err(_) => {}
+            }
+        }
+        if let Some(last) = last {
+            self.reached(last);
+        }
+    }
+
+    /// Something was written past the log.
+    pub(super) fn touched(&self, what: Touched) {
+        match what {
+            Touched::Nothing => {}
+            Touched::People => {
+                self.people.fetch_add(1, Ordering::AcqRel);
+            }
+            Touched::Anything => {
+                self.last_id.store(UNKNOWN, Ordering::Release);
+                self.people.fetch_add(1, Ordering::AcqRel);
+                self.rooms.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn happened(&self, event: &Event) {
+        if self.heads.len() >= HEADS {
+            self.heads.clear();
+            self.rooms.fetch_add(1, Ordering::AcqRel);
+        }
+        self.heads.insert(event.room, event.seq);
+        match event.body {
+            // A head that moved says it all: of the room, or of the inbox of whoever's mark moved.
+            EventBody::MessagePosted { .. }
+            | EventBody::MessageEdited { .. }
+            | EventBody::MessageDeleted { .. }
+            | EventBody::ReadMarked { .. }
+            | EventBody::UserJoined { .. }
+            | EventBody::AccountUpdated { .. } => {}
+            EventBody::RoomCreated { .. }
+            | EventBody::RoomUpdated { .. }
+            | EventBody::RoomDeleted { .. }
+            | EventBody::MemberAdded { .. }
+            | EventBody::MemberRemoved { .. }
+            | EventBody::MembershipGranted { .. }
+            | EventBody::MembershipRevoked { .. }
+            | EventBody::RoomListed { .. }
+            | EventBody::RoomUnlisted { .. } => {
+                self.rooms.fetch_add(1, Ordering::AcqRel);
+            }
+            EventBody::UserUpdated { .. } => {
+                self.people.fetch_add(1, Ordering::AcqRel);
+                self.rooms.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// The last event of the log; none if only the database knows.
+    pub(super) fn last_id(&self) -> Option<EventId> {
+        let last = self.last_id.load(Ordering::Acquire);
+        (self.alone && last != UNKNOWN).then(|| EventId::new(last))
+    }
+
+    fn reached(&self, last: EventId) {
+        self.last_id.fetch_max(last.get(), Ordering::AcqRel);
+    }
+
+    /// To be taken before a session is read.
+    pub(super) fn people(&self) -> Stamp {
+        Stamp(self.people.load(Ordering::Acquire))
+    }
+
+    /// To be taken before rooms are read.
+    pub(super) fn rooms(&self) -> Stamp {
+        Stamp(self.rooms.load(Ordering::Acquire))
+    }
+
+    /// A session that lives at `now`.
+    pub(super) fn session(&self, token_hash: &[u8; 32], now: Timestamp) -> Option<(SessionRow, Person)> {
+        let kept = self.sessions.get(token_hash)?;
+        let holds = kept.stamp == self.people().0 && (self.alone || kept.at.elapsed() < SHARED);
+        // What ran out may have been made longer since.
+        (holds && kept.value.0.expires_at > now).then(|| kept.value.clone())
+    }
+
+    /// Keeps a session that was read.
+    pub(super) fn keep_session(
+        &self,
+        token_hash: [u8; 32],
+        Stamp(stamp): Stamp,
+        found: &(SessionRow, Person),
+    ) {
+        if self.sessions.len() >= ENTRIES {
+            self.sessions.clear();
+        }
+        self.sessions.insert(token_hash, Kept { stamp, at: Instant::now(), value: found.clone() });
+    }
+
+    /// A session was written to.
+    pub(super) fn drop_session(&self, token_hash: &[u8; 32]) {
+        self.sessions.remove(token_hash);
+    }
+
+    /// How `person` stood, as far as it holds.
+    pub(super) fn standing(&self, person: &Person) -> Known {
+        let Some(kept) = self.standings.get(&person.id) else { return Known::Nothing };
+        if !self.alone || kept.stamp != self.rooms().0 || kept.value.role != person.role {
+            return Known::Nothing;
+        }
+        let mut moved = Vec::new();
+        for view in kept.value.rooms.iter() {
+            if self.heads.get(&view.card.id).is_some_and(|head| *head > view.head) {
+                // Where one's own marks are told: any of them may have moved.
+                if view.card.kind == RoomKind::Inbox {
+                    return Known::Nothing;
+                }
+                moved.push(view.card.id);
+            }
+        }
+        Known::But(Arc::clone(&kept.value.rooms), moved)
+    }
+
+    /// Keeps how `person` stands; `rooms` are all of theirs.
+    pub(super) fn keep_standing(&self, person: &Person, Stamp(stamp): Stamp, rooms: Arc<[RoomView]>) {
+        if !self.alone {
+            return;
+        }
+        if self.standings.len() >= ENTRIES {
+            self.standings.clear();
+        }
+        let value = Standing { role: person.role, rooms };
+        self.standings.insert(person.id, Kept { stamp, at: Instant::now(), value });
+    }
+}
