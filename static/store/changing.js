@@ -5,11 +5,12 @@ import { OUTBOX_MAX_AGE_MS, withDraft } from './sending.js';
 import { correct, find, forget } from './timeline.js';
 
 /**
- * A change is `{kind: edit | delete, key, room_id, message_id, version, body, next, at, state: pending | sending, sent, tries, retryAt, waits}`.
+ * A change is `{kind: edit | delete, key, room_id, message_id, epoch, version, body, next, at, state: pending | sending, sent, tries, retryAt, waits}`.
+ * `epoch`: the log that the message is of, for in another one its id is another message's.
  * `sent`: the server may have it, so that it is repeated word for word; what was written since waits in `next`.
  */
-export function makeChange({ kind, key, room_id, message_id, version = null, body = null, next = null, at, sent = false }) {
-  return { kind, key, room_id, message_id, version, body, next, at, state: 'pending', sent, tries: 0, retryAt: 0, waits: null };
+export function makeChange({ kind, key, room_id, message_id, epoch = null, version = null, body = null, next = null, at, sent = false }) {
+  return { kind, key, room_id, message_id, epoch, version, body, next, at, state: 'pending', sent, tries: 0, retryAt: 0, waits: null };
 }
 
 /** What is shown of a message while a change of it is on its way. */
@@ -29,13 +30,13 @@ const replaced = (state, key, change) => ({
 const changeOf = (state, key) => state.changes.find((one) => one.key === key);
 const withTimeline = (state, roomId, change) => withRoom(state, roomId, (room) => ({ ...room, timeline: change(room.timeline) }));
 
-/** An open editor: `{kind: editor, room_id, message_id, text, version, state: open | conflict | failed, reason, at}`. */
+/** An open editor: `{kind: editor, room_id, message_id, epoch, text, version, state: open | conflict | failed, reason, at}`. */
 export function onEditOpened(state, { room_id, message }) {
   // A text that was given back is not written over.
   if (state.edits[message.id]) return state;
   const change = state.changes.find(({ message_id }) => message_id === message.id);
   const text = shownBody(message, change);
-  return withEdit(state, message.id, { kind: 'editor', room_id, message_id: message.id, text, version: message.version, state: 'open', reason: null });
+  return withEdit(state, message.id, { kind: 'editor', room_id, message_id: message.id, epoch: state.epoch, text, version: message.version, state: 'open', reason: null });
 }
 
 /** What is typed outlives a look at another room. */
@@ -50,9 +51,10 @@ export const onEditClosed = (state, messageId) => withEdit(state, messageId, nul
 export function onChangeQueued(state, { change }) {
   const next = withEdit(state, change.message_id, null);
   const known = state.changes.find(({ message_id }) => message_id === change.message_id);
-  if (!known) return { ...next, changes: [...next.changes, makeChange(change)] };
+  const made = makeChange({ ...change, epoch: state.epoch });
+  if (!known) return { ...next, changes: [...next.changes, made] };
   if (known.kind === 'delete') return next;
-  if (change.kind === 'delete') return replaced(next, known.key, makeChange(change));
+  if (change.kind === 'delete') return replaced(next, known.key, made);
   return replaced(next, known.key, known.sent ? { ...known, next: change.body } : { ...known, body: change.body });
 }
 
@@ -99,7 +101,7 @@ function intoDraft(state, roomId, text, reason) {
 
 /** The text stays with its writer: in an editor below what the server has, or in the composer where that message is gone. */
 function giveBack(state, change, error, current = null) {
-  const { room_id, message_id, at } = change;
+  const { room_id, message_id, epoch, at } = change;
   // What is being written on top of it has it in it.
   const text = state.edits[message_id]?.text ?? textOf(change);
   if (error.code === 'not_found') {
@@ -108,7 +110,7 @@ function giveBack(state, change, error, current = null) {
   }
   const conflict = error.code === 'version_conflict';
   const next = withEdit(state, message_id, {
-    kind: 'editor', room_id, message_id, text, at,
+    kind: 'editor', room_id, message_id, epoch, text, at,
     state: conflict ? 'conflict' : 'failed',
     version: current?.version ?? error.version ?? change.version,
     reason: conflict ? 'This message was changed meanwhile. Above is how it reads on the server; your text is kept below.' : error.message,
@@ -128,6 +130,7 @@ export function onChangesRestored(state, entries, now) {
 function restored(state, entry) {
   const { kind, key, room_id, message_id, at } = entry;
   if (!kind) return state;
+  if (isForeign(entry, state.epoch)) return givenUp(state, [entry]);
   const change = state.changes.find((one) => one.message_id === message_id);
   const editor = state.edits[message_id];
   if (!change && !editor) {
@@ -140,16 +143,25 @@ function restored(state, entry) {
   return intoDraft(state, room_id, text, 'this is a change of a message that you have changed in another way since.');
 }
 
-/** The log is another one, and its messages may be others: what was to be changed has no place, but its text has a writer. */
-export function onLogChanged(state, epoch) {
-  if (state.epoch === null || state.epoch === epoch) return state;
-  const original = ({ room_id, message_id }) => state.rooms[room_id] && find(state.rooms[room_id].timeline, message_id);
-  const written = [...state.changes, ...Object.values(state.edits).filter((edit) => edit.state !== 'open' || original(edit)?.body !== edit.text)];
-  if (!written.length) return { ...state, edits: {} };
+const isForeign = (one, epoch) => Boolean(one.epoch && epoch && one.epoch !== epoch);
+
+/** What was to be changed has no place any more, but its text has a writer. */
+function givenUp(state, written) {
+  if (!written.length) return state;
   const reason = 'the server began anew before your change was saved.';
   const next = written.filter(({ kind }) => kind !== 'delete').reduce((kept, one) => intoDraft(kept, one.room_id, textOf(one), reason), state);
-  const notice = { text: 'The server began anew. Edits and deletions that were not saved are given up; your texts are in the message boxes of their rooms.' };
-  return { ...next, edits: {}, changes: [], notice };
+  const text = 'The server began anew. Edits and deletions that were not saved are given up; your texts are in the message boxes of their rooms.';
+  return { ...next, notice: { text } };
+}
+
+/** Before a welcome: gives up what is of another log than its. */
+export function onLogChanged(state, epoch) {
+  const foreign = (one) => isForeign(one, epoch);
+  const untouched = ({ state: how, room_id, message_id, text }) => how === 'open' && state.rooms[room_id] && find(state.rooms[room_id].timeline, message_id)?.body === text;
+  const old = [...state.changes, ...Object.values(state.edits)].filter(foreign);
+  if (!old.length) return state;
+  const edits = Object.fromEntries(Object.entries(state.edits).filter(([, edit]) => !foreign(edit)));
+  return givenUp({ ...state, edits, changes: state.changes.filter((change) => !foreign(change)) }, old.filter((one) => !untouched(one)));
 }
 
 export function expireChanges(state, now) {

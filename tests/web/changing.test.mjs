@@ -7,7 +7,7 @@ import { concernsAll, nextTry, waitingText, worded } from '../../static/patience
 import { makeChange, shownBody, unsaved } from '../../static/store/changing.js';
 import { rowsOf } from '../../static/store/select.js';
 import { OUTBOX_MAX_AGE_MS } from '../../static/store/sending.js';
-import { ANN, BOB, joined, Log, NOW, ROOM, seeded } from './support.mjs';
+import { ANN, BOB, Client, joined, Log, NOW, ROOM, seeded } from './support.mjs';
 
 function said(body = 'original') {
   const log = new Log();
@@ -326,4 +326,19 @@ test('when the log is another one, changes are given up aloud and their texts ke
   client.hears(new Log(ROOM, 'e3').welcome());
   assert.match(client.state.notice.text, /deletions/);
   assert.deepEqual([client.state.changes, client.state.drafts], [[], {}]);
+});
+
+test('a change of an earlier page is not carried out on a message of another log', () => {
+  const { client, wants, event } = said();
+  wants('edit', 'k', 'mine');
+  const entries = structuredClone(unsaved(client.state));
+  const other = new Log(ROOM, 'e2');
+  const before = new Client().does({ type: 'send/restored', entries }).hears(other.welcome());
+  const after = new Client().hears(other.welcome()).does({ type: 'send/restored', entries });
+  for (const { state } of [before, after]) {
+    assert.deepEqual([state.changes, state.drafts[ROOM].text], [[], 'mine']);
+    assert.match(state.notice.text, /began anew/);
+  }
+  const same = new Client().does({ type: 'send/restored', entries }).hears(new Log().welcome());
+  assert.deepEqual(same.state.changes.map(({ message_id, body }) => [message_id, body]), [[event.id, 'mine']]);
 });
