@@ -3,11 +3,15 @@
 import { uuid } from './uuid.js';
 import { Refusal } from './wire.js';
 
+/** Longer than any answer takes, so that nothing waits for a line that is dead. */
+const PATIENCE_MS = 30_000;
+
 /** The last thing that was to be made without an answer, with its key: asked for again, it is the same request. */
 let unanswered = null;
 
 async function call(method, path, body, headers = {}) {
   let response;
+  let text;
   try {
     response = await fetch(`/api/v1${path}`, {
       method,
@@ -15,11 +19,12 @@ async function call(method, path, body, headers = {}) {
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: 'same-origin',
       cache: 'no-store',
+      signal: AbortSignal.timeout(PATIENCE_MS),
     });
+    text = await response.text();
   } catch {
     throw new Refusal({ code: 'disconnected', message: 'The server cannot be reached.', retryable: true });
   }
-  const text = await response.text();
   const answer = /json/.test(response.headers.get('content-type') ?? '') && text ? JSON.parse(text) : null;
   if (response.ok) return answer;
   throw new Refusal({

@@ -16,6 +16,8 @@ import { Wire } from './wire.js';
 const DRAFTS_KEY = 'hearth.drafts';
 
 export class Client {
+  #ended = new AbortController();
+
   constructor(me, { onSessionEnded }) {
     this.onSessionEnded = onSessionEnded;
     this.store = createStore();
@@ -27,6 +29,7 @@ export class Client {
       onLost: () => this.wire.lost(),
       onState: (connection) => this.#connection(connection),
       refusal: () => api.get('/me').then(() => null, (error) => error),
+      signal: this.#ended.signal,
     });
     this.wire = new Wire({
       send: (text) => this.socket.send(text),
@@ -36,7 +39,7 @@ export class Client {
     this.sender = new Sender(this.store, this.wire);
     this.changer = new Changer(this.store, this.wire);
     this.effects = new Effects(this.store, this.wire);
-    this.reading = new Reading(this.store, this.wire);
+    this.reading = new Reading(this.store, this.wire, this.#ended.signal);
     this.typing = new Typing((type, data) => this.wire.tell(type, data), { seen: (roomId) => this.state.rooms[roomId]?.timeline.seq });
     this.attention = new Attention((type, data) => this.wire.tell(type, data));
     this.store.dispatch({ type: 'me/learned', me });
@@ -109,7 +112,12 @@ export class Client {
   }
 
   async signOut() {
-    await api.delete('/sessions/current');
+    try {
+      await api.delete('/sessions/current');
+    } catch (error) {
+      // Without an answer it is done all the same where the socket was told so, or there is no such session any more.
+      if (!this.stopped && error.code !== 'unauthenticated') throw error;
+    }
     // First of all: what ends with the socket must not be written down again.
     this.stop();
     sessionStorage.removeItem(DRAFTS_KEY);
@@ -118,6 +126,7 @@ export class Client {
 
   stop() {
     this.stopped = true;
+    this.#ended.abort();
     clearInterval(this.clock);
     this.attention.stop();
     this.outbox.stop();

@@ -54,8 +54,7 @@ export class Effects {
     this.wire.request('room.subscribe', { rooms, epoch: state.epoch }).then(
       ({ rooms: entries }) => {
         this.store.dispatch({ type: 'rooms/subscribed', entries, now: Date.now() });
-        const refused = entries.filter(({ error }) => error?.retryable).map(({ room_id }) => room_id);
-        if (refused.length) this.#later(refused);
+        for (const [delay, refused] of byDelay(entries)) this.#later(refused, delay);
       },
       (error) => error.code !== 'disconnected' && this.#later(room_ids, error.retry_after_ms),
     );
@@ -130,4 +129,13 @@ export class Effects {
       this.#running.delete(name);
     }
   }
+}
+
+/** The refused rooms of an answer that may be asked for again, by how long the server wants that to take. */
+function byDelay(entries) {
+  const delays = new Map();
+  for (const { room_id, error } of entries) {
+    if (error?.retryable) delays.set(error.retry_after_ms, [...delays.get(error.retry_after_ms) ?? [], room_id]);
+  }
+  return delays;
 }

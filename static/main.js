@@ -15,8 +15,11 @@ const ENDED = {
 
 let returnTo = null;
 let retryMs = 1_000;
+let retry = null;
 
 async function boot(notice) {
+  // Whoever tried by hand isn't interrupted in the form that follows.
+  clearTimeout(retry);
   const invitation = /^\/join\/([^/]+)$/.exec(location.pathname);
   try {
     const me = await api.get('/me');
@@ -56,7 +59,7 @@ function enter(me) {
 
 function waitForServer(error) {
   messagePage(root, 'Hearth cannot be reached', `${error.message} Trying again by itself…`, { label: 'Try now', act: () => boot() });
-  setTimeout(() => document.getElementById('gate') && boot(), retryMs);
+  retry = setTimeout(boot, retryMs);
   retryMs = Math.min(retryMs * 2, 30_000);
 }
 

@@ -7,10 +7,10 @@ export class Reading {
   #timer = null;
   #atBottom = false;
 
-  constructor(store, wire) {
+  constructor(store, wire, signal) {
     Object.assign(this, { store, wire });
-    addEventListener('focus', () => this.consider());
-    document.addEventListener('visibilitychange', () => this.consider());
+    addEventListener('focus', () => this.consider(), { signal });
+    document.addEventListener('visibilitychange', () => this.consider(), { signal });
   }
 
   /** Whether somebody looks at the end of the room. */

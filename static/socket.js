@@ -38,13 +38,13 @@ export class Socket {
   /**
    * `onState({state, retryAt, code})` with state connecting | open | waiting | offline | stopped;
    * `onText(text)`; `onLost()` once per lost socket; `refusal()` asks, when a handshake fails, what the server has against us,
-   * because browsers hide its status: null or an error with `code` and perhaps `retry_after_ms`.
+   * because browsers hide its status: null or an error with `code` and perhaps `retry_after_ms`; `signal` ends the listening to the page.
    */
-  constructor({ url, onState, onText, onLost, refusal }) {
+  constructor({ url, onState, onText, onLost, refusal, signal }) {
     Object.assign(this, { url, onState, onText, onLost, refusal });
-    addEventListener('online', () => this.#hurry());
-    addEventListener('offline', () => this.#wanted && !this.isOpen && this.onState({ state: 'offline' }));
-    document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.#hurry());
+    addEventListener('online', () => this.#hurry(), { signal });
+    addEventListener('offline', () => this.#wanted && !this.isOpen && this.onState({ state: 'offline' }), { signal });
+    document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.#hurry(), { signal });
   }
 
   get isOpen() {

@@ -76,7 +76,7 @@ export function reduce(state, action) {
 function onFrame(state, frame, now) {
   switch (frame.type) {
     case 'welcome':
-      return changing.onReconnected(sending.onReconnected(subscribing.onWelcome(state, frame.data)));
+      return changing.onReconnected(sending.onReconnected(subscribing.onWelcome(changing.onLogChanged(state, frame.data.epoch), frame.data)));
     case 'typing':
       return onTyping(state, frame, now);
     case 'presence':

@@ -46,11 +46,14 @@ export function dropRoom(state, id) {
   return { ...state, rooms };
 }
 
+/** How many messages of others whose events were heard lie above `after`. What a page had before its event counts with the event. */
+const heardAbove = ({ timeline }, after, me) =>
+  timeline.live.messages.filter(({ seq, author }) => seq > after && seq <= (timeline.seq ?? 0) && author.id !== me?.id).length;
+
 /** The server's own count, true at `head`; what came after it is added from what is known. */
 export function counted(room, { head, read, unread }, me) {
-  const later = room.timeline.live.messages.filter(({ seq, author }) => seq > head && author.id !== me?.id).length;
   return {
-    ...room, read, unread: unread + later, countedTo: Math.max(head, room.timeline.seq ?? 0), doubt: false,
+    ...room, read, unread: unread + heardAbove(room, head, me), countedTo: Math.max(head, room.timeline.seq ?? 0), doubt: false,
   };
 }
 
@@ -63,6 +66,5 @@ export function moveRead(room, read, me) {
   // What was counted without being seen only the server can count again; by badge it does so unasked.
   if (known < room.countedTo) return { ...room, read, doubt: room.doubt || room.level !== 'badge' };
   if (read + 1 < knownFrom(timeline)) return { ...room, read, doubt: true };
-  const unread = timeline.live.messages.filter(({ seq, author }) => seq > read && author.id !== me?.id).length;
-  return { ...room, read, unread };
+  return { ...room, read, unread: heardAbove(room, read, me) };
 }

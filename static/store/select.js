@@ -54,20 +54,23 @@ export function rowsOf(state, roomId, lineAfter = null) {
   const { messages, older } = shownWindow(room);
   const rows = [];
   const changes = changesById(state);
+  // What waits here may be of a day before the last message's.
+  const days = new Set();
   let previous = null;
   let lineDrawn = lineAfter === null;
   if (!older && (room.timeline.live.loaded || room.timeline.excerpt)) rows.push({ kind: 'start', key: 'start' });
   const add = (message, status, entry = null) => {
     const at = Date.parse(message.at);
     const day = new Date(at).toDateString();
-    if (previous?.day !== day) rows.push({ kind: 'day', key: `day:${day}`, at });
+    const key = message.client_message_id ? `c:${message.author.id}:${message.client_message_id}` : `m:${message.id}`;
+    if (previous?.day !== day) rows.push({ kind: 'day', key: days.has(day) ? `day:${day}:${key}` : `day:${day}`, at });
+    days.add(day);
     const isNew = !lineDrawn && message.seq > lineAfter && message.author.id !== state.me?.id;
     if (isNew) {
       lineDrawn = true;
       rows.push({ kind: 'line', key: 'line' });
     }
     const grouped = !isNew && previous?.day === day && previous.author === message.author.id && at - previous.at < GROUP_MS;
-    const key = message.client_message_id ? `c:${message.author.id}:${message.client_message_id}` : `m:${message.id}`;
     rows.push({
       kind: 'message', key, message, status, entry, grouped,
       name: nameOf(state, message.author),

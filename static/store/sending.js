@@ -19,8 +19,10 @@ const without = (state, clientMessageId) => ({
   outbox: state.outbox.filter((entry) => entry.client_message_id !== clientMessageId),
 });
 
+/** What is said stands at the end of the room: whoever looked at an older place goes there. */
 export function onQueued(state, entry) {
-  return { ...withDraft(state, entry.room_id, ''), outbox: [...state.outbox, makeEntry(entry)] };
+  const next = withRoom(state, entry.room_id, (room) => ({ ...room, timeline: { ...room.timeline, excerpt: null } }));
+  return { ...withDraft(next, entry.room_id, ''), outbox: [...state.outbox, makeEntry(entry)] };
 }
 
 /** Entries of an earlier page or of a tab that is gone. */

@@ -16,8 +16,8 @@ export function onWelcome(state, data) {
       ? { ...counted(known, listed, data.user), kind: listed.kind, name: listed.name, members: listed.members ?? known.members, ...unlinked(known) }
       : { ...fresh, timeline: emptyTimeline(listed.head) };
   }
-  // The welcome lists the first 1,000 rooms; a room beyond them is kept.
-  if (sameLog && data.rooms.length >= 1_000) {
+  // The welcome lists only the first rooms: those beyond them stay until the list of all is read.
+  if (sameLog && data.more_rooms) {
     for (const room of Object.values(state.rooms)) rooms[room.id] ??= { ...room, ...unlinked(room) };
   }
   return {
@@ -26,9 +26,7 @@ export function onWelcome(state, data) {
     epoch: data.epoch,
     limits: data.limits ?? state.limits,
     connection: { state: 'connected' },
-    stale: { rooms: state.stale.rooms || !sameLog, users: true },
-    edits: sameLog ? state.edits : {},
-    changes: sameLog ? state.changes : [],
+    stale: { rooms: state.stale.rooms || !sameLog || data.more_rooms === true, users: true },
   };
 }
 

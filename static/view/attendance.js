@@ -3,8 +3,8 @@
 import { nameOf } from '../store/select.js';
 import { avatar, h, reconcile, setText } from './dom.js';
 
-/** "3 here"; nothing as long as nobody has told. */
-export const hereText = (room) => (room.presentCount === null || room.presentCount === undefined ? '' : `${room.presentCount} here`);
+/** "3 here"; nothing as long as nobody has told, not even of oneself. */
+export const hereText = (room) => (room.presentCount ? `${room.presentCount} here` : '');
 
 export class Attendance {
   #cache = new Map();
@@ -17,7 +17,7 @@ export class Attendance {
 
   update(state, room) {
     this.el.hidden = room.kind === 'direct' || !hereText(room);
-    setText(this.heading, `Here now: ${room.presentCount ?? 0}`);
+    setText(this.heading, `Here now: ${room.presentCount}`);
     const people = Object.entries(room.present ?? {}).map(([id, name]) => ({ id: Number(id), name }));
     const items = people.map((user) => ({ key: user.id, user, name: nameOf(state, user) })).sort((a, b) => a.name.localeCompare(b.name) || a.key - b.key);
     reconcile(this.list, this.#cache, items,

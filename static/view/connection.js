@@ -51,15 +51,16 @@ export class Connection {
   #explain(code) {
     const [title, text] = STOPPED[code] ?? ['The server closed the connection', `It gave the code ${code} and asked not to come back by itself.`];
     this.dialog?.remove();
-    this.dialog = h('dialog', { class: 'dialog', 'aria-labelledby': 'stopped-title' });
+    this.dialog = h('dialog', { class: 'dialog', 'aria-labelledby': 'stopped-title', on: { close: () => again() } });
+    // However it is closed, there is no other way back.
     const again = () => {
-      this.dialog.close();
+      this.dialog.remove();
       if (code === 4504) location.reload();
       else this.client.restart();
     };
     replace(this.dialog,
       h('h2', { id: 'stopped-title' }, title), h('p', {}, text),
-      h('div', { class: 'dialog-actions' }, h('button', { type: 'button', class: 'button primary', on: { click: again } }, code === 4504 ? 'Reload' : 'Try again')));
+      h('div', { class: 'dialog-actions' }, h('button', { type: 'button', class: 'button primary', on: { click: () => this.dialog.close() } }, code === 4504 ? 'Reload' : 'Try again')));
     document.body.append(this.dialog);
     this.dialog.showModal();
   }

@@ -99,10 +99,11 @@ export function openNewDirect(client, shell) {
 
 /** Members and settings of a room; follows the state while it is open. */
 export async function openRoomDetails(client, shell, roomId) {
-  const body = h('div', { class: 'details' });
+  // Each is drawn anew only when it is another: what is being typed in one outlives changes of the other.
+  const [inside, adjust] = [h('div', { class: 'details' }), h('div', { class: 'details' })];
   const here = new Attendance();
   const trouble = h('p', { class: 'form-error', role: 'alert' });
-  let shown = null;
+  let shown = {};
   const act = async (work) => {
     trouble.textContent = '';
     try {
@@ -118,14 +119,14 @@ export async function openRoomDetails(client, shell, roomId) {
       return;
     }
     here.update(state, room);
-    if (shown === room.members && opened.dataset.name === room.name) return;
-    shown = room.members;
-    opened.dataset.name = room.name;
-    replace(body, room.kind === 'closed' && members(client, shell, state, room, act, () => opened.close()), trouble,
-      room.kind !== 'direct' && mayManage(state, room) && settings(client, shell, room, act, () => opened.close()));
+    const { members: those, name, kind } = room;
+    const manages = kind !== 'direct' && mayManage(state, room);
+    if (shown.those !== those) replace(inside, kind === 'closed' && members(client, shell, state, room, act, () => opened.close()));
+    if (shown.name !== name || shown.manages !== manages) replace(adjust, manages && settings(client, shell, room, act, () => opened.close()));
+    shown = { those, name, manages };
   };
   const unsubscribe = client.store.subscribe(draw);
-  const opened = dialog(roomTitle(client.state, client.state.rooms[roomId]), [body, here.el], { id: 'members', onClose: unsubscribe });
+  const opened = dialog(roomTitle(client.state, client.state.rooms[roomId]), [inside, trouble, adjust, here.el], { id: 'members', onClose: unsubscribe });
   draw(client.state);
   await act(() => client.learnRoom(roomId));
 }

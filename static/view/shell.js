@@ -41,7 +41,7 @@ export class Shell {
     this.actions = h('div', { class: 'bar-actions' });
     this.announcer = h('div', { id: 'announcer', class: 'visually-hidden', role: 'log', 'aria-live': 'polite' });
     this.notice = h('div', { class: 'notice', role: 'status' });
-    this.main = h('main', { class: 'page', id: 'main' });
+    this.main = h('main', { class: 'page', id: 'main', tabIndex: -1 });
     this.menuButton = h('button', { type: 'button', class: 'icon-button drawer-button', 'aria-label': 'Rooms', 'aria-expanded': 'false', 'aria-controls': 'sidebar',
       on: { click: () => this.drawer(!this.app.classList.contains('drawer-open')) } }, icon('menu'), h('span', { class: 'drawer-badge', hidden: true }));
     this.app = h('div', { class: 'app' },
@@ -68,6 +68,7 @@ export class Shell {
     this.unsubscribe();
     this.#page?.close?.();
     this.connection.close();
+    for (const dialog of document.querySelectorAll('dialog')) dialog.close();
     replace(this.root);
   }
 
@@ -109,6 +110,8 @@ export class Shell {
     replace(this.actions, page?.actions);
     if (!(page instanceof RoomPage)) this.client.open(null);
     page?.opened?.();
+    // What had the focus may be gone with the page before.
+    if (!this.main.contains(document.activeElement)) this.main.focus({ preventScroll: true });
   }
 
   /** In a hidden tab nothing is painted, but the title still counts. */

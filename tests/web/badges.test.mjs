@@ -1,7 +1,7 @@
 // Rooms that are followed by badge, and how a client heals what it missed.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { Effects } from '../../static/effects.js';
 import { createStore } from '../../static/store.js';
 import { wantedLevel } from '../../static/store/rooms.js';
@@ -101,6 +101,46 @@ test('a list that was asked for before does not undo what was granted or taken s
   assert.deepEqual([client.room, client.state.rooms[31]?.name], [undefined, 'x']);
 });
 
+test('the rooms that the welcome has no place for stay, and are listed', () => {
+  const log = new Log();
+  const client = joined(log).does({ type: 'room/learned', room: { id: 40, kind: 'open', name: 'Attic', head: 1, read: 1, unread: 0 } });
+  client.does({ type: 'rooms/refreshing' });
+  const welcome = log.welcome();
+  welcome.data.more_rooms = true;
+  client.hears(welcome);
+  assert.deepEqual([client.state.rooms[40]?.name, client.state.stale.rooms], ['Attic', true]);
+  client.does({ type: 'rooms/refreshing' }).hears(log.welcome());
+  assert.deepEqual([client.state.rooms[40], client.state.stale.rooms], [undefined, false], 'a welcome with all of them is the list');
+});
+
+test('a message that a page had before its event counts once', () => {
+  const log = new Log();
+  const client = joined(log).pages(log);
+  const event = log.post(BOB, '1', 'ahead');
+  client.pages(log);
+  assert.equal(client.room.unread, 0);
+  client.does({ type: 'room/counted', room_id: ROOM, head: event.seq - 1, read: 0, unread: 0 });
+  client.hears(event);
+  assert.equal(client.room.unread, 1);
+  const next = log.post(BOB, '2', 'ahead, too');
+  client.pages(log).does({ type: 'read/moved', room_id: ROOM, read: 1 }).hears(next);
+  assert.equal(client.room.unread, 2);
+});
+
+test('a request nobody answered leaves what there was, and asks for the rest again', () => {
+  const log = new Log();
+  const client = follows(new Client().hears(log.welcome()), log);
+  client.does({ type: 'rooms/asked', room_ids: [ROOM, INBOX] }).does({ type: 'rooms/unanswered', room_ids: [ROOM, INBOX, 999] });
+  assert.deepEqual([ROOM, INBOX].map((id) => [client.state.rooms[id].link, client.state.rooms[id].level]), [['live', 'badge'], ['none', null]]);
+  client.does({ type: 'rooms/subscribed', entries: [{ room_id: ROOM, error: { code: 'rate_limited', retryable: true } }] });
+  assert.deepEqual([client.room.link, client.room.level], ['refused', null]);
+  client.does({ type: 'rooms/unanswered', room_ids: [ROOM] });
+  assert.equal(client.room.link, 'none');
+  client.subscribes(log);
+  const { state } = client;
+  assert.equal(client.does({ type: 'rooms/unanswered', room_ids: [ROOM] }).state, state, 'answered meanwhile');
+});
+
 test('an error of history does not survive the connection', () => {
   const log = new Log();
   const client = joined(log).does({ type: 'history/failed', room_id: ROOM, want: 'newest', message: 'no' });
@@ -114,7 +154,7 @@ test('an error of history does not survive the connection', () => {
 function effects() {
   const store = createStore();
   const asked = [];
-  const wire = { request: (type, data) => new Promise((resolve) => asked.push({ type, data, resolve })), tell: () => true };
+  const wire = { request: (type, data) => new Promise((resolve, reject) => asked.push({ type, data, resolve, reject })), tell: () => true };
   const runner = new Effects(store, wire);
   store.subscribe(() => runner.run());
   return { store, asked };
@@ -140,6 +180,42 @@ test('the room on screen is asked for in full, the others by badge, and switchin
   store.dispatch({ type: 'room/opened', room_id: 13 });
   const switched = asked.splice(0).flatMap(({ data }) => data.rooms);
   assert.deepEqual(switched, [{ room_id: ROOM, level: 'badge' }, { room_id: 13 }]);
+});
+
+test('a refused subscription is asked for again when its refusal says so', async () => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  try {
+    const settle = async (ms = 0) => {
+      mock.timers.tick(ms);
+      for (let i = 0; i < 10; i++) await Promise.resolve();
+    };
+    globalThis.fetch = () => new Promise(() => {});
+    const { store, asked } = effects();
+    store.dispatch({ type: 'frame', frame: new Log().welcome(), now: NOW });
+    const rooms = () => asked.splice(0).map(({ data }) => data.rooms.map(({ room_id }) => room_id));
+    const refused = (room_id, retry_after_ms) => ({ room_id, error: { code: 'rate_limited', retryable: true, retry_after_ms } });
+    asked[0].resolve({ rooms: [refused(ROOM, 9_000), refused(INBOX, 400), refused(COMMONS)] });
+    rooms();
+    await settle();
+    await settle(399);
+    assert.deepEqual(rooms(), []);
+    await settle(1);
+    assert.deepEqual(rooms(), [[INBOX]]);
+    await settle(1_600);
+    assert.deepEqual(rooms(), [[COMMONS]]);
+    await settle(6_999);
+    assert.deepEqual(rooms(), []);
+    await settle(1);
+    assert.equal(asked.length, 1);
+    asked.pop().reject({ code: 'rate_limited', retry_after_ms: 700 });
+    await settle();
+    await settle(699);
+    assert.deepEqual(rooms(), []);
+    await settle(1);
+    assert.deepEqual(rooms(), [[ROOM]], 'refused as a whole');
+  } finally {
+    mock.timers.reset();
+  }
 });
 
 test('in any order of levels, badges and losses the room ends as the server has it', () => {

@@ -7,7 +7,7 @@ import { concernsAll, nextTry, waitingText, worded } from '../../static/patience
 import { makeChange, shownBody, unsaved } from '../../static/store/changing.js';
 import { rowsOf } from '../../static/store/select.js';
 import { OUTBOX_MAX_AGE_MS } from '../../static/store/sending.js';
-import { ANN, BOB, joined, Log, NOW, ROOM, seeded } from './support.mjs';
+import { ANN, BOB, Client, joined, Log, NOW, ROOM, seeded } from './support.mjs';
 
 function said(body = 'original') {
   const log = new Log();
@@ -262,4 +262,83 @@ test('what is typed into an editor is kept, and an editor opened before the answ
   client.does({ type: 'change/acked', key: 'k', kind: 'edit', room_id: ROOM, message_id: event.id, body: 'better', version: 2, at: edited.at });
   const { text, version } = client.state.edits[event.id];
   assert.deepEqual([text, version], ['better still', 2]);
+});
+
+test('of two changes of one message from two tabs neither text is lost', () => {
+  const entry = (more) => makeChange({ kind: 'edit', key: 'other', room_id: ROOM, version: 1, body: 'theirs', at: NOW - 1, ...more });
+  const draft = (client) => client.state.drafts[ROOM]?.text ?? '';
+  const restore = (client, ...entries) => client.does({ type: 'send/restored', entries });
+  const { event, client, wants } = said();
+  const of = (more) => entry({ message_id: event.id, ...more });
+  wants('edit', 'k', 'mine');
+  restore(client, client.state.changes[0], of({ body: 'mine' }));
+  assert.deepEqual([shown(client), draft(client)], [['mine'], ''], 'the same is nothing new');
+  restore(client, of({}));
+  assert.deepEqual([shown(client), draft(client)], [['mine'], 'theirs']);
+  restore(client, of({ body: 'older', next: 'newer' }), { kind: 'editor', room_id: ROOM, message_id: event.id, text: 'kept', state: 'conflict' });
+  assert.equal(draft(client), 'theirs\nnewer\nkept');
+  restore(client, of({ kind: 'delete', body: null }));
+  assert.deepEqual(shown(client), ['mine'], 'changed after it was deleted elsewhere');
+  restore(client, of({ kind: 'delete', body: null, at: NOW + 1 }));
+  assert.deepEqual([shown(client), client.state.changes.length], [[], 1]);
+  const writing = said().client;
+  const [message] = writing.room.timeline.live.messages;
+  writing.does({ type: 'edit/opened', room_id: ROOM, message }).does({ type: 'edit/typed', message_id: message.id, text: 'half' });
+  restore(writing, entry({ message_id: message.id }), entry({ kind: 'delete', message_id: message.id, at: NOW + 1 }));
+  assert.deepEqual([writing.state.edits[message.id].text, draft(writing), writing.state.changes], ['half', 'theirs', []]);
+});
+
+test('a refusal does not write over what is being typed on top of it', () => {
+  for (const code of ['version_conflict', 'not_found']) {
+    const { event, client, wants, starts, refuse } = said();
+    wants('edit', 'k', 'better');
+    starts('k');
+    client.does({ type: 'edit/opened', room_id: ROOM, message: client.room.timeline.live.messages[0] });
+    client.does({ type: 'edit/typed', message_id: event.id, text: 'better still' });
+    refuse('k', { code });
+    const { edits, drafts } = client.state;
+    assert.equal(code === 'not_found' ? drafts[ROOM].text : edits[event.id].text, 'better still');
+    assert.equal(event.id in edits, code !== 'not_found');
+  }
+});
+
+test('when the log is another one, changes are given up aloud and their texts kept', () => {
+  const { log, client, wants } = said();
+  const [second, third] = ['b', 'c'].map((key) => log.post(ANN, key, `said ${key}`));
+  client.hears(second).hears(third);
+  const open = (message, text) => {
+    client.does({ type: 'edit/opened', room_id: ROOM, message: client.room.timeline.live.messages.find(({ id }) => id === message.id) });
+    if (text) client.does({ type: 'edit/typed', message_id: message.id, text });
+  };
+  open(third);
+  client.hears(new Log(ROOM, 'e2').welcome());
+  assert.deepEqual([client.state.notice, client.state.drafts, client.state.edits], [null, {}, {}], 'nothing was written');
+  const again = said();
+  again.wants('edit', 'k', 'mine');
+  const other = again.log.post(ANN, 'b', 'said b');
+  again.client.hears(other).does({ type: 'edit/opened', room_id: ROOM, message: again.client.room.timeline.live.messages[1] });
+  again.client.does({ type: 'edit/typed', message_id: other.id, text: 'half' });
+  again.client.hears(new Log(ROOM, 'e2').welcome());
+  const { notice, drafts, edits, changes } = again.client.state;
+  assert.match(notice.text, /began anew/);
+  assert.deepEqual([drafts[ROOM].text, edits, changes], ['mine\nhalf', {}, []]);
+  wants('delete', 'd');
+  client.hears(new Log(ROOM, 'e3').welcome());
+  assert.match(client.state.notice.text, /deletions/);
+  assert.deepEqual([client.state.changes, client.state.drafts], [[], {}]);
+});
+
+test('a change of an earlier page is not carried out on a message of another log', () => {
+  const { client, wants, event } = said();
+  wants('edit', 'k', 'mine');
+  const entries = structuredClone(unsaved(client.state));
+  const other = new Log(ROOM, 'e2');
+  const before = new Client().does({ type: 'send/restored', entries }).hears(other.welcome());
+  const after = new Client().hears(other.welcome()).does({ type: 'send/restored', entries });
+  for (const { state } of [before, after]) {
+    assert.deepEqual([state.changes, state.drafts[ROOM].text], [[], 'mine']);
+    assert.match(state.notice.text, /began anew/);
+  }
+  const same = new Client().does({ type: 'send/restored', entries }).hears(new Log().welcome());
+  assert.deepEqual(same.state.changes.map(({ message_id, body }) => [message_id, body]), [[event.id, 'mine']]);
 });

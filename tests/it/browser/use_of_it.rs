@@ -139,6 +139,12 @@ async fn keys_are_enough() {
     ann.is_in(".editor textarea").await;
     ann.presses(&[Key::Escape.into()]).await;
     ann.is_in("#composer").await;
+
+    // A page that has nothing to write in has the focus itself.
+    ann.asks("document.querySelector(\".page-link[href='/people']\").focus()", &[]).await;
+    ann.presses(&[Key::Enter.into()]).await;
+    ann.is_at("/people").await;
+    ann.is_in("#main").await;
     ann.is_content(&[]).await;
     ann.leaves().await;
 }
@@ -252,6 +258,7 @@ async fn rooms_come_change_and_go() {
     let driver = Driver::start().await;
     let house = House::open(Ground::Sqlite).await;
     let bob = house.joined_by("Bob").await.id;
+    let carl = house.joined_by("Carl").await.id;
     let ann = driver.window("ann").await;
     let looker = driver.window("bob").await;
     for (window, email) in [(&ann, "ann@example.org"), (&looker, "bob@example.org")] {
@@ -271,6 +278,16 @@ async fn rooms_come_change_and_go() {
     ann.clicks("#members-button").await;
     ann.sees(&format!("#members [data-user-id='{bob}']")).await;
     is_accessible(&ann).await;
+    // Who comes or goes meanwhile takes nothing from what is being written.
+    ann.clicks("#members form input").await;
+    ann.types(" of").await;
+    let add = "const room = /\\d+/.exec(location.pathname);
+        return fetch(`/api/v1/rooms/${room}/members/${arguments[0]}`, { method: 'PUT' }).then(({ ok }) => ok)";
+    assert_eq!(ann.asks(add, &[json!(carl)]).await, json!(true));
+    ann.sees(&format!("#members [data-user-id='{carl}']")).await;
+    ann.is_in("#members form input").await;
+    let typed = "return document.querySelector('#members form input').value";
+    assert_eq!(ann.asks(typed, &[]).await, json!("Keepers of"));
     ann.submits("#members form", &[("name", "Keepers of the lamp")]).await;
     looker.reads(".bar-title", "Keepers of the lamp").await;
     ann.clicks("#members .danger-text").await;
