@@ -194,6 +194,8 @@ impl PresenceTracker {
 
     fn announce(&mut self, changes: &[Change], now: Instant, clock: Timestamp) {
         for Change { user, state, since } in changes {
+            #[cfg(test)]
+            super::simulation::may_fail("announce");
             match state {
                 PresenceState::Offline => drop(self.view.remove(user)),
                 state => drop(self.view.insert(*user, *state)),
@@ -204,6 +206,8 @@ impl PresenceTracker {
                 self.last_seen.gone(*user, now, clock.before(now.saturating_duration_since(*since)));
             }
         }
+        #[cfg(test)]
+        super::simulation::may_fail("announce");
         if let Some(commons) = self.rooms.commons() {
             let users = changes.iter().map(|change| (change.user, change.state)).collect();
             self.rooms.signal(commons, Signal::Presence { users });
