@@ -175,6 +175,7 @@ async fn who_was_removed_is_told_nothing(bench: Bench) {
     assert!(bench.store.webhook(message, bot).await.unwrap().is_some());
 }
 
+/// Proves DB-09.
 async fn a_malformed_row_is_given_up_and_holds_up_nobody(bench: Bench) {
     let home = bench.home().await;
     let robot = robot(&bench, &home, "Robot", 1).await;
@@ -193,6 +194,7 @@ async fn a_malformed_row_is_given_up_and_holds_up_nobody(bench: Bench) {
     assert_eq!((again.rows.len(), again.malformed), (2, vec![]), "the dead one rests");
 }
 
+/// Proves DB-09.
 async fn an_answer_is_kept_until_it_is_posted(bench: Bench) {
     let home = bench.home().await;
     robot(&bench, &home, "Robot", 1).await;
