@@ -26,7 +26,7 @@ pub use queries::bots::{BotView, Rotation};
 pub use queries::drift::{Drift, Finding};
 pub use queries::events::{LogHead, StoredEvent};
 pub use queries::messages::{HistoryPage, Message, Page};
-pub use queries::outbox::{Leased, OutboxDepth, Settled, Webhook};
+pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
 pub use queries::people::{Account, Credentials, Profile, Status};
 pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::sessions::{NewSession, SessionRow};

@@ -6,7 +6,7 @@ mod delivery;
 use super::bus::Bus;
 use super::watch::{self, Ending};
 use crate::config::Config;
-use crate::storage::{Leased, OutboxDepth, Store, StoreError};
+use crate::storage::{Leased, OutboxDepth, Store, StoreError, Taken};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, SpawnHandle, WrapFuture};
 use chrono::Utc;
@@ -203,7 +203,11 @@ async fn find(store: &Store, lease: Duration, free: usize) -> Result<Found, Stor
         let ms = u64::try_from(due.as_millis() - now.as_millis()).unwrap_or_default();
         return Ok(Found { rows: Vec::new(), next: Some(Duration::from_millis(ms.max(1))) });
     }
-    let rows = store.lease_outbox(now, now.after(lease), free).await?;
+    let Taken { rows, malformed } = store.lease_outbox(now, now.after(lease), free).await?;
+    for id in malformed {
+        metrics::delivery("malformed");
+        tracing::error!(outbox.id = id, "a row of the outbox makes no sense; it is given up");
+    }
     // Another node was faster when there is nothing: not asked again at once.
     Ok(Found { rows, next: None })
 }

@@ -168,6 +168,7 @@ impl PresenceTracker {
 
     /// Begins with what was announced, and asks every hub who is really there.
     fn begin_anew(&mut self) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let config = self.rooms.config();
         self.tracker = Tracker::new(config.presence.grace, config.presence.lease);
         self.tracker.resume(self.view.iter().map(|entry| (*entry.key(), *entry.value())), Instant::now());
@@ -210,6 +211,8 @@ impl PresenceTracker {
 
     fn announce(&mut self, changes: &[Change], now: Instant, clock: Timestamp) {
         for Change { user, state, since } in changes {
+            #[cfg(test)]
+            super::simulation::may_fail("announce");
             match state {
                 PresenceState::Offline => drop(self.view.remove(user)),
                 state => drop(self.view.insert(*user, *state)),
@@ -222,6 +225,8 @@ impl PresenceTracker {
         }
         // After the changes: what is shown from here on has them.
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        #[cfg(test)]
+        super::simulation::may_fail("announce");
         if let Some(commons) = self.rooms.commons() {
             let users = changes.iter().map(|change| (change.user, change.state)).collect();
             self.rooms.signal(commons, Signal::Presence { users });

@@ -2,6 +2,7 @@
 //! (group commit). Events go to their rooms and answers to their askers only after the commit.
 
 use super::clock;
+use super::load::Load;
 use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::turn::EndOfTurn;
@@ -129,13 +130,15 @@ impl Sequencer {
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
         let mut unknown = outcome.len() != askers.len();
         let mut touched: Vec<RoomId> = Vec::new();
-        let mut failed = unknown.then(|| StoreError::OutcomeUnknown("the writer gave no answer".to_owned()));
-        let mut worked = false;
+        let mut signs = Signs::default();
+        if unknown {
+            signs.failed(&StoreError::OutcomeUnknown("the writer gave no answer".to_owned()));
+        }
         let batch = askers.len();
         for (verdict, (sink, ..)) in outcome.into_iter().zip(askers) {
             match verdict {
                 Ok(Verdict::Accepted { ack, events: recorded }) => {
-                    worked = true;
+                    signs.worked = true;
                     for recorded in recorded {
                         metrics::event_committed(recorded.event.body.kind());
                         if !touched.contains(&recorded.event.room) {
@@ -147,20 +150,14 @@ impl Sequencer {
                 }
                 Ok(Verdict::Refused(rejection)) => sink.answer(Err(rejection)),
                 Err(error) => {
-                    if error.is_transient() || failed.is_none() {
-                        failed = Some(error.clone());
-                    }
+                    signs.failed(&error);
                     unknown |= matches!(error, StoreError::OutcomeUnknown(_));
                     tracing::error!(trace_id = %sink.trace(), %error, "a write failed");
                     sink.answer(Err(rejection_of(&error)));
                 }
             }
         }
-        match failed {
-            Some(error) if error.is_transient() => self.rooms.load().store_failed(&error),
-            Some(_) if !worked => {}
-            Some(_) | None => self.rooms.load().store_worked(),
-        }
+        signs.tell(self.rooms.load());
         metrics::commit(batch, began.elapsed());
         if !touched.is_empty() {
             self.rooms.committed(touched.into());
@@ -168,6 +165,31 @@ impl Sequencer {
         if unknown {
             tracing::error!("the outcome of a commit is unknown; every room is loaded anew");
             self.rooms.forget_all();
+        }
+    }
+}
+
+/// What a batch says about the store's health: an outage is one failure, a defect alone says nothing, and whatever else came to an
+/// end, refusals among it, was a transaction that worked.
+#[derive(Default)]
+struct Signs {
+    /// An outage if there was one, else a defect.
+    failed: Option<StoreError>,
+    worked: bool,
+}
+
+impl Signs {
+    fn failed(&mut self, error: &StoreError) {
+        if error.is_transient() || self.failed.is_none() {
+            self.failed = Some(error.clone());
+        }
+    }
+
+    fn tell(self, load: &Load) {
+        match self.failed {
+            Some(error) if error.is_transient() => load.store_failed(&error),
+            Some(_) if !self.worked => {}
+            Some(_) | None => load.store_worked(),
         }
     }
 }
@@ -197,5 +219,58 @@ impl Handler<Pending> for Sequencer {
 
     fn handle(&mut self, pending: Pending, _: &mut Self::Context) {
         self.pending.push_back(pending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// What the load is told of a batch with these incidents; before it, one failure less than makes it read-only, or one more.
+    fn after(read_only: bool, worked: bool, incidents: &[StoreError]) -> bool {
+        let load = Load::new(&config::Load { store_failures: 2, ..config::Load::default() });
+        let outage = StoreError::Unavailable("gone".to_owned());
+        (0..if read_only { 2 } else { 1 }).for_each(|_| load.store_failed(&outage));
+        let mut signs = Signs { worked, ..Signs::default() };
+        incidents.iter().for_each(|error| signs.failed(error));
+        signs.tell(&load);
+        if !read_only && !load.is_read_only() {
+            // Whether the failure before is still counted.
+            load.store_failed(&outage);
+            return load.is_read_only();
+        }
+        load.is_read_only()
+    }
+
+    #[test]
+    fn an_outage_counts_a_defect_says_nothing_and_what_ended_works() {
+        let defect = || StoreError::Corrupt("a defect".to_owned());
+        let outages = [
+            StoreError::Unavailable("gone".to_owned()),
+            StoreError::DiskFull("full".to_owned()),
+            StoreError::OutcomeUnknown("who knows".to_owned()),
+        ];
+        for outage in outages {
+            for incidents in
+                [vec![outage.clone()], vec![defect(), outage.clone()], vec![outage.clone(), defect()]]
+            {
+                for worked in [false, true] {
+                    assert!(
+                        after(false, worked, &incidents) && after(true, worked, &incidents),
+                        "{incidents:?}"
+                    );
+                }
+            }
+        }
+        for before in [false, true] {
+            assert!(
+                after(before, false, &[defect()]),
+                "a defect alone neither ends an outage nor forgets one"
+            );
+            assert!(!after(before, true, &[defect()]), "what was accepted beside a defect works");
+            assert!(!after(before, true, &[]), "all was accepted");
+            assert!(!after(before, false, &[]), "refusing everything took a transaction, too");
+        }
     }
 }

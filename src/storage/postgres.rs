@@ -4,6 +4,7 @@ use super::conn::Purpose;
 use super::error::StoreError;
 use super::options::{PostgresUrl, StorageOptions, Synchronous};
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
@@ -46,7 +47,37 @@ pub(super) fn connect(
         "SELECT set_config('synchronous_commit', '{synchronous}', false)
          WHERE current_setting('synchronous_commit') IN ('off', 'local') OR '{synchronous}' = 'off'"
     ))?;
+    if purpose == Purpose::Write {
+        speak_english(&mut conn);
+    } else {
+        conn.batch_execute(ENGLISH).ok();
+    }
     Ok(conn)
+}
+
+/// Diesel keeps most codes of errors to itself, so that a full disk or a lock is known by the words of the message only
+/// (`error.rs`): they have to be English. Setting that takes a right that ordinary roles lack.
+const ENGLISH: &str = "SELECT set_config('lc_messages', 'C', false)";
+
+fn speak_english(conn: &mut PgConnection) {
+    if conn.batch_execute(ENGLISH).is_ok() {
+        return;
+    }
+    let language: Result<String, _> = sql::<Text>("SELECT current_setting('lc_messages')").get_result(conn);
+    if let Ok(language) = language
+        && !is_english(&language)
+    {
+        tracing::warn!(
+            lc_messages = language,
+            "the database's messages may not be English, and this role may not change that: a full disk or a lock may be \
+             taken for a defect. Say GRANT SET ON PARAMETER lc_messages, or ALTER ROLE ... SET lc_messages = 'C'"
+        );
+    }
+}
+
+fn is_english(locale: &str) -> bool {
+    ["", "C", "POSIX"].contains(&locale)
+        || ["C.", "en_", "en-", "English"].iter().any(|sign| locale.starts_with(sign))
 }
 
 /// The settings in effect.
@@ -61,7 +92,7 @@ pub(super) fn settings(conn: &mut PgConnection) -> Result<Vec<(String, String)>,
     let rows: Vec<Setting> = sql_query(
         "SELECT name, current_setting(name) AS value FROM pg_settings WHERE name IN (
              'server_version', 'fsync', 'full_page_writes', 'synchronous_commit', 'statement_timeout',
-             'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_isolation'
+             'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_isolation', 'lc_messages'
          ) ORDER BY name",
     )
     .load(conn)?;

@@ -133,6 +133,7 @@ diesel::table! {
         created_at -> BigInt,
         dead_at -> Nullable<BigInt>,
         last_error -> Nullable<Text>,
+        answer -> Nullable<Text>,
     }
 }
 

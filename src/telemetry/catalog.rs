@@ -110,7 +110,11 @@ pub const METRICS: &[Metric] = &[
     counter(LOAD_CHANGES, &["level"], "Changes of the level of load, by the new one."),
     gauge(OUTBOX_WAITING, &[], "Deliveries that wait in the outbox."),
     gauge(OUTBOX_DEAD, &[], "Dead letters: deliveries that were given up."),
-    counter(DELIVERIES, &["outcome"], "Attempts to deliver: done, retried or dead."),
+    counter(
+        DELIVERIES,
+        &["outcome"],
+        "Attempts to deliver: done, retried or dead; and rows that were malformed.",
+    ),
     counter(DRIFT, &["kind"], "Derived values that a check found wrong, by kind."),
     counter(DRIFT_REPAIRED, &["kind"], "Derived values that were derived anew, by kind."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),

@@ -248,7 +248,7 @@ pub fn outbox(waiting: usize, dead: usize) {
     gauge!(catalog::OUTBOX_DEAD).set(number(dead));
 }
 
-/// An attempt to deliver ended: `done`, `retried` or `dead`.
+/// An attempt to deliver ended: `done`, `retried` or `dead`; or a row of the outbox was `malformed`.
 pub fn delivery(outcome: &'static str) {
     counter!(catalog::DELIVERIES, "outcome" => outcome).increment(1);
 }

@@ -6,6 +6,7 @@ mod disk;
 mod drift;
 mod outage;
 mod receiver;
+mod replies;
 
 use crate::harness::{House, binary};
 use loadtest::faults::Faults;

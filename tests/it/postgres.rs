@@ -94,7 +94,9 @@ fn start() -> Cluster {
     let settings = format!(
         "-c listen_addresses= -c unix_socket_directories={dir} -c max_connections=200 -c shared_buffers=64MB"
     );
-    let start = format!("{bin}/pg_ctl start --wait --pgdata {dir}/data --log {dir}/log -o '{settings}'");
+    // Where its translations are installed it speaks German, unless a session asks otherwise.
+    let start =
+        format!("LANGUAGE=de {bin}/pg_ctl start --wait --pgdata {dir}/data --log {dir}/log -o '{settings}'");
     as_postgres(as_root, &init);
     as_postgres(as_root, &start);
     let immediate = format!("{bin}/pg_ctl stop --mode immediate --pgdata {dir}/data");

@@ -12,6 +12,9 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Between two tries to note what became of a delivery.
+const SETTLE_AGAIN: Duration = Duration::from_millis(200);
+
 /// Carries out deliveries; shared by those under way.
 pub(super) struct Carrier {
     bus: Bus,
@@ -51,19 +54,26 @@ impl Carrier {
         };
         let outcome = match &settled {
             Settled::Done => "done",
-            Settled::Again { .. } => "retried",
+            Settled::Again { .. } | Settled::Answered { .. } => "retried",
             Settled::Dead { .. } => "dead",
         };
         metrics::delivery(outcome);
         let error = match &settled {
             Settled::Done => None,
-            Settled::Again { error, .. } | Settled::Dead { error, .. } => Some(error.as_str()),
+            Settled::Again { error, .. } | Settled::Answered { error, .. } | Settled::Dead { error, .. } => {
+                Some(error.as_str())
+            }
         };
         let (event, bot, attempts) = (leased.event, leased.bot, leased.attempts);
         tracing::debug!(event.id = %event, user.id = %bot, attempts, outcome, error, "webhook");
-        if let Err(error) = self.store.settle_outbox(&leased, settled).await {
-            // It comes again when the lease runs out; the receiver knows it by its event id.
+        while let Err(error) = self.store.settle_outbox(&leased, settled.clone()).await {
             tracing::warn!(%error, event.id = %event, user.id = %bot, "a delivery can't be settled");
+            // A store that is busy is asked again as long as the row is ours. After that it comes again, and the receiver
+            // knows it by its event id.
+            if !error.is_transient() || now() >= leased.lease {
+                break;
+            }
+            tokio::time::sleep(SETTLE_AGAIN).await;
         }
     }
 
@@ -71,7 +81,10 @@ impl Carrier {
         match self.store.webhook(leased.event, leased.bot).await {
             // Deleted meanwhile, or nobody wants it any more.
             Ok(None) => Settled::Done,
-            Ok(Some(webhook)) => self.attempt(leased, &webhook).await,
+            Ok(Some(webhook)) => match &leased.answer {
+                Some(answer) => self.reply(leased, &webhook, answer.as_bytes()).await,
+                None => self.attempt(leased, &webhook).await,
+            },
             Err(error) => self.later(leased, error.to_string(), None),
         }
     }
@@ -144,12 +157,27 @@ impl Carrier {
             // The first answer stands.
             Err(rejection) if rejection.code == RejectionCode::IdempotencyConflict => Settled::Done,
             Err(rejection) if rejection.code.retryable() => {
-                self.later(leased, "the answer can't be posted yet".to_owned(), rejection.retry_after)
+                let error = format!("the answer can't be posted yet: {}", rejection.code.as_str());
+                self.keep(leased, text, error, rejection.retry_after)
             }
             Err(rejection) => {
                 let error = format!("the answer was refused: {}", rejection.code.as_str());
                 Settled::Dead { at: now(), error }
             }
+        }
+    }
+
+    /// Keeps an answer until it can be posted. It has attempts of its own, and the receiver isn't asked again.
+    fn keep(&self, leased: &Leased, text: &[u8], error: String, after: Option<Duration>) -> Settled {
+        if leased.answer.is_some() {
+            return self.later(leased, error, after);
+        }
+        let now = now();
+        let first = Leased { attempts: 1, ..leased.clone() };
+        let answer = String::from_utf8_lossy(text).replace('\0', "");
+        match next_attempt(&self.config.outbox, &first, now, after, rand::random()) {
+            Some(at) => Settled::Answered { at, answer, error },
+            None => Settled::Dead { at: now, error },
         }
     }
 
@@ -257,6 +285,7 @@ mod tests {
             attempts,
             created_at: Timestamp::from_millis(0),
             lease: Timestamp::from_millis(0),
+            answer: None,
         }
     }
 

@@ -114,7 +114,7 @@ fn step(rng: &mut StdRng, calm: bool) -> Step {
         88..90 => Step::Nonsense(device),
         90..94 if !calm => Step::Trouble(rng.random_bool(0.6)),
         94..99 if !calm => {
-            const ACTORS: [&str; 5] = ["room", "hub", "sequencer", "connection", "presence"];
+            const ACTORS: [&str; 6] = ["room", "hub", "sequencer", "connection", "presence", "announce"];
             Step::Fail(ACTORS[rng.random_range(0..ACTORS.len())], rng.random_range(0..12))
         }
         _ => Step::Wait,

@@ -9,7 +9,7 @@ use crate::storage::schema::{memberships, messages, outbox, rooms, users, webhoo
 use diesel::dsl::{exists, select};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -30,6 +30,16 @@ pub struct Leased {
     pub attempts: i64,
     pub created_at: Timestamp,
     pub lease: Timestamp,
+    /// What the receiver answered to an earlier attempt, when it couldn't be posted yet: it isn't asked again.
+    pub answer: Option<String>,
+}
+
+/// What a lease gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Taken {
+    pub rows: Vec<Leased>,
+    /// Rows that make no sense, and were given up.
+    pub malformed: Vec<i64>,
 }
 
 /// What a bot is told, as it stands now.
@@ -59,6 +69,8 @@ pub enum Settled {
     Done,
     /// Again at that time.
     Again { at: Timestamp, error: String },
+    /// The receiver answered, and the answer is to be posted at that time: an attempt counts as the first from here on.
+    Answered { at: Timestamp, answer: String, error: String },
     /// Never again; the row stays to be looked at. `error` carries no address.
     Dead { at: Timestamp, error: String },
 }
@@ -82,6 +94,8 @@ struct Row {
     attempts: i64,
     #[diesel(sql_type = BigInt)]
     created_at: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    answer: Option<String>,
 }
 
 impl Store {
@@ -104,13 +118,13 @@ impl Store {
     }
 
     /// Takes at most `limit` rows that are due, until `lease`. Counts an attempt for each, so that one that brings its
-    /// process down is not tried for ever.
+    /// process down is not tried for ever. Rows that make no sense become dead letters, so that they hold up no others.
     pub async fn lease_outbox(
         &self,
         now: Timestamp,
         lease: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Leased>, StoreError> {
+    ) -> Result<Taken, StoreError> {
         let limit = super::limited(limit);
         self.write(move |conn| {
             // Another node's rows are passed over, not waited for.
@@ -118,7 +132,7 @@ impl Store {
             let query = sql_query(format!(
                 "UPDATE outbox SET attempts = attempts + 1, lease_until = $1, next_attempt_at = $2 WHERE id IN (
                      SELECT id FROM outbox WHERE next_attempt_at <= $3 ORDER BY next_attempt_at, id LIMIT $4 {locking}
-                 ) RETURNING id, event_id, payload, CAST(attempts AS BIGINT) AS attempts, created_at"
+                 ) RETURNING id, event_id, payload, CAST(attempts AS BIGINT) AS attempts, created_at, answer"
             ))
             .bind::<BigInt, _>(lease.as_millis())
             .bind::<BigInt, _>(lease.as_millis())
@@ -126,20 +140,32 @@ impl Store {
             .bind::<BigInt, _>(limit);
             let mut rows: Vec<Row> = on!(conn, |c| query.load(c))?;
             rows.sort_unstable_by_key(|row| row.id);
-            rows.into_iter()
-                .map(|row| {
-                    let bot = row.payload.parse();
-                    let bot = bot.map_err(|_no_id| StoreError::nonsense("outbox.payload of", row.id))?;
-                    Ok(Leased {
-                        id: row.id,
-                        event: EventId::new(row.event_id),
-                        bot: UserId::new(bot),
-                        attempts: row.attempts,
-                        created_at: Timestamp::from_millis(row.created_at),
-                        lease,
-                    })
-                })
-                .collect()
+            let mut taken = Taken::default();
+            for row in rows {
+                let Ok(bot) = row.payload.parse() else {
+                    taken.malformed.push(row.id);
+                    continue;
+                };
+                taken.rows.push(Leased {
+                    id: row.id,
+                    event: EventId::new(row.event_id),
+                    bot: UserId::new(bot),
+                    attempts: row.attempts,
+                    created_at: Timestamp::from_millis(row.created_at),
+                    lease,
+                    answer: row.answer,
+                });
+            }
+            if !taken.malformed.is_empty() {
+                let query = diesel::update(outbox::table.filter(outbox::id.eq_any(&taken.malformed))).set((
+                    outbox::next_attempt_at.eq(NEVER),
+                    outbox::lease_until.eq(None::<i64>),
+                    outbox::dead_at.eq(Some(now.as_millis())),
+                    outbox::last_error.eq(Some("the row makes no sense")),
+                ));
+                on!(conn, |c| query.execute(c))?;
+            }
+            Ok(taken)
         })
         .await
     }
@@ -204,6 +230,16 @@ impl Store {
                     let query = diesel::update(ours).set((
                         outbox::next_attempt_at.eq(at.as_millis()),
                         outbox::lease_until.eq(none),
+                        outbox::last_error.eq(Some(error)),
+                    ));
+                    on!(conn, |c| query.execute(c))?
+                }
+                Settled::Answered { at, answer, error } => {
+                    let query = diesel::update(ours).set((
+                        outbox::next_attempt_at.eq(at.as_millis()),
+                        outbox::lease_until.eq(none),
+                        outbox::attempts.eq(0),
+                        outbox::answer.eq(Some(answer)),
                         outbox::last_error.eq(Some(error)),
                     ));
                     on!(conn, |c| query.execute(c))?

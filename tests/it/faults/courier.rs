@@ -9,7 +9,7 @@ use diesel::{Connection, SqliteConnection};
 use serde_json::{Value, json};
 
 /// Quick to try again, and to take a delivery for abandoned.
-const HASTY: [&str; 8] = [
+pub(super) const HASTY: [&str; 8] = [
     "--set",
     "outbox.backoff_ms=20",
     "--set",
@@ -21,7 +21,7 @@ const HASTY: [&str; 8] = [
 ];
 
 /// A bot that is told at `url`; its id.
-async fn bot(house: &House, name: &str, url: &str) -> u64 {
+pub(super) async fn bot(house: &House, name: &str, url: &str) -> u64 {
     let made = Caller::of(&house.admin).post("/bots", json!({ "name": name, "webhook_url": url })).await;
     made.expect(201)["id"].as_u64().expect("an id")
 }

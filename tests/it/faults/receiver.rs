@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// What it does with one request.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub(super) enum Deed {
     Answers(u16, &'static str, String),
     /// Takes the request and never says anything.
     IsSilent,
+    /// Answers with a text that becomes a message, when it is told to.
+    SaysWhen(Arc<Notify>, String),
     /// Takes the request and hangs up.
     HangsUp,
 }
@@ -80,7 +82,14 @@ impl Receiver {
                     let Some(told) = read(&mut stream).await else { return };
                     let deed = todo.lock().expect("not poisoned").pop_front();
                     drop(sender.send(told));
-                    match deed.unwrap_or(Deed::status(204)) {
+                    let deed = match deed.unwrap_or(Deed::status(204)) {
+                        Deed::SaysWhen(told_to, text) => {
+                            told_to.notified().await;
+                            Deed::says(&text)
+                        }
+                        deed => deed,
+                    };
+                    match deed {
                         Deed::Answers(status, headers, body) => {
                             let length = body.len();
                             let text = format!(
@@ -90,7 +99,7 @@ impl Receiver {
                             drop(stream.shutdown().await);
                         }
                         Deed::IsSilent => std::future::pending().await,
-                        Deed::HangsUp => {}
+                        Deed::HangsUp | Deed::SaysWhen(..) => {}
                     }
                 });
             }

@@ -16,6 +16,7 @@ contracts!(
     a_connection_that_dies_in_the_commit_leaves_it_unknown,
     a_commit_that_is_refused_wrote_nothing,
     a_full_read_queue_says_so,
+    a_transaction_that_the_database_ended_costs_the_connection,
     a_panic_in_a_write_fails_that_write_alone,
     a_panic_of_the_writer_is_survived,
 );
@@ -151,6 +152,29 @@ async fn a_commit_that_is_refused_wrote_nothing(bench: Bench) {
         accepted(result);
     }
     assert_eq!(bench.count("SELECT count(*) FROM messages"), 2);
+}
+
+/// The statement ends the transaction, on PostgreSQL with the connection: there is nothing left to roll back, and whoever says so
+/// is asked nothing more.
+///
+/// Proves TEST-03.
+async fn a_transaction_that_the_database_ended_costs_the_connection(bench: Bench) {
+    let home = bench.home().await;
+    let ending = if bench.is_sqlite() {
+        "CREATE TRIGGER ending AFTER INSERT ON messages WHEN new.body = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'boom'); END"
+    } else {
+        "CREATE FUNCTION ending() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF new.body = 'bad' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN new; END $$;
+         CREATE TRIGGER ending AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION ending()"
+    };
+    bench.sql(ending).unwrap();
+    for text in ["one", "two"] {
+        let bad = bench.one(by(&home.admin, post(home.general, Uuid::new_v4(), "bad"))).await;
+        assert!(matches!(bad, Err(StoreError::Unavailable(_))), "nothing was written: {bad:?}");
+        bench.posts(&home.admin, home.general, text).await;
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM messages"), 2);
+    assert_eq!(bench.count("SELECT count(*) FROM events WHERE kind = 'message.posted'"), 2);
 }
 
 /// Makes PostgreSQL do `what` when a transaction that inserted messages commits.

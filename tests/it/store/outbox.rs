@@ -3,7 +3,7 @@
 use super::bench::{Bench, Home, NOW, accepted, by, name, post};
 use super::contracts;
 use hearth::domain::{Ack, Command, Enrolment, NewRoomKind, Person, RoomId, Timestamp, WebhookUrl};
-use hearth::storage::{Leased, Settled};
+use hearth::storage::{Leased, OutboxDepth, Settled};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -12,6 +12,9 @@ contracts!(
     a_row_belongs_to_one_until_its_lease_ends,
     dead_letters_stay_apart_and_the_oldest_go,
     what_is_gone_is_told_to_nobody,
+    who_was_removed_is_told_nothing,
+    a_malformed_row_is_given_up_and_holds_up_nobody,
+    an_answer_is_kept_until_it_is_posted,
 );
 
 async fn robot(bench: &Bench, home: &Home, called: &str, key: u8) -> Person {
@@ -33,7 +36,7 @@ fn later(seconds: u64) -> Timestamp {
 }
 
 async fn leases(bench: &Bench, now: Timestamp, limit: usize) -> Vec<Leased> {
-    bench.store.lease_outbox(now, now.after(Duration::from_secs(60)), limit).await.unwrap()
+    bench.store.lease_outbox(now, now.after(Duration::from_secs(60)), limit).await.unwrap().rows
 }
 
 /// Proves DB-09, DB-08.
@@ -89,8 +92,8 @@ async fn a_row_belongs_to_one_until_its_lease_ends(bench: Bench) {
     let other = if bench.is_sqlite() { bench.store.clone() } else { super::bench::open(&bench.options) };
     let until = later(60);
     let (mut all, theirs) =
-        tokio::join!(async { bench.store.lease_outbox(NOW, until, 12).await.unwrap() }, async {
-            other.lease_outbox(NOW, until, 12).await.unwrap()
+        tokio::join!(async { bench.store.lease_outbox(NOW, until, 12).await.unwrap().rows }, async {
+            other.lease_outbox(NOW, until, 12).await.unwrap().rows
         },);
     all.extend(theirs);
     all.extend(leases(&bench, NOW, 100).await);
@@ -155,4 +158,56 @@ async fn what_is_gone_is_told_to_nobody(bench: Bench) {
     assert!(bench.store.bots().await.unwrap().is_empty());
     assert!(bench.store.bot(bot).await.unwrap().is_none());
     assert_eq!(bench.store.people(None, 10).await.unwrap().len(), 1);
+}
+
+/// A bot that was a member when the message was posted, and isn't when it is to be told.
+async fn who_was_removed_is_told_nothing(bench: Bench) {
+    let home = bench.home().await;
+    let bot = robot(&bench, &home, "Robot", 1).await.id;
+    let den = bench.creates(&home.admin, NewRoomKind::Closed, Some("Den"), &[bot]).await.id;
+    let message = bench.posts(&home.admin, den, "@Robot").await.id;
+    assert_eq!(leases(&bench, NOW, 10).await.len(), 1);
+    assert!(bench.store.webhook(message, bot).await.unwrap().is_some());
+    bench.does(&home.admin, Command::RemoveMember { room: den, user: bot }).await;
+    assert!(bench.store.webhook(message, bot).await.unwrap().is_none());
+    // Everybody but guests is in an open room, without a row that says so.
+    let message = bench.posts(&home.admin, home.general, "@Robot").await.id;
+    assert!(bench.store.webhook(message, bot).await.unwrap().is_some());
+}
+
+/// Proves DB-09.
+async fn a_malformed_row_is_given_up_and_holds_up_nobody(bench: Bench) {
+    let home = bench.home().await;
+    let robot = robot(&bench, &home, "Robot", 1).await;
+    for _ in 0..3 {
+        bench.posts(&home.admin, home.general, "@Robot").await;
+    }
+    bench
+        .sql("UPDATE outbox SET payload = 'a strange hand' WHERE id = (SELECT min(id) FROM outbox)")
+        .unwrap();
+    let taken = bench.store.lease_outbox(NOW, later(60), 10).await.unwrap();
+    assert_eq!(taken.malformed.len(), 1);
+    assert_eq!(taken.rows.iter().map(|row| row.bot).collect::<Vec<_>>(), [robot.id; 2]);
+    assert_eq!(bench.store.outbox_depth().await.unwrap(), OutboxDepth { waiting: 2, dead: 1 });
+    assert_eq!(bench.store.outbox_due().await.unwrap(), Some(later(60)), "those two, when the lease is over");
+    let again = bench.store.lease_outbox(later(60), later(120), 10).await.unwrap();
+    assert_eq!((again.rows.len(), again.malformed), (2, vec![]), "the dead one rests");
+}
+
+/// Proves DB-09.
+async fn an_answer_is_kept_until_it_is_posted(bench: Bench) {
+    let home = bench.home().await;
+    robot(&bench, &home, "Robot", 1).await;
+    bench.posts(&home.admin, home.general, "@Robot").await;
+    let row = leases(&bench, NOW, 1).await.remove(0);
+    assert_eq!(row.answer, None);
+    let kept =
+        Settled::Answered { at: later(5), answer: "On it".to_owned(), error: "rate_limited".to_owned() };
+    bench.store.settle_outbox(&row, kept).await.unwrap();
+    let row = leases(&bench, later(5), 1).await.remove(0);
+    assert_eq!((row.answer.as_deref(), row.attempts), (Some("On it"), 1), "attempts of its own");
+    let again = Settled::Again { at: later(9), error: "rate_limited".to_owned() };
+    bench.store.settle_outbox(&row, again).await.unwrap();
+    let row = leases(&bench, later(9), 1).await.remove(0);
+    assert_eq!((row.answer.as_deref(), row.attempts), (Some("On it"), 2));
 }

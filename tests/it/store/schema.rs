@@ -43,7 +43,9 @@ async fn the_settings_are_in_effect(bench: Bench) {
         }
     } else {
         assert_eq!(health.database, "postgres");
-        for (name, value) in [("fsync", "on"), ("synchronous_commit", "on"), ("lock_timeout", "5s")] {
+        for (name, value) in
+            [("fsync", "on"), ("synchronous_commit", "on"), ("lock_timeout", "5s"), ("lc_messages", "C")]
+        {
             assert_eq!(setting(&health, name), value, "{name}");
         }
     }

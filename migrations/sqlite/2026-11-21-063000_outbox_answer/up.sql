@@ -1,0 +1,2 @@
+-- What a receiver answered, kept until it can be posted, so that nobody asks again. Names equal those on PostgreSQL.
+ALTER TABLE outbox ADD COLUMN answer TEXT;
