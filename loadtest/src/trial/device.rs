@@ -1,5 +1,8 @@
 //! One device of one user: a socket that comes back, what it is subscribed to, and what it hears.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
