@@ -26,8 +26,6 @@ pub struct Promises {
     pub window: u64,
     /// Bytes it replays in one reply.
     pub window_bytes: u64,
-    /// May signals give way to events at any time?
-    pub tight: bool,
 }
 
 /// Everything that breaks a promise of PROTOCOL.md. Empty is good.
@@ -43,7 +41,7 @@ pub fn check(history: &History, store: &StoreView, promises: &Promises) -> Vec<V
         membership::check(listener, history, store, &mut found);
         signals::check(listener, &mut found);
     }
-    signals::check_endings(history, promises, &mut found);
+    signals::check_endings(history, &mut found);
     for feed in &history.feeds {
         feeds::check(feed, history, store, &mut found);
     }

@@ -66,6 +66,7 @@ async fn one(
             say(format_args!("{outcome}"));
             outcome.is_ok()
         }
+        Err(error) if error.is_ours() => return Err(error),
         Err(error) => {
             say(format_args!("seed {}: {error}", plan.options.seed));
             false
@@ -87,8 +88,18 @@ async fn shrink(
     let plan = scenario::load(path)?;
     let budget = Budget { runs: crash.runs, each: crash.each };
     let mut failed = 0;
+    let mut cannot = None;
     let fails = async |plan: &Plan| {
-        let good = ground.run(plan, Progress::silent()).await.is_ok_and(|outcome| outcome.is_ok());
+        // What can't be staged fails for no fault of the server's: nothing is learnt from it.
+        let good = cannot.is_some()
+            || match ground.run(plan, Progress::silent()).await {
+                Ok(outcome) => outcome.is_ok(),
+                Err(error) if error.is_ours() => {
+                    cannot = Some(error);
+                    true
+                }
+                Err(_) => false,
+            };
         failed += usize::from(!good);
         progress.say(format_args!(
             "{} steps and {} faults: {}",
@@ -99,6 +110,9 @@ async fn shrink(
         !good
     };
     let (smallest, runs) = trial::shrink(&plan, budget, fails).await;
+    if let Some(error) = cannot {
+        return Err(error);
+    }
     let to = path.with_extension("small.json");
     scenario::save(&smallest, &to)?;
     say(format_args!(

@@ -21,6 +21,8 @@ pub struct History {
     pub rooms: HashMap<u64, Origin>,
     pub listeners: Vec<Listener>,
     pub feeds: Vec<Feed>,
+    /// Devices that listen to the end: each owes an ending.
+    pub expected: Vec<String>,
     pub endings: Vec<Ending>,
     pub readings: Vec<Reading>,
 }
@@ -42,6 +44,8 @@ pub struct Post {
     /// When the first attempt was sent.
     pub sent_at: Duration,
     pub acks: Vec<Ack>,
+    /// Attempts before the first ack whose outcome is unknown.
+    pub unknown: usize,
     /// When the first ack arrived.
     pub acked_at: Option<Duration>,
     /// Codes of the refusals that promise nothing was stored.
@@ -164,8 +168,6 @@ pub enum Heard {
     Resync {
         from: u64,
     },
-    /// The device doesn't read for a while: signals may be dropped from here to the end of the connection.
-    Lossy,
     /// The connection is over.
     Lost,
 }
@@ -189,10 +191,23 @@ pub struct Ending {
     pub user: u64,
     /// Rooms it should have ended up in and never heard of.
     pub missing: Vec<u64>,
+    /// Rooms it had not caught up with when its time was over.
+    pub late: Vec<Late>,
     /// Indicators that stuck: room and typist.
     pub typing: Vec<(u64, u64)>,
     /// People of whom it believed something else than REST says: who, what it believed, what REST says.
     pub presence: Vec<(u64, String, String)>,
+}
+
+/// Where a device was in a room that it had not caught up with in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    pub room_id: u64,
+    /// The last event it heard; none before any subscription.
+    pub heard: Option<u64>,
+    pub head: u64,
+    /// Was its subscription confirmed?
+    pub live: bool,
 }
 
 /// A user's numbers of one room, from one of the doors, when all was quiet.

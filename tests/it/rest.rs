@@ -4,6 +4,7 @@ mod assets;
 mod bots;
 pub(crate) mod caller;
 mod cli;
+mod committed;
 mod doors;
 mod entering;
 mod gone;

@@ -91,6 +91,13 @@ fn answered(deed: &Deed, history: &History, store: &StoreView, found: &mut Vec<V
     if let (What::Reuse { post, .. }, Some((_, data))) = (&deed.what, &deed.done) {
         found.push(Violation::ConflictMissed { post: *post, answer: data.to_string() });
     }
+    // Edits differ in their words, so that a repetition is one of this very edit.
+    let repeated =
+        matches!(&deed.done, Some((_, data)) if data.get("duplicate").is_some_and(|it| *it == true));
+    if repeated && matches!(deed.what, What::Edit { .. }) && deed.refusals.len() + 1 >= deed.attempts {
+        let (what, codes) = (format!("{:?}", deed.what), deed.refusals.clone());
+        found.push(Violation::DoneThoughRefused { what, codes });
+    }
     for code in &deed.refusals {
         let fits = match (&deed.what, code.as_str()) {
             (_, "rate_limited" | "overloaded" | "read_only") => true,

@@ -49,7 +49,7 @@ pub(super) fn check(listener: &Listener, store: &StoreView, promises: &Promises,
                     found.push(Violation::Missed { listener: name(), room_id, expected, found: *from });
                 }
             }
-            Heard::Typing { .. } | Heard::Moved { .. } | Heard::Lossy | Heard::Lost => {}
+            Heard::Typing { .. } | Heard::Moved { .. } | Heard::Lost => {}
             Heard::Event(event) => {
                 if event.room_id != room_id {
                     found.push(Violation::Unasked {

@@ -70,7 +70,7 @@ fn check_one(id: Uuid, post: &Post, stored: &[Stored], found: &mut Vec<Violation
             found.push(Violation::TwoAnswers { post: id, first, later: *later });
         }
     }
-    if let Some(ack) = ack.filter(|ack| ack.duplicate && post.attempts == 1) {
+    if let Some(ack) = ack.filter(|ack| ack.duplicate && post.unknown == 0) {
         found.push(Violation::FalseDuplicate { post: id, ack });
     }
     if let Some(later) = post.acks.iter().skip(1).find(|later| !later.duplicate) {

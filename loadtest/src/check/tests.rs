@@ -23,7 +23,7 @@ const ROOM: u64 = 12;
 /// Who posts everything, and who listens.
 const ANN: u64 = 1;
 const BOB: u64 = 2;
-const PROMISES: Promises = Promises { window: 3, window_bytes: 100_000, tight: false };
+const PROMISES: Promises = Promises { window: 3, window_bytes: 100_000 };
 
 fn id(n: u128) -> Uuid {
     Uuid::from_u128(n)
@@ -53,6 +53,7 @@ fn post(n: u128, at_ms: u64, ack: Option<(u64, u64)>) -> (Uuid, Post) {
         room_id: ROOM,
         body: format!("m{n}"),
         sent_at: Duration::from_millis(at_ms),
+        unknown: 0,
         acked_at: ack.map(|_| Duration::from_millis(at_ms + 5)),
         acks,
         refusals: vec![],
@@ -158,12 +159,15 @@ fn another_place_than_acked_is_found() {
 
 #[test]
 fn a_duplicate_of_nothing_is_found() {
-    let repeated = |history: &mut History, attempts| {
+    let repeated = |history: &mut History, attempts, refusals: &[&str], unknown| {
         let post = history.posts.get_mut(&id(2)).unwrap();
-        (post.acks[0].duplicate, post.attempts) = (true, attempts);
+        (post.acks[0].duplicate, post.attempts, post.unknown) = (true, attempts, unknown);
+        post.refusals = refusals.iter().map(|code| (*code).to_owned()).collect();
     };
-    finds!(after(|history, _| repeated(history, 1)), Violation::FalseDuplicate { .. });
-    assert_eq!(after(|history, _| repeated(history, 2)), vec![]);
+    finds!(after(|history, _| repeated(history, 1, &[], 0)), Violation::FalseDuplicate { .. });
+    finds!(after(|history, _| repeated(history, 2, &["overloaded"], 0)), Violation::FalseDuplicate { .. });
+    assert_eq!(after(|history, _| repeated(history, 2, &[], 1)), vec![]);
+    assert_eq!(after(|history, _| repeated(history, 3, &["overloaded"], 1)), vec![]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub enum Violation {
     Moved { post: Uuid, ack: Ack, id: u64, seq: u64 },
     #[error("two answers: {post} was acked as id {} seq {}, and later as id {} seq {}", first.id, first.seq, later.id, later.seq)]
     TwoAnswers { post: Uuid, first: Ack, later: Ack },
-    #[error("false duplicate: {post} was sent once and answered as a duplicate, id {}", ack.id)]
+    #[error("false duplicate: {post} was answered as a duplicate, id {}, and all before was refused", ack.id)]
     FalseDuplicate { post: Uuid, ack: Ack },
     #[error("changed body: {post} was sent as {sent:?} and is stored as {stored:?}")]
     ChangedBody { post: Uuid, sent: String, stored: String },
@@ -35,6 +35,8 @@ pub enum Violation {
     LostUpdate { message: u64, version: u64, bodies: [String; 2] },
     #[error("lost: {what} was acknowledged as id {id} seq {seq}, and the log has something else there")]
     DeedLost { what: String, id: u64, seq: u64 },
+    #[error("done though refused: {what} was answered as a repetition, and all before was {codes:?}")]
+    DoneThoughRefused { what: String, codes: Vec<String> },
     #[error("not deleted: message {id} was, says the ack")]
     NotDeleted { id: u64 },
     #[error("found though deleted: searching {word:?} finds message {id}")]
@@ -60,6 +62,12 @@ pub enum Violation {
     HeardOutside { listener: String, room_id: u64, seq: u64 },
     #[error("never saw: {listener} is in room {room_id} in the end and never heard of it")]
     NeverSaw { listener: String, room_id: u64 },
+    #[error(
+        "never caught up: {listener} was in room {room_id} at {heard:?} of {head}, subscribed: {live}, when its time was over"
+    )]
+    NeverCaughtUp { listener: String, room_id: u64, heard: Option<u64>, head: u64, live: bool },
+    #[error("never ended: {listener} was still busy when all others had been done for long")]
+    NeverEnded { listener: String },
     #[error("own typing: {listener} was told in room {room_id} that it types itself")]
     OwnTyping { listener: String, room_id: u64 },
     #[error(

@@ -48,6 +48,7 @@ impl Recorder {
             body: body.to_owned(),
             sent_at: now,
             acks: Vec::new(),
+            unknown: 0,
             acked_at: None,
             refusals: Vec::new(),
             denied: None,
@@ -59,6 +60,9 @@ impl Recorder {
     pub fn acked(&self, id: Uuid, ack: Ack) {
         let now = self.start.elapsed();
         if let Some(post) = self.lock().posts.get_mut(&id) {
+            if post.acks.is_empty() {
+                post.unknown = post.attempts.saturating_sub(1 + post.refusals.len());
+            }
             post.acks.push(ack);
             post.acked_at.get_or_insert(now);
         }
@@ -147,6 +151,11 @@ impl Recorder {
         if let Some(feed) = self.lock().feeds.get_mut(id.0) {
             feed.until_head = true;
         }
+    }
+
+    /// A device will listen to the end.
+    pub fn expects(&self, device: &str) {
+        self.lock().expected.push(device.to_owned());
     }
 
     pub fn ending(&self, ending: Ending) {

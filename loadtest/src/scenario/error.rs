@@ -32,3 +32,15 @@ pub enum ScenarioError {
     #[error("{what} did not happen in time")]
     Late { what: String },
 }
+
+impl ScenarioError {
+    /// Does it say nothing of the server? Running the same again, or less of it, would tell no more.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Refused(_) => true,
+            Self::Trial(error) => error.is_ours(),
+            Self::Died { error, .. } => error.is_ours(),
+            _ => false,
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! Trials as scenarios: `verify` without faults on any server, `crash` with all of them on servers of our own.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, to_value};
 
@@ -166,18 +169,38 @@ pub fn fresh_databases(template: String) -> Box<dyn Fn() -> io::Result<String>> 
 pub fn database_faults(pg_ctl: PathBuf, data: PathBuf) -> DatabaseFaults {
     Box::new(move |kind| {
         let mode = if kind == FaultKind::DatabaseCut { "fast" } else { "immediate" };
-        let (program, data) = (pg_ctl.display().to_string(), data.display().to_string());
-        run(&program, &["restart", "--wait", "--mode", mode, "--pgdata", &data, "--log", "/dev/null"])
+        let mut restart = Command::new(&pg_ctl);
+        restart.args(["restart", "--wait", "--mode", mode, "--log", "/dev/null", "--pgdata"]).arg(&data);
+        as_owner(&mut restart, &data)?;
+        finish(restart)
     })
 }
 
+/// PostgreSQL is run by whoever owns its data, and refuses root.
+fn as_owner(command: &mut Command, data: &Path) -> io::Result<()> {
+    let owner = std::fs::metadata(data)?;
+    // Without a /proc it is left to the operator to be the owner.
+    let ours = std::fs::metadata("/proc/self").map_or(owner.uid(), |process| process.uid());
+    if owner.uid() != ours {
+        // Our own working directory may be closed to them.
+        command.uid(owner.uid()).gid(owner.gid()).current_dir("/");
+    }
+    Ok(())
+}
+
 fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
-    let output =
-        std::process::Command::new(program).args(arguments).stdin(std::process::Stdio::null()).output()?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    finish(command)
+}
+
+fn finish(mut command: Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&output.stderr))))
+    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(io::Error::other(format!("{}: {said}{told}", command.get_program().display())))
 }
 
 const ROWS: [(&str, &str); 13] = [

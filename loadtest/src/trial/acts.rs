@@ -115,7 +115,7 @@ impl Device {
             }
             Action::Stall { ms } => {
                 if self.plan.listens {
-                    self.note_lossy();
+                    self.lossy = true;
                     sleep(Duration::from_millis(ms)).await;
                 }
                 Ok(())

@@ -1,12 +1,18 @@
 //! What a device believes of others after the signals it heard, folded as any client would.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
+
+/// A client ends an indicator it heard nothing more of by its own clock: its end may have been dropped.
+const EXPIRY: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Default)]
 pub(super) struct Belief {
-    typing: HashMap<u64, HashSet<u64>>,
+    /// By room and typist, when it was last told.
+    typing: HashMap<(u64, u64), Instant>,
     presence: HashMap<u64, String>,
     /// Has the commons' snapshot been heard on this connection?
     pub(super) has_presence: bool,
@@ -16,7 +22,8 @@ impl Belief {
     /// Takes a subscription's snapshot over: what was believed of the room is gone. Typists and who was present.
     pub(super) fn snapshot(&mut self, room_id: u64, room: &Value) -> (Vec<u64>, Vec<u64>) {
         let typing = ids(room.get("typing"));
-        self.typing.insert(room_id, typing.iter().copied().collect());
+        self.forget(room_id);
+        typing.iter().for_each(|user| self.typing(room_id, *user, true));
         if let Some(online) = room.get("online") {
             self.presence = states(Some(online)).into_iter().collect();
             self.has_presence = true;
@@ -25,11 +32,9 @@ impl Belief {
     }
 
     pub(super) fn typing(&mut self, room_id: u64, user: u64, on: bool) {
-        let typists = self.typing.entry(room_id).or_default();
-        if on {
-            typists.insert(user)
-        } else {
-            typists.remove(&user)
+        let _before = match on {
+            true => self.typing.insert((room_id, user), Instant::now()),
+            false => self.typing.remove(&(room_id, user)),
         };
     }
 
@@ -44,13 +49,14 @@ impl Belief {
 
     /// The room is over for this device.
     pub(super) fn forget(&mut self, room_id: u64) {
-        self.typing.remove(&room_id);
+        self.typing.retain(|(room, _), _| *room != room_id);
     }
 
-    /// Indicators that are on: room and typist.
-    pub(super) fn typists(&self) -> Vec<(u64, u64)> {
-        let typing = self.typing.iter();
-        typing.flat_map(|(room_id, users)| users.iter().map(|user| (*room_id, *user))).collect()
+    /// Indicators that are on: room and typist. Where their ends may have been dropped, those that were told of within the
+    /// client's own expiry.
+    pub(super) fn typists(&self, now: Instant, may_drop: bool) -> Vec<(u64, u64)> {
+        let on = self.typing.iter().filter(|(_, told)| !may_drop || now < **told + EXPIRY);
+        on.map(|(place, _)| *place).collect()
     }
 
     /// Of whom it believes something else than `told` says: who, what it believes, what is told.
@@ -104,12 +110,33 @@ mod tests {
         belief.typing(9, 4, true);
         belief.said(9, 3);
         belief.presence(Some(&json!([{"id": 2, "state": "offline"}, {"id": 5, "state": "away"}])));
-        assert_eq!(belief.typists(), vec![(9, 4)]);
+        assert_eq!(belief.typists(Instant::now(), false), vec![(9, 4)]);
         let told = [(1, "online"), (2, "signed_out"), (5, "online"), (6, "online")];
         let told = told.map(|(user, state)| (user, state.to_owned()));
         let differs = belief.differs(&told, &[1, 2, 5]);
         assert_eq!(differs, vec![(5, "away".to_owned(), "online".to_owned())]);
         belief.forget(9);
-        assert_eq!(belief.typists(), vec![]);
+        assert_eq!(belief.typists(Instant::now(), false), vec![]);
+    }
+
+    #[test]
+    fn an_indicator_whose_end_was_dropped_ends_by_the_clock() {
+        let mut belief = Belief::default();
+        let began = Instant::now();
+        belief.typing(9, 3, true);
+        assert_eq!(belief.typists(began + EXPIRY / 2, true), vec![(9, 3)]);
+        let over = Instant::now() + EXPIRY;
+        assert_eq!(belief.typists(over, true), vec![]);
+        assert_eq!(
+            belief.typists(over, false),
+            vec![(9, 3)],
+            "where nothing is dropped the server has to end it"
+        );
+        // Told again, by a start or a snapshot, it goes on.
+        while Instant::now() + EXPIRY <= over {
+            std::hint::spin_loop();
+        }
+        belief.snapshot(8, &json!({"typing": [{"id": 4, "name": "x"}]}));
+        assert_eq!(belief.typists(over, true), vec![(8, 4)]);
     }
 }

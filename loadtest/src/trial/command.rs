@@ -85,6 +85,9 @@ impl Command {
     /// What REST answered, as the socket would have said it. An edited message has its own id and seq, not the edit's.
     pub(super) fn reply(&self, data: Value) -> Value {
         match self.version {
+            Some(_) if data.get("duplicate").is_some_and(|it| *it == true) => {
+                json!({"version": data.get("version"), "duplicate": true})
+            }
             Some(_) => json!({"version": data.get("version")}),
             None => data,
         }

@@ -1,5 +1,8 @@
 //! One device of one user: a socket that comes back, what it is subscribed to, and what it hears.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use super::belief::{Belief, ids};
 use super::identity::Identity;
 use super::plan::PlannedDevice;
 use super::shared::Shared;
-use crate::history::{Heard, ListenerId};
+use crate::history::{Heard, Late, ListenerId};
 use crate::socket::{Frame, PATIENCE, Recovery, Socket, SocketError, Subscribed};
 use crate::wire::{Event, Refusal};
 
@@ -24,10 +27,13 @@ pub(super) struct Device {
     pub(super) plan: PlannedDevice,
     pub(super) rooms: HashMap<u64, Position>,
     pub(super) belief: Belief,
-    /// Read nothing for a while on this connection: signals may have been dropped.
+    /// Read nothing for a while on this connection: typing may have been dropped.
     pub(super) lossy: bool,
     /// The newest version it knows of, by message.
     pub(super) versions: HashMap<u64, u64>,
+    /// The id of the last news of one's own coming to a room. What was told of going before it is old by then, in whatever
+    /// order the rooms are heard.
+    came: HashMap<u64, u64>,
     mood: StdRng,
     socket: Option<Socket>,
     /// Rooms whose subscription is confirmed on this connection.
@@ -65,6 +71,7 @@ impl Device {
             belief: Belief::default(),
             lossy: false,
             versions: HashMap::new(),
+            came: HashMap::new(),
             socket: None,
             live: HashSet::new(),
             wanted: BTreeSet::new(),
@@ -81,12 +88,21 @@ impl Device {
     }
 
     /// Is it where it can be in all of these rooms?
-    pub(super) fn reached(&self, mut goal: impl Iterator<Item = (u64, u64)>) -> bool {
-        self.wanted.is_empty()
-            && goal.all(|(room_id, head)| {
-                let last = self.rooms.get(&room_id).and_then(|position| position.last);
-                self.live.contains(&room_id) && last >= Some(head)
-            })
+    pub(super) fn reached(&self, goal: impl Iterator<Item = (u64, u64)>) -> bool {
+        self.wanted.is_empty() && self.late(goal).is_empty()
+    }
+
+    /// Where it isn't yet, of the rooms of the goal and those it still wants.
+    pub(super) fn late(&self, goal: impl Iterator<Item = (u64, u64)>) -> Vec<Late> {
+        let mut goal: HashMap<u64, u64> = goal.collect();
+        for room_id in &self.wanted {
+            goal.entry(*room_id).or_default();
+        }
+        let places = goal.into_iter().map(|(room_id, head)| {
+            let heard = self.rooms.get(&room_id).and_then(|position| position.last);
+            Late { room_id, heard, head, live: self.live.contains(&room_id) }
+        });
+        places.filter(|place| !place.live || place.heard < Some(place.head)).collect()
     }
 
     /// It stayed to the end of this room. False when it never heard of the room.
@@ -169,15 +185,6 @@ impl Device {
         } else {
             // A failed goodbye changes nothing.
             drop(socket.close().await);
-        }
-    }
-
-    pub(super) fn note_lossy(&mut self) {
-        self.lossy = true;
-        for room_id in &self.live {
-            if let Some(position) = self.rooms.get(room_id) {
-                self.shared.recorder.heard(position.record, Heard::Lossy);
-            }
         }
     }
 
@@ -434,11 +441,13 @@ impl Device {
                 }
             }
             "membership.revoked" | "room.unlisted" if now => {
-                self.no_longer(data("/data/room_id").and_then(Value::as_u64).unwrap_or_default());
+                let room_id = data("/data/room_id").and_then(Value::as_u64).unwrap_or_default();
+                self.no_longer(room_id, event.id);
             }
-            "room.deleted" => self.no_longer(event.room_id),
-            "member.removed" if event.number("user_id") == Some(self.who.user) => {
-                self.no_longer(event.room_id);
+            "room.deleted" => self.no_longer(event.room_id, event.id),
+            // Replayed to somebody who is in the room, it is long over.
+            "member.removed" if now && event.number("user_id") == Some(self.who.user) => {
+                self.no_longer(event.room_id, event.id);
             }
             // A room that is there already is subscribed to, unless one was out of it.
             "membership.granted" | "room.listed" => {
@@ -447,6 +456,8 @@ impl Device {
                 if let Some(room_id) = room_id.filter(|_| self.shared.is_ours(name))
                     && (event.kind == "membership.granted" && now || !self.live.contains(&room_id))
                 {
+                    let came = self.came.entry(room_id).or_default();
+                    *came = event.id.max(*came);
                     self.live.remove(&room_id);
                     self.wanted.insert(room_id);
                 }
@@ -455,8 +466,11 @@ impl Device {
         }
     }
 
-    /// Out of a room: nothing more is heard of it.
-    fn no_longer(&mut self, room_id: u64) {
+    /// Out of a room by that event: nothing more is heard of it, unless one came again since.
+    fn no_longer(&mut self, room_id: u64, id: u64) {
+        if self.came.get(&room_id).is_some_and(|came| *came > id) {
+            return;
+        }
         self.live.remove(&room_id);
         self.wanted.remove(&room_id);
         self.belief.forget(room_id);

@@ -31,3 +31,10 @@ pub enum TrialError {
     #[error("staging a fault: {0}")]
     Staging(io::Error),
 }
+
+impl TrialError {
+    /// Does it say nothing of the server? The plan couldn't be carried out here.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::NothingToKill | Self::CannotStage(_) | Self::Staging(_))
+    }
+}

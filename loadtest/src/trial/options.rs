@@ -66,7 +66,7 @@ impl Default for Options {
 impl Options {
     /// What the checker holds the server to.
     pub(super) fn promises(&self) -> Promises {
-        Promises { window: self.window, window_bytes: self.window_bytes, tight: self.tight }
+        Promises { window: self.window, window_bytes: self.window_bytes }
     }
 
     /// Nothing but posts and kills, and many of them.

@@ -151,6 +151,9 @@ async fn stage(
                 continue;
             };
             let name = format!("device {index} of user {}", device.user);
+            if device.listens {
+                shared.recorder.expects(&name);
+            }
             let device = Device::new(shared, Identity { name, ..user.clone() }, device.clone());
             devices.spawn(device.run(ready.clone(), busy.clone()));
         }

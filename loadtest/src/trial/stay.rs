@@ -26,21 +26,20 @@ impl Device {
                 None => self.listen_until(within(LOOK)).await?,
             }
         };
-        if self.lossy {
-            self.leave(true).await;
-        }
         let deadline = within(goal.catch_up);
         while !self.reached(goal.of(self.who.user)) && Instant::now() < deadline {
             self.listen_until(within(LOOK)).await?;
         }
         let mine: Vec<u64> = goal.of(self.who.user).map(|(room_id, _)| room_id).collect();
         let missing = mine.into_iter().filter(|room_id| !self.stayed(*room_id)).collect();
+        let late = self.late(goal.of(self.who.user));
 
         let (typing, presence) = self.become_quiet().await?;
         self.shared.recorder.ending(Ending {
             device: self.who.name.clone(),
             user: self.who.user,
             missing,
+            late,
             typing,
             presence,
         });
@@ -57,11 +56,21 @@ impl Device {
     /// Listens until nobody types and everybody's presence is what REST says. What is still wrong in the end.
     async fn become_quiet(&mut self) -> Result<Quiet, TrialError> {
         let deadline = within(QUIET_WITHIN);
+        // Only typing may be dropped for good; who misses a word of presence is told to subscribe anew.
+        let may_drop = self.shared.tight || self.lossy;
+        let mut looked_afresh = !may_drop;
         loop {
-            let typing = if self.shared.tight { Vec::new() } else { self.belief.typists() };
+            let typing = self.belief.typists(Instant::now(), may_drop && !looked_afresh);
             let presence = if typing.is_empty() { self.wrong_about().await? } else { Vec::new() };
-            if typing.is_empty() && presence.is_empty() || Instant::now() >= deadline {
+            let quiet = typing.is_empty() && presence.is_empty();
+            if Instant::now() >= deadline || quiet && looked_afresh {
                 return Ok((typing, presence));
+            }
+            if quiet {
+                // What the server itself still believes is in the snapshots of a new connection, where nothing is dropped now.
+                self.leave(true).await;
+                self.up().await?;
+                looked_afresh = true;
             }
             self.listen_until(within(ASK)).await?;
         }

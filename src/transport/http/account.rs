@@ -1,7 +1,7 @@
 //! The account: its name, its settings, its invitation.
 
 use super::call::{Call, ok};
-use super::problem::Answer;
+use super::problem::{Answer, Problem};
 use super::view::AccountView;
 use crate::auth::identity::refusal;
 use crate::domain::{Command, Name, Rejection};
@@ -32,5 +32,5 @@ pub(super) async fn change(mut call: Call) -> Answer {
         return Err(Rejection::too_large("settings", SETTINGS_BYTES).into());
     }
     call.submit(Command::UpdateAccount { name, settings }).await?;
-    show(call).await
+    show(call).await.map_err(Problem::after_commit)
 }

@@ -93,7 +93,8 @@ pub(super) async fn change(mut call: Call) -> Answer {
     let name = name.map(|name| Name::parse("name", &name)).transpose()?;
     let webhook = webhook_url.map(|url| url.map(|url| WebhookUrl::parse(&url)).transpose()).transpose()?;
     call.submit(Command::UpdateBot { bot, name, webhook }).await?;
-    let bot = call.state.store.bot(bot).await.map_err(refusal)?;
+    let bot =
+        call.state.store.bot(bot).await.map_err(|error| Problem::from(refusal(error)).after_commit())?;
     ok(&view(&bot.ok_or_else(|| Rejection::not_found("bot"))?))
 }
 

@@ -120,13 +120,19 @@ pub(super) async fn edit(mut call: Call) -> Answer {
     let version = if_match(call.header(&header::IF_MATCH))?;
     let Edit { body } = call.read().await?;
     let body = MessageBody::parse(&body)?;
-    let Message { id: message, room, .. } = find(&call).await?;
-    let ack = call.submit(Command::EditMessage { room, message, version, body }).await?;
-    let repeated = matches!(ack, Ack::Edited { duplicate: true, .. });
-    let message = find(&call).await?;
-    let view = MessageView::from(&message);
-    let view = if repeated { view.repeated() } else { view };
-    Ok(with_version(HttpResponse::Ok(), &message).json(view))
+    let found = find(&call).await?;
+    let (message, room) = (found.id, found.room);
+    let ack = call.submit(Command::EditMessage { room, message, version, body: body.clone() }).await?;
+    let Ack::Edited { position, version, duplicate, .. } = ack else {
+        return Err(Rejection::internal().into());
+    };
+    // Told from what was committed: a look at the rows may find the message deleted or the editor removed from its room,
+    // and a refusal would say that nothing was stored.
+    let body = body.as_str().to_owned();
+    let edited = Message { body, version, edited_at: Some(position.at), ..found };
+    let view = MessageView::from(&edited);
+    let view = if duplicate { view.repeated() } else { view };
+    Ok(with_version(HttpResponse::Ok(), &edited).json(view))
 }
 
 /// `DELETE /messages/{id}`

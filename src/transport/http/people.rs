@@ -1,7 +1,7 @@
 //! Oneself and the others.
 
 use super::call::{Call, ok};
-use super::problem::Answer;
+use super::problem::{Answer, Problem};
 use super::view::Me;
 use crate::auth::identity::refusal;
 use crate::domain::{Command, Name, Rejection, UserId};
@@ -40,7 +40,7 @@ pub(super) async fn change_me(mut call: Call) -> Answer {
         let name = Name::parse("name", &name)?;
         call.submit(Command::UpdateProfile { name }).await?;
     }
-    me(call).await
+    me(call).await.map_err(Problem::after_commit)
 }
 
 /// `GET /users`

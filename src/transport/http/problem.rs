@@ -33,6 +33,14 @@ impl Problem {
         Self { status: StatusCode::BAD_REQUEST, ..rejection.into() }
     }
 
+    /// Why what is done already can't be told. A refusal that promises that nothing was stored becomes one that doesn't.
+    pub fn after_commit(self) -> Self {
+        match self.rejection.code {
+            RejectionCode::Overloaded | RejectionCode::NotFound => Rejection::unavailable().into(),
+            _ => self,
+        }
+    }
+
     /// There is nothing here.
     pub fn no_such_route() -> Self {
         Rejection::not_found("page").into()
@@ -151,5 +159,14 @@ mod tests {
         assert_eq!(body["title"], "Service Unavailable");
         assert_eq!(body["retry_after_ms"], 1000);
         assert_eq!(body["trace_id"], trace.to_string());
+    }
+
+    #[test]
+    fn what_is_committed_is_never_said_to_be_not_stored() {
+        let after = |rejection: Rejection| Problem::from(rejection).after_commit().rejection.code;
+        for rejection in [Rejection::overloaded(), Rejection::not_found("bot"), Rejection::unavailable()] {
+            assert_eq!(after(rejection), RejectionCode::Unavailable);
+        }
+        assert_eq!(after(Rejection::internal()), RejectionCode::Internal);
     }
 }

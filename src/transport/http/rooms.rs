@@ -78,8 +78,14 @@ pub(super) async fn rename(mut call: Call) -> Answer {
     let room = call.room()?;
     let Rename { name } = call.read().await?;
     let name = Name::parse("name", &name)?;
-    call.submit(Command::RenameRoom { room, name }).await?;
-    ok(&room_view(&find(&call, room).await?))
+    let mut view = find(&call, room).await?;
+    // Told from what was committed: a look at the rows afterwards may find the room deleted, and a refusal would say that
+    // nothing was stored.
+    if let Ack::Recorded(position) = call.submit(Command::RenameRoom { room, name: name.clone() }).await? {
+        view.head = view.head.max(position.seq);
+    }
+    view.card.name = Some(name.shared());
+    ok(&room_view(&view))
 }
 
 /// `DELETE /rooms/{id}`

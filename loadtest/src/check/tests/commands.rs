@@ -68,6 +68,21 @@ fn an_edit_that_did_not_stay_is_found() {
 }
 
 #[test]
+fn an_edit_that_was_done_by_a_refused_attempt_is_found() {
+    let repeated = |attempts| {
+        after(|history, room| {
+            one_edit(history, room);
+            let deed = &mut history.deeds[0];
+            let data = json!({"id": 20, "seq": 5, "version": 2, "duplicate": true});
+            (deed.done, deed.attempts) = (Some((Duration::from_millis(105), data)), attempts);
+            deed.refusals.push("overloaded".into());
+        })
+    };
+    finds!(repeated(2), Violation::DoneThoughRefused { .. });
+    assert_eq!(repeated(3), vec![], "another attempt was lost");
+}
+
+#[test]
 fn a_lost_update_is_found() {
     let found = after(|history, room| {
         one_edit(history, room);
@@ -110,6 +125,18 @@ fn what_nobody_asked_for_or_all_were_refused_is_found() {
     };
     finds!(after(|h, room| refused(h, room, 1)), Violation::Unwanted { id: 20, .. });
     assert_eq!(after(|h, room| refused(h, room, 2)), vec![], "the first attempt may have done it");
+    // Over REST an edit that was committed could be answered with what became of its author since.
+    let refusals = |codes: &[&str], attempts| {
+        after(|history, room| {
+            one_edit(history, room);
+            let deed = &mut history.deeds[0];
+            (deed.done, deed.attempts) = (None, attempts);
+            deed.refusals = codes.iter().map(|code| (*code).to_owned()).collect();
+        })
+    };
+    finds!(refusals(&["rate_limited", "not_found"], 2), Violation::Unwanted { id: 20, .. });
+    let lost_first = refusals(&["not_found"], 2);
+    assert!(!lost_first.iter().any(|v| matches!(v, Violation::Unwanted { .. })), "{lost_first:#?}");
     for (kind, data) in [
         ("message.deleted", json!({"message_id": 14})),
         ("member.added", json!({"user": {"id": BOB}})),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::*;
-use crate::history::{Deed, Ending, Reading, What};
+use crate::history::{Deed, Ending, Late, Reading, What};
 
 /// A run in a closed room of Ann and Bob, that Bob is removed from at 5 and added to again at 7.
 fn closed() -> (History, StoreView) {
@@ -60,6 +60,38 @@ fn who_never_saw_a_room_of_theirs_is_found() {
     finds!(after(|history, _| history.endings.push(ending)), Violation::NeverSaw { room_id: ROOM, .. });
 }
 
+/// A device ends as told.
+fn ends(history: &mut History, ending: Ending) {
+    history.expected.push(ending.device.clone());
+    history.endings.push(ending);
+}
+
+#[test]
+fn who_never_catches_up_is_found() {
+    let with = |late: Vec<Late>| {
+        let ending = Ending { device: "bob".into(), user: BOB, late, ..Ending::default() };
+        after(|history, _| ends(history, ending))
+    };
+    assert_eq!(with(vec![]), vec![]);
+    let late = |heard, live| Late { room_id: ROOM, heard, head: 4, live };
+    finds!(
+        with(vec![late(Some(3), true)]),
+        Violation::NeverCaughtUp { heard: Some(3), head: 4, live: true, .. }
+    );
+    // To have heard all so far is not enough: what comes next would be missed.
+    finds!(with(vec![late(Some(4), false)]), Violation::NeverCaughtUp { live: false, .. });
+    finds!(with(vec![late(None, false)]), Violation::NeverCaughtUp { heard: None, .. });
+}
+
+#[test]
+fn who_never_comes_to_an_end_is_found() {
+    let found = after(|history, _| {
+        ends(history, Ending { device: "bob".into(), ..Ending::default() });
+        history.expected.push("eve".into());
+    });
+    assert_eq!(found, vec![Violation::NeverEnded { listener: "eve".into() }]);
+}
+
 fn hears(history: &mut History, heard: Heard) {
     history.listeners[0].heard.push(heard);
 }
@@ -92,9 +124,9 @@ fn presence_that_does_not_fit_is_found() {
     assert_eq!(found, vec![], "joined again");
     let found = after(|h, _| {
         insert(h, 2, moved(&[], &[ANN]));
-        insert(h, 3, Heard::Lossy);
+        insert(h, 3, Heard::Resync { from: 3 });
     });
-    assert_eq!(found, vec![], "the signal may have been dropped");
+    assert_eq!(found, vec![], "a list that could not be kept is void");
     let presence = vec![(ANN, "online".into(), "offline".into())];
     let ending = Ending { presence, ..Ending::default() };
     finds!(after(|h, _| h.endings.push(ending)), Violation::PresenceDiffers { user: ANN, .. });
