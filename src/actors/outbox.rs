@@ -28,6 +28,16 @@ pub enum Class {
     Signal,
 }
 
+impl Class {
+    /// How many frames it is.
+    fn frames(self) -> u64 {
+        match self {
+            Self::Events { count, .. } => u64::from(count),
+            Self::Control | Self::Signal => 1,
+        }
+    }
+}
+
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
@@ -136,6 +146,45 @@ impl Outbox {
         }
     }
 
+    /// Writes past the queue when nothing waits in it and the socket takes it all, or at least begins to. False: it has to be
+    /// pushed.
+    pub fn send(self: &Rc<Self>, class: Class, bytes: &Bytes) -> bool {
+        // Neither dirty nor draining: the queue is empty.
+        if self.dirty.get() || self.draining.get() || self.closing.get().is_some() || self.closed.get() {
+            return false;
+        }
+        match self.try_write(bytes) {
+            Ok(written) => {
+                #[cfg(test)]
+                self.sent.set(self.sent.get() + written);
+                if written < bytes.len() {
+                    let mut queue = self.queue.borrow_mut();
+                    queue.put(class, bytes.clone());
+                    queue.advance(written);
+                    drop(queue);
+                    self.flush();
+                } else {
+                    metrics::sent(class.frames(), written);
+                }
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(_) => {
+                self.shut_down();
+                true
+            }
+        }
+    }
+
+    /// Asks the kernel first and tokio only when it says no: that spares the runtime's bookkeeping for each of many writes.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let stream: &tokio::net::TcpStream = self.socket.as_ref();
+        match socket2::SockRef::from(stream).send(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.try_write(bytes),
+            result => result,
+        }
+    }
+
     /// The answer to a new subscription of the room goes out next and covers what waits of it: sent before, it would only be
     /// heard twice, and dropped later, a resync would begin too early.
     pub fn supersede(&self, room: RoomId) {
@@ -238,7 +287,7 @@ impl Outbox {
         while !queue.items.is_empty() {
             // One frame is the normal case, and a plain write is the cheaper call.
             let result = match queue.items.front() {
-                Some(only) if queue.items.len() == 1 => self.socket.try_write(&only.bytes),
+                Some(only) if queue.items.len() == 1 => self.try_write(&only.bytes),
                 _ => self.write_many(&queue),
             };
             match result {
@@ -299,8 +348,7 @@ impl Queue {
     /// Takes `written` bytes off the front.
     fn advance(&mut self, mut written: usize) {
         self.cost -= written;
-        metrics::bytes_out(u64::try_from(written).unwrap_or_default());
-        let mut sent = 0;
+        let (all, mut sent) = (written, 0);
         while let Some(front) = self.items.front_mut() {
             if written < front.bytes.len() {
                 front.bytes.advance(written);
@@ -310,13 +358,10 @@ impl Queue {
             written -= front.bytes.len();
             self.front_begun = false;
             self.cost -= ITEM;
-            sent += match front.class {
-                Class::Events { count, .. } => u64::from(count),
-                Class::Control | Class::Signal => 1,
-            };
+            sent += front.class.frames();
             self.items.pop_front();
         }
-        metrics::frames_out(sent);
+        metrics::sent(sent, all);
     }
 
     /// Gives memory back once empty: most sockets are idle most of the time.

@@ -118,12 +118,7 @@ pub fn here(here: &Here<'_>) -> String {
     match here {
         Here::All { online, away, signed_out } => {
             let ids = |users: &[UserId]| json(&users.iter().map(|user| user.get()).collect::<Vec<_>>());
-            format!(
-                r#""online":{},"away":{},"signed_out":{}"#,
-                ids(online),
-                ids(away),
-                ids(signed_out)
-            )
+            format!(r#""online":{},"away":{},"signed_out":{}"#, ids(online), ids(away), ids(signed_out))
         }
         Here::Room { present: Some(present), count } => {
             format!(r#""present":{},"present_count":{count}"#, json(&named(present)))

@@ -144,14 +144,12 @@ pub fn frame_in(kind: &'static str) {
     counter!(catalog::FRAMES_IN, "type" => kind).increment(1);
 }
 
-/// `n` frames went to sockets.
-pub fn frames_out(n: u64) {
-    with(|handles| handles.frames_out.increment(n));
-}
-
-/// `n` bytes of frames went to sockets.
-pub fn bytes_out(n: u64) {
-    with(|handles| handles.bytes_out.increment(n));
+/// `frames` and `bytes` of them went to sockets. A frame that took several writes counts with the last of them.
+pub fn sent(frames: u64, bytes: usize) {
+    with(|handles| {
+        handles.frames_out.increment(frames);
+        handles.bytes_out.increment(u64::try_from(bytes).unwrap_or_default());
+    });
 }
 
 /// An event is in the log.

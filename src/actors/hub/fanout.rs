@@ -23,6 +23,15 @@ pub(super) struct Batch {
     bytes: usize,
 }
 
+/// How a batch gets to its sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By the queue, which goes out once with all else that is for a socket in this turn.
+    Queued,
+    /// At once, where nothing waits.
+    Direct,
+}
+
 impl Batch {
     fn add(&mut self, seq: Seq, frame: Bytes) {
         if self.frames.is_empty() {
@@ -75,12 +84,19 @@ impl Switchboard {
 
     /// Queues what the room's audience is yet to get. Whatever else is told of the room, or changes who hears it, comes after.
     pub(super) fn settle(&mut self, room: RoomId) {
+        self.hand_out(room, Way::Queued);
+    }
+
+    pub(super) fn hand_out(&mut self, room: RoomId, way: Way) {
         let Some(Audience { peers, batch, .. }) = self.audiences.get_mut(&room) else { return };
         let Some((first, count, piece)) = batch.take() else { return };
         let class = Class::Events { room, first, count };
         let mut behind = Vec::new();
         for peer in peers.iter() {
             if hold(peer, room, class, &piece, self.config.socket.outbox_bytes) {
+                continue;
+            }
+            if way == Way::Direct && peer.outbox.send(class, &piece) {
                 continue;
             }
             match peer.outbox.push(class, piece.clone()) {

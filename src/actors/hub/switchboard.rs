@@ -2,6 +2,7 @@
 
 use super::badges::Badges;
 use super::census::Census;
+use super::fanout::Way;
 use super::handle::{ConnId, HubHandle, JoinSlot, Joined};
 use super::joining::{Held, Joining};
 use super::places::Audience;
@@ -362,8 +363,10 @@ impl Switchboard {
 
     /// Ends the turn: everything that was queued in it goes out.
     pub fn flush(&mut self) {
-        while let Some(room) = self.unsettled.pop() {
-            self.settle(room);
+        match std::mem::take(&mut self.unsettled).as_slice() {
+            // Nothing else will come for these sockets in this turn.
+            [only] => self.hand_out(*only, Way::Direct),
+            rooms => rooms.iter().for_each(|room| self.settle(*room)),
         }
         self.write_out();
     }

@@ -87,7 +87,8 @@ impl Store {
                 let missing = EXAMPLES.saturating_sub(finding.examples.len());
                 finding.examples.extend(wrong.iter().take(missing));
                 if repair {
-                    finding.repaired += self.write_to(Touched::Anything, move |conn| mend(conn, kind, &wrong)).await?;
+                    finding.repaired +=
+                        self.write_to(Touched::Anything, move |conn| mend(conn, kind, &wrong)).await?;
                 }
             }
             findings.push(finding);

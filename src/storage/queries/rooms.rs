@@ -222,8 +222,7 @@ pub(in crate::storage) fn unread(
 /// [`RoomKind::is_for_all`] of a row.
 #[diesel::dsl::auto_type]
 pub(super) fn is_for_all() -> _ {
-    let (open, commons): (&'static str, &'static str) =
-        (RoomKind::Open.as_str(), RoomKind::Commons.as_str());
+    let (open, commons): (&'static str, &'static str) = (RoomKind::Open.as_str(), RoomKind::Commons.as_str());
     rooms::kind.eq(open).or(rooms::kind.eq(commons))
 }
 
