@@ -366,9 +366,7 @@ impl Queue {
 
     /// Gives memory back once empty: most sockets are idle most of the time.
     fn rest(&mut self) {
-        if self.items.capacity() > 32 {
-            self.items = VecDeque::new();
-        }
+        self.items = VecDeque::new();
     }
 
     /// Takes out the room's events that aren't on the wire and returns the first one's seq.

@@ -31,6 +31,8 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads messages of at most `limit` bytes; `early` was read with the handshake.
     pub(super) fn new(half: OwnedReadHalf, early: BytesMut, limit: usize) -> Self {
+        // Empty, it would still hold on to the buffer of the handshake.
+        let early = if early.is_empty() { BytesMut::new() } else { early };
         Self { half, decoder: Decoder::new(limit), early, broken: false }
     }
 
