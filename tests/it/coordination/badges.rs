@@ -201,7 +201,7 @@ async fn a_badge_that_did_not_fit_is_sent_again() {
         "--set",
         "socket.outbox_bytes=262144",
         "--set",
-        "socket.stall_ms=20000",
+        "socket.stall_ms=60000",
     ];
     let house = House::open_with(Ground::Sqlite, &flags).await;
     let bob = house.joined_by("Bob").await;
@@ -214,8 +214,11 @@ async fn a_badge_that_did_not_fit_is_sent_again() {
     let body = "y".repeat(8_000);
     // He reads nothing: what is full of the lobby's events has no room for badges.
     while house.metric("hearth_registry_entries", "badges_waiting").await < 1.0 {
-        ann.posts(house.lobby, &body).await;
+        for _ in 0..4 {
+            ann.posts(house.lobby, &body).await;
+        }
         ann.posts(quiet, "one more").await;
+        assert!(house.metric("hearth_connections", "").await > 1.0, "he is still there");
         assert!(house.metric("hearth_resyncs_total", "").await < 1.0, "dropped before the events are");
     }
     let last = ann.posts(quiet, "the last").await.seq;
