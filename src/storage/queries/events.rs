@@ -34,15 +34,21 @@ impl Store {
     /// The log's name and its last event, as readers see it.
     pub async fn log_head(&self) -> Result<LogHead, StoreError> {
         let epoch = self.epoch();
-        if let Some(last_id) = self.cache().and_then(Cache::last_id) {
-            return Ok(LogHead { epoch, last_id });
-        }
         self.read(move |conn| {
             let query = log_head::table.find(1).select(log_head::last_id);
             let last_id: i64 = on!(conn, |c| query.first(c))?;
             Ok(LogHead { epoch, last_id: EventId::new(last_id) })
         })
         .await
+    }
+
+    /// The same as of the last commit that was answered: a reader may see the next one already, so this is where to go on from and
+    /// nothing to judge a position by.
+    pub async fn answered_head(&self) -> Result<LogHead, StoreError> {
+        match self.cache().and_then(Cache::last_id) {
+            Some(last_id) => Ok(LogHead { epoch: self.epoch(), last_id }),
+            None => self.log_head().await,
+        }
     }
 
     /// Events of a room after `after`, in order.

@@ -8,9 +8,10 @@ use crate::storage::cache::{Cache, Known};
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::{memberships, messages, read_marks, rooms, users};
-use diesel::dsl::sql;
+use diesel::define_sql_function;
+use diesel::dsl::count_star;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::{BigInt, Bool, Nullable};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,6 +34,11 @@ pub struct RoomView {
     pub read: Seq,
     /// Messages of others after that, deleted ones apart.
     pub unread: i64,
+}
+
+define_sql_function! {
+    /// The number, or the other one if there is none.
+    fn coalesce(number: Nullable<BigInt>, other: BigInt) -> BigInt;
 }
 
 /// Whether a row of `rooms` is there for `$person` to read, as a diesel condition. Always the same text, so that statements with it
@@ -245,13 +251,13 @@ fn views(
     limit: usize,
 ) -> Result<Vec<RoomView>, StoreError> {
     // The reader's own mark and count, per room: as one statement, because a server is a journey away.
-    let unread = sql::<BigInt>(
-        "(SELECT count(*) FROM messages WHERE messages.room_id = rooms.id \
-         AND messages.seq > coalesce(read_marks.seq, 0) AND messages.deleted_at IS NULL \
-         AND messages.author_id <> ",
-    )
-    .bind::<BigInt, _>(person.id.get())
-    .sql(")");
+    let unread = messages::table
+        .filter(messages::room_id.eq(rooms::id))
+        .filter(messages::seq.gt(coalesce(read_marks::seq.nullable(), 0)))
+        .filter(messages::deleted_at.is_null())
+        .filter(messages::author_id.ne(person.id.get()))
+        .select(count_star())
+        .single_value();
     let mine = read_marks::room_id.eq(rooms::id).and(read_marks::user_id.eq(person.id.get()));
     let (inbox, commons) = (RoomKind::Inbox.as_str(), RoomKind::Commons.as_str());
     let wanted = filter.system.into_sql::<Bool>().or(rooms::kind.ne(inbox).and(rooms::kind.ne(commons)));
@@ -263,7 +269,7 @@ fn views(
         .order(rooms::id)
         .limit(limited(limit))
         .select((ROOM_COLUMNS, read_marks::seq.nullable(), unread));
-    let rows: Vec<(RoomRow, Option<i64>, i64)> = match &filter.ids {
+    let rows: Vec<(RoomRow, Option<i64>, Option<i64>)> = match &filter.ids {
         None => on!(&mut *conn, |c| query.load(c))?,
         Some(ids) => {
             let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
@@ -281,7 +287,7 @@ fn views(
             let room = room_from(row)?;
             let members = members.remove(&room.id).unwrap_or_default();
             let (head, read) = (room.head, Seq::new(read.unwrap_or_default()));
-            Ok(RoomView { card: card(room, members), head, read, unread })
+            Ok(RoomView { card: card(room, members), head, read, unread: unread.unwrap_or_default() })
         })
         .collect()
 }

@@ -175,7 +175,7 @@ impl Upgrade {
             Rejection::unavailable()
         };
         rooms.find_commons().await.map_err(failed)?;
-        let head = rooms.store().log_head().await.map_err(failed)?;
+        let head = rooms.store().answered_head().await.map_err(failed)?;
         let views = rooms.store().standing(person, WELCOME_ROOMS + 1).await.map_err(failed)?;
         Ok(encode::welcome(&Welcome {
             connection_id: peer.id.to_string(),

@@ -202,6 +202,11 @@ async fn a_badge_that_did_not_fit_is_sent_again() {
         "socket.outbox_bytes=262144",
         "--set",
         "socket.stall_ms=60000",
+        // However long it takes until the kernel's buffers are full.
+        "--set",
+        "heartbeat.dead_after_ms=600000",
+        "--set",
+        "presence.lease_ms=700000",
     ];
     let house = House::open_with(Ground::Sqlite, &flags).await;
     let bob = house.joined_by("Bob").await;

@@ -139,6 +139,11 @@ async fn a_slow_reader_loses_signals_then_the_room_then_the_socket() {
         "socket.outbox_bytes=524288",
         "--set",
         "socket.stall_ms=4000",
+        // However long it takes until the kernel's buffers are full.
+        "--set",
+        "heartbeat.dead_after_ms=600000",
+        "--set",
+        "presence.lease_ms=700000",
         "--set",
         "typing.throttle_ms=0",
     ];

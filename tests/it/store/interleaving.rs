@@ -97,7 +97,7 @@ async fn follow(bench: Bench, plan: &[Vec<Op>]) {
             let read = bench.store.room_views(person, filter, None, 1_000).await.unwrap();
             assert_eq!(&*bench.store.standing(person, 1_000).await.unwrap(), read, "after {batch:?}");
         }
-        assert_eq!(bench.store.log_head().await.unwrap().last_id.get(), model.last_id);
+        assert_eq!(bench.store.answered_head().await.unwrap().last_id.get(), model.last_id);
     }
     let bench = bench.reopened().await;
     compare(&bench, &people, &model).await;
