@@ -4,12 +4,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use loadtest::baseline::Mode;
 use loadtest::scenario::crowd::Crowd;
 use loadtest::scenario::cycles::Cycles;
-use loadtest::scenario::fanout::Fanout;
+use loadtest::scenario::fanout::{Fanout, Load};
 use loadtest::scenario::idle::Idle;
 use loadtest::scenario::posts::Posts;
+use loadtest::scenario::rooms::Rooms;
 use loadtest::scenario::slow::Slow;
 use loadtest::scenario::storm::Storm;
 use loadtest::trial;
@@ -60,6 +62,9 @@ pub(crate) struct Target {
     /// The whole run has to be over within so many seconds
     #[arg(long, global = true, default_value_t = 900)]
     pub(crate) within: u64,
+    /// A spawned server on the first core, this on the second
+    #[arg(long, global = true)]
+    pub(crate) pin: bool,
     /// Load a server that is not on this machine
     #[arg(long, global = true)]
     pub(crate) anywhere: bool,
@@ -75,6 +80,8 @@ pub(crate) enum Scenario {
     Storm(StormArgs),
     /// One room, many receivers: deliveries per server CPU second
     Fanout(FanoutArgs),
+    /// Many small rooms in which everyone sends again when their own message comes back
+    Rooms(RoomsArgs),
     /// Acked posts per second and their latency
     Posts(PostsArgs),
     /// Connections that do nothing: memory and CPU of each
@@ -83,6 +90,52 @@ pub(crate) enum Scenario {
     Cycles(CyclesArgs),
     /// Readers that stall among those that don't: what they cost the others
     Slow(SlowArgs),
+    /// The epoll loop that --baseline compares with; options come as JSON on standard input
+    #[command(hide = true)]
+    Broadcaster,
+}
+
+impl Scenario {
+    /// How often it is to be run.
+    pub(crate) fn runs(&self) -> usize {
+        match self {
+            Scenario::Fanout(fanout) => fanout.again.runs,
+            Scenario::Rooms(rooms) => rooms.again.runs,
+            _ => 1,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Again {
+    /// Runs so often, each on a server of its own with --spawn; shows the median, the least and the most
+    #[arg(long, default_value_t = 1, value_parser = small)]
+    runs: usize,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BaselineMode {
+    /// Writes each message at once
+    Plain,
+    /// Writes what was readable in one turn of its loop together
+    Coalescing,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BaselineArgs {
+    /// Does the same with a bare epoll loop and reports the ratio; without a value `coalescing` for --saturated, `plain` else
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true)]
+    baseline: Option<Option<BaselineMode>>,
+}
+
+impl BaselineArgs {
+    fn mode(&self, usual: Mode) -> Option<Mode> {
+        self.baseline.map(|mode| match mode {
+            Some(BaselineMode::Plain) => Mode::Plain,
+            Some(BaselineMode::Coalescing) => Mode::Coalescing,
+            None => usual,
+        })
+    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -232,23 +285,89 @@ impl CrowdArgs {
 pub(crate) struct FanoutArgs {
     #[command(flatten)]
     crowd: CrowdArgs,
-    #[arg(long, default_value_t = 100, value_parser = large)]
+    #[arg(long, default_value_t = 1_000, value_parser = large)]
     messages: usize,
+    /// Messages before the measuring begins
+    #[arg(long, default_value_t = 100, value_parser = count)]
+    warm: usize,
     /// Posts per second; 0 keeps one message in flight
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with = "saturated")]
     rate: u32,
-    /// Users who post in turn; the server's message limit is per user
-    #[arg(long, default_value_t = 1, value_parser = small)]
-    posters: usize,
+    /// As many as go through
+    #[arg(long)]
+    saturated: bool,
+    /// With --saturated: so many messages are on their way at any time
+    #[arg(long, default_value_t = 256, value_parser = large, requires = "saturated")]
+    window: usize,
+    /// Users who post in turn, on a socket each; 64 with --saturated, else 1
+    #[arg(long, value_parser = small)]
+    posters: Option<usize>,
     /// Bytes of a body
     #[arg(long, default_value_t = 100, value_parser = large)]
     size: usize,
+    #[command(flatten)]
+    baseline: BaselineArgs,
+    #[command(flatten)]
+    again: Again,
 }
 
 impl FanoutArgs {
     pub(crate) fn options(&self) -> Fanout {
-        let crowd = self.crowd.options();
-        Fanout { crowd, messages: self.messages, rate: self.rate, posters: self.posters, size: self.size }
+        let load = match (self.saturated, self.rate) {
+            (true, _) => Load::Saturated(self.window),
+            (false, 0) => Load::OneInFlight,
+            (false, rate) => Load::Rate(rate),
+        };
+        let usual = if self.saturated { Mode::Coalescing } else { Mode::Plain };
+        Fanout {
+            crowd: self.crowd.options(),
+            messages: self.messages,
+            warm: self.warm,
+            load,
+            posters: self.posters.unwrap_or(if self.saturated { 64 } else { 1 }),
+            size: self.size,
+            baseline: self.baseline.mode(usual),
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RoomsArgs {
+    #[arg(long, default_value_t = 200, value_parser = large)]
+    rooms: usize,
+    /// Sockets in each room
+    #[arg(long, default_value_t = 10, value_parser = small)]
+    members: usize,
+    /// Connections of one user, each in another room; the server allows 20 by default
+    #[arg(long, default_value_t = 20, value_parser = small)]
+    sockets_per_user: usize,
+    /// Seconds that are measured
+    #[arg(long, short = 't', default_value_t = 10)]
+    seconds: u64,
+    /// Seconds before
+    #[arg(long, default_value_t = 2)]
+    warm: u64,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 100, value_parser = large)]
+    size: usize,
+    #[command(flatten)]
+    baseline: BaselineArgs,
+    #[command(flatten)]
+    again: Again,
+}
+
+impl RoomsArgs {
+    pub(crate) fn options(&self) -> Rooms {
+        Rooms {
+            rooms: self.rooms,
+            members: self.members,
+            per_user: self.sockets_per_user,
+            at_once: 64,
+            warm: Duration::from_secs(self.warm),
+            time: Duration::from_secs(self.seconds.max(1)),
+            size: self.size,
+            baseline: self.baseline.mode(Mode::Plain),
+        }
     }
 }
 

@@ -6,12 +6,15 @@ pub mod error;
 pub mod fanout;
 pub mod idle;
 pub mod meter;
+pub mod poster;
 pub mod posts;
 pub mod registry;
+pub mod rooms;
 pub mod slow;
 pub mod storm;
 pub mod trial;
 
+use crate::baseline::Launcher;
 use crate::progress::Progress;
 use crate::world::World;
 
@@ -25,4 +28,6 @@ pub struct Stage {
     pub pid: Option<u32>,
     pub progress: Progress,
     pub seed: u64,
+    /// What the server is compared with.
+    pub baseline: Launcher,
 }

@@ -5,8 +5,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 
 use super::{Scanner, Seen, client_text};
 
@@ -30,8 +30,36 @@ pub enum Hearing {
 /// No frame a client waits for is longer.
 const WHOLE: usize = 1024 * 1024;
 
+/// The writing half: it may be used while the receiver waits.
+#[derive(Clone)]
+pub struct Sender {
+    stream: Rc<TcpStream>,
+    /// A frame is written whole before the next.
+    turn: Rc<Mutex<()>>,
+}
+
+impl Sender {
+    pub async fn send(&self, text: &str) -> io::Result<()> {
+        self.write(&client_text(text)).await
+    }
+
+    /// Writes frames as they are.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.lock().await;
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.stream.try_write(left) {
+                Ok(written) => left = left.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 pub struct Receiver {
-    stream: TcpStream,
+    sender: Sender,
     scanner: Scanner,
     scratch: Scratch,
     /// Bytes that came with the upgrade's answer.
@@ -39,13 +67,27 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub fn new((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
-        Receiver { stream, scanner: Scanner::default(), scratch: Rc::clone(scratch), early }
+    pub fn new(upgraded: (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
+        Receiver::with(upgraded, scratch, Scanner::default())
     }
 
     /// One that keeps whole frames, for [`Receiver::hear`].
-    pub fn whole((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
-        Receiver { stream, scanner: Scanner::keeping(WHOLE), scratch: Rc::clone(scratch), early }
+    pub fn whole(upgraded: (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
+        Receiver::with(upgraded, scratch, Scanner::keeping(WHOLE))
+    }
+
+    /// One that keeps the first bytes of each frame.
+    pub fn keeping(upgraded: (TcpStream, Vec<u8>), scratch: &Scratch, bytes: usize) -> Receiver {
+        Receiver::with(upgraded, scratch, Scanner::keeping(bytes))
+    }
+
+    fn with((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch, scanner: Scanner) -> Receiver {
+        let sender = Sender { stream: Rc::new(stream), turn: Rc::default() };
+        Receiver { sender, scanner, scratch: Rc::clone(scratch), early }
+    }
+
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
     }
 
     /// Hands whole text frames but heartbeats to `heard` until it breaks or the server closes. All of a read are handed
@@ -75,7 +117,7 @@ impl Receiver {
     }
 
     pub async fn send(&mut self, text: &str) -> io::Result<()> {
-        self.stream.write_all(&client_text(text)).await
+        self.sender.send(text).await
     }
 
     /// Reads until `seen` breaks. Pings are answered here. The end of the connection is an error.
@@ -85,7 +127,7 @@ impl Receiver {
             return Ok(());
         }
         loop {
-            self.stream.readable().await?;
+            self.sender.stream.readable().await?;
             if self.take(None, &mut seen).await? {
                 return Ok(());
             }
@@ -108,7 +150,7 @@ impl Receiver {
             Some(bytes) => self.scanner.scan(bytes, &mut look),
             None => {
                 let mut scratch = self.scratch.borrow_mut();
-                match self.stream.try_read(&mut scratch) {
+                match self.sender.stream.try_read(&mut scratch) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(read) => self.scanner.scan(scratch.get(..read).unwrap_or_default(), &mut look),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

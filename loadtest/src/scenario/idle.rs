@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::crowd::Crowd;
+use super::meter::Names;
 use super::{Meter, ScenarioError, Stage};
 use crate::lean::Receiver;
 use crate::report::Report;
@@ -52,7 +53,8 @@ impl Idle {
             lost,
             "",
         );
-        opened.rows(&mut report, count, "connects per second", "connects per CPU second");
+        let names = Names { whose: "", per_wall: "connects per second", per_cpu: "connects per CPU second" };
+        opened.rows(&mut report, count, names);
         if let Some(cpu) = opened.cpu {
             report.measured("server CPU per connect", cpu.as_secs_f64() * 1e6 / float(count.max(1)), "us");
         }

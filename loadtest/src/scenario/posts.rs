@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
+use super::meter::Names;
 use super::{Meter, ScenarioError, Stage};
 use crate::report::Report;
 use crate::socket::{Socket, SocketError};
@@ -54,7 +55,9 @@ impl Posts {
         let latencies = &total.latencies;
         report.row("clients", self.clients, "").row("rooms", self.rooms, "").row("body", self.size, "bytes");
         report.row("acked posts", latencies.count(), "").row("asked to wait", total.refused, "");
-        spent.rows(&mut report, latencies.count(), "acked posts per second", "acked posts per CPU second");
+        let names =
+            Names { whose: "", per_wall: "acked posts per second", per_cpu: "acked posts per CPU second" };
+        spent.rows(&mut report, latencies.count(), names);
         report.measured("ack p50", millis(latencies.percentile(50)), "ms");
         report.measured("ack p99", millis(latencies.percentile(99)), "ms");
         report.measured("ack max", millis(latencies.max()), "ms");
