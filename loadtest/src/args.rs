@@ -13,7 +13,7 @@ use loadtest::scenario::idle::Idle;
 use loadtest::scenario::posts::Posts;
 use loadtest::scenario::rooms::Rooms;
 use loadtest::scenario::slow::Slow;
-use loadtest::scenario::storm::Storm;
+use loadtest::scenario::storm::{How, Storm};
 use loadtest::trial;
 use loadtest::world::Admin;
 
@@ -76,7 +76,7 @@ pub(crate) enum Scenario {
     Verify(Trial),
     /// The same while servers are killed, frozen, restarted, out of disk … (needs --spawn)
     Crash(Crash),
-    /// Thousands of clients lose their server at once and come back (needs --spawn)
+    /// Thousands of clients lose their server at once and come back (needs --spawn, but with --drop)
     Storm(StormArgs),
     /// One room, many receivers: deliveries per server CPU second
     Fanout(FanoutArgs),
@@ -101,7 +101,25 @@ impl Scenario {
         match self {
             Scenario::Fanout(fanout) => fanout.again.runs,
             Scenario::Rooms(rooms) => rooms.again.runs,
+            Scenario::Storm(storm) => storm.again.runs,
+            Scenario::Posts(posts) => posts.again.runs,
+            Scenario::Idle(idle) => idle.again.runs,
             _ => 1,
+        }
+    }
+}
+
+impl Scenario {
+    /// Does it end the servers it loads?
+    pub(crate) fn ends_servers(&self) -> bool {
+        matches!(self, Scenario::Crash(_)) || matches!(self, Scenario::Storm(storm) if !storm.drop)
+    }
+
+    /// How a spawned server is set for it besides: where many connect within a moment, that isn't what is measured.
+    pub(crate) fn settings(&self) -> &'static [&'static str] {
+        match self {
+            Scenario::Idle(_) | Scenario::Fanout(_) | Scenario::Rooms(_) => &["limits.handshakes=0"],
+            _ => &[],
         }
     }
 }
@@ -231,31 +249,42 @@ impl Crash {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StormArgs {
-    /// Subscribed clients
-    #[arg(long, short = 'n', default_value_t = 5_000, value_parser = large)]
-    clients: usize,
+    /// Subscribed clients; 10,000 with --drop, else 5,000
+    #[arg(long, short = 'n', value_parser = large)]
+    clients: Option<usize>,
     /// Connections of one user; the server allows 20 by default
     #[arg(long, default_value_t = 10, value_parser = large)]
     sockets_per_user: usize,
     #[arg(long, default_value_t = 5, value_parser = small)]
     rooms: usize,
     /// kill -9 instead of SIGTERM
-    #[arg(long)]
+    #[arg(long, conflicts_with = "drop")]
     kill: bool,
+    /// The server stays: the clients drop their sockets all at once and resume
+    #[arg(long)]
+    drop: bool,
     /// Messages posted while the clients come back
     #[arg(long, default_value_t = 200, value_parser = count)]
     messages: usize,
     /// Everybody has to be back within so many seconds
     #[arg(long, default_value_t = 120)]
     back_within: u64,
+    #[command(flatten)]
+    again: Again,
 }
 
 impl StormArgs {
     pub(crate) fn options(&self) -> Storm {
+        let how = match (self.drop, self.kill) {
+            (true, _) => How::Drop,
+            (false, true) => How::Kill,
+            (false, false) => How::Terminate,
+        };
+        let sockets = self.clients.unwrap_or(if self.drop { 10_000 } else { 5_000 });
         Storm {
-            crowd: Crowd { sockets: self.clients, per_user: self.sockets_per_user, at_once: 64 },
+            crowd: Crowd { sockets, per_user: self.sockets_per_user, at_once: 64 },
             rooms: self.rooms,
-            kill: self.kill,
+            how,
             messages: self.messages,
             back_within: Duration::from_secs(self.back_within),
         }
@@ -374,20 +403,32 @@ impl RoomsArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PostsArgs {
     /// Users with one post in flight each
-    #[arg(long, short = 'c', default_value_t = 50, value_parser = large)]
+    #[arg(long, short = 'c', default_value_t = 64, value_parser = large)]
     clients: usize,
     #[arg(long, default_value_t = 10, value_parser = small)]
     rooms: usize,
+    /// Seconds that are measured
     #[arg(long, short = 't', default_value_t = 10)]
     seconds: u64,
+    /// Seconds before
+    #[arg(long, default_value_t = 1)]
+    warm: u64,
     /// Bytes of a body
     #[arg(long, default_value_t = 100, value_parser = large)]
     size: usize,
+    #[command(flatten)]
+    again: Again,
 }
 
 impl PostsArgs {
     pub(crate) fn options(&self) -> Posts {
-        Posts { clients: self.clients, rooms: self.rooms, seconds: self.seconds, size: self.size }
+        Posts {
+            clients: self.clients,
+            rooms: self.rooms,
+            warm: Duration::from_secs(self.warm),
+            time: Duration::from_secs(self.seconds.max(1)),
+            size: self.size,
+        }
     }
 }
 
@@ -401,6 +442,8 @@ pub(crate) struct IdleArgs {
     /// How long everyone stays
     #[arg(long, short = 't', default_value_t = 30)]
     seconds: u64,
+    #[command(flatten)]
+    again: Again,
 }
 
 impl IdleArgs {

@@ -18,7 +18,7 @@ use loadtest::server::{self, Options, Server};
 use loadtest::world::{Admin, World};
 use tokio::task::LocalSet;
 
-use args::{Args, Scenario, Target};
+use args::{Args, Scenario};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -59,8 +59,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
 /// Plays it as often as wanted.
 async fn play(args: &Args, cores: Option<Cores>) -> Result<(Option<Report>, bool), ScenarioError> {
     let target = &args.target;
-    let needs_own = matches!(args.scenario, Scenario::Crash(_) | Scenario::Storm(_));
-    if needs_own && target.spawn.is_none() {
+    if args.scenario.ends_servers() && target.spawn.is_none() {
         return Err(ScenarioError::Refused("this ends servers: name a binary with --spawn".to_owned()));
     }
     let progress = if target.quiet { Progress::silent() } else { Progress::stderr() };
@@ -77,6 +76,7 @@ async fn play(args: &Args, cores: Option<Cores>) -> Result<(Option<Report>, bool
         all_kept &= kept;
         if target.spawn.is_some() {
             report.row("rate limits of the server", server::LIMITS_OFF, "");
+            report.row("server set to", args.scenario.settings().join(" "), "");
         }
         report.row("pinned", pinned(cores, target.spawn.is_some()), "");
         match &mut all {
@@ -107,7 +107,7 @@ async fn once(
         tempfile::tempdir().map_err(|source| ScenarioError::Io { what: "a temporary directory", source })?;
     let core = cores.map(|cores| cores.server);
     let mut server = match &target.spawn {
-        Some(binary) => Some(spawn(target, binary, home.path(), core, progress).await?),
+        Some(binary) => Some(spawn(args, binary, home.path(), core, progress).await?),
         None => None,
     };
     let url = server.as_ref().map_or_else(|| target.url.clone(), Server::url);
@@ -124,14 +124,14 @@ async fn once(
     let played = tokio::time::timeout(Duration::from_secs(target.within), async {
         match (&args.scenario, &mut server) {
             (Scenario::Verify(trial), _) => verify(&stage, &trial.options(target)).await,
-            (Scenario::Storm(storm), Some(server)) => storm.options().run(&stage, server).await,
+            (Scenario::Storm(storm), server) => storm.options().run(&stage, server.as_mut()).await,
             (Scenario::Fanout(fanout), _) => fanout.options().run(&stage).await,
             (Scenario::Rooms(rooms), _) => rooms.options().run(&stage).await,
-            (Scenario::Posts(posts), _) => Ok((posts.options().run(&stage).await?, true)),
-            (Scenario::Idle(idle), _) => Ok((idle.options().run(&stage).await?, true)),
+            (Scenario::Posts(posts), _) => posts.options().run(&stage).await,
+            (Scenario::Idle(idle), _) => idle.options().run(&stage).await,
             (Scenario::Cycles(cycles), _) => cycles.options().run(&stage).await,
             (Scenario::Slow(slow), _) => slow.options().run(&stage).await,
-            (Scenario::Crash(_) | Scenario::Storm(_) | Scenario::Broadcaster, _) => {
+            (Scenario::Crash(_) | Scenario::Broadcaster, _) => {
                 Err(ScenarioError::Refused("this needs --spawn".to_owned()))
             }
         }
@@ -145,16 +145,20 @@ async fn once(
 }
 
 async fn spawn(
-    target: &Target,
+    args: &Args,
     binary: &Path,
     home: &Path,
     core: Option<usize>,
     progress: Progress,
 ) -> Result<Server, ScenarioError> {
+    let target = &args.target;
     progress.say(format_args!("starting {}", binary.display()));
     let mut options = Options::new(binary, home.join("data"));
     options.database_url.clone_from(&target.database);
-    options.args.clone_from(&target.server_args);
+    options.args =
+        args.scenario.settings().iter().flat_map(|set| ["--set", set]).map(str::to_owned).collect();
+    // What the operator says comes last and counts.
+    options.args.extend(target.server_args.iter().cloned());
     options.core = core;
     Ok(Server::start(options).await?)
 }

@@ -112,13 +112,13 @@ pub async fn subscribed(
     Ok(receiver)
 }
 
-fn subscription(rooms: &[u64]) -> String {
+pub fn subscription(rooms: &[u64]) -> String {
     let rooms: Vec<_> = rooms.iter().map(|room_id| json!({"room_id": room_id})).collect();
     json!({"type": "room.subscribe", "request_id": "s", "data": {"rooms": rooms}}).to_string()
 }
 
 /// Waits for the reply; an error frame ends the run, for nothing would come.
-async fn confirmed(receiver: &mut Receiver) -> Result<(), ScenarioError> {
+pub async fn confirmed(receiver: &mut Receiver) -> Result<(), ScenarioError> {
     let mut failed = false;
     let reply = receiver.receive(|frame| {
         failed |= frame.is_type("error");

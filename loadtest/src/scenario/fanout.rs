@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::crowd::{Crowd, bare, subscribed};
 use super::meter::{Names, Spent};
 use super::poster::{Desk, Frames, Poster, Texts};
+use super::registry::{Commits, Scrape};
 use super::{ScenarioError, Stage};
 use crate::baseline::{self, FIRST_SEQ, Mode};
 use crate::lean::{self, Door, Receiver, Scratch};
@@ -52,6 +53,8 @@ struct Measured {
     lost: u64,
     /// Messages that weren't the next one.
     out_of_order: u64,
+    /// Of the server.
+    commits: Option<Commits>,
 }
 
 impl Fanout {
@@ -80,6 +83,9 @@ impl Fanout {
         }
         report.measured("ack p50", millis(server.acks.percentile(50)), "ms");
         report.measured("ack p99", millis(server.acks.percentile(99)), "ms");
+        if let Some(commits) = &server.commits {
+            commits.rows(&mut report);
+        }
         let mut kept = server.lost == 0 && server.out_of_order == 0;
         if let (Some(bare), Some(mode)) = (bare, self.baseline) {
             kept &= bare.lost == 0 && bare.out_of_order == 0;
@@ -122,7 +128,7 @@ impl Fanout {
         let receivers = self.crowd.gather(&doors, &rooms, &scratch).await?;
         let first = stage.world.admin.room(room_id).await?.head + 1;
         stage.progress.say(format_args!("posting {} messages", self.messages));
-        self.measure(receivers, posters, &desk, stage.pid, first, true).await
+        self.measure(receivers, posters, &desk, stage.pid, first, Some(&stage.world.url)).await
     }
 
     async fn on_baseline(
@@ -144,7 +150,7 @@ impl Fanout {
             let line = bare(&baseline, 0, false, 0, &scratch, keep).await?;
             posters.push(Poster::new(line, Frames::bare(&texts, &mut rng), &desk));
         }
-        self.measure(receivers, posters, &desk, Some(baseline.pid()), FIRST_SEQ, false).await
+        self.measure(receivers, posters, &desk, Some(baseline.pid()), FIRST_SEQ, None).await
     }
 
     async fn measure(
@@ -154,7 +160,8 @@ impl Fanout {
         desk: &Rc<Desk>,
         pid: Option<u32>,
         first: u64,
-        acked: bool,
+        // Where the server's own counts are; who has none acks nothing.
+        metrics: Option<&str>,
     ) -> Result<Measured, ScenarioError> {
         let tally = Rc::new(Tally::new(first));
         let receiving = receivers.len();
@@ -166,11 +173,18 @@ impl Fanout {
         load.post(&mut posters, &self.load, self.warm).await?;
         tally.begin();
         desk.begin();
+        let counts = match metrics {
+            Some(url) => Scrape::of(url).await.ok(),
+            None => None,
+        };
         let meter = super::Meter::start(pid);
         load.post(&mut posters, &self.load, self.messages).await?;
         let spent = meter.stop();
-        if acked {
+        let mut commits = None;
+        if let Some(url) = metrics {
             load.all_acked(self.warm + self.messages).await?;
+            let now = Scrape::of(url).await.ok();
+            commits = counts.zip(now).map(|(counts, now)| Commits::between(&counts, &now));
         }
         let mut lost = 0_u64;
         while work.try_join_next().is_some() {
@@ -186,6 +200,7 @@ impl Fanout {
             frame_bytes: mean(tally.bytes(), deliveries),
             lost,
             out_of_order: tally.out_of_order(),
+            commits,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::server::Usage;
 use crate::stats::per_second;
 
 /// A load generator that used more of its core than this was what got measured.
-const BUSY: f64 = 0.9;
+pub const BUSY: f64 = 0.9;
 
 /// Started at the first measured moment.
 pub struct Meter {

@@ -141,12 +141,16 @@ impl Desk {
 
     /// Counts an `error` frame.
     pub fn refuse(&self, frame: &[u8]) {
-        let frame: Value = serde_json::from_slice(frame).unwrap_or_default();
-        let refusal = frame.get("error").cloned().unwrap_or_default();
-        self.refused.borrow_mut().push_back(serde_json::from_value(refusal).unwrap_or_default());
+        self.refused.borrow_mut().push_back(refusal_in(frame));
         self.refusals.set(self.refusals.get() + 1);
         self.news.notify_one();
     }
+}
+
+/// What an `error` frame says.
+pub fn refusal_in(frame: &[u8]) -> Refusal {
+    let frame: Value = serde_json::from_slice(frame).unwrap_or_default();
+    serde_json::from_value(frame.get("error").cloned().unwrap_or_default()).unwrap_or_default()
 }
 
 /// Waits when that is what the server asks for.

@@ -9,13 +9,12 @@ use std::time::Duration;
 use memchr::memmem::Finder;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::crowd::{Crowd, during, subscribed};
 use super::meter::{Meter, Names, Spent};
-use super::poster::{Frames, Texts, obey};
+use super::poster::{Frames, Texts, obey, refusal_in};
 use super::{ScenarioError, Stage};
 use crate::baseline::{self, FIRST_SEQ, Mode};
 use crate::lean::Receiver;
@@ -284,9 +283,7 @@ impl Member {
                 } else if frame.is_type("reply") {
                     add(&board.acked, 1);
                 } else if frame.is_type("error") {
-                    let error: Value = serde_json::from_slice(frame.prefix).unwrap_or_default();
-                    let refusal = error.get("error").cloned().unwrap_or_default();
-                    refused = Some(serde_json::from_value(refusal).unwrap_or_default());
+                    refused = Some(refusal_in(frame.prefix));
                 }
                 let may_go_on = (came && !board.stopping.get()) || refused.is_some();
                 if may_go_on { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
