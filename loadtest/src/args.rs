@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -9,9 +9,13 @@ use loadtest::baseline::Mode;
 use loadtest::scenario::crowd::Crowd;
 use loadtest::scenario::cycles::Cycles;
 use loadtest::scenario::fanout::{Fanout, Load};
+use loadtest::scenario::history::History;
 use loadtest::scenario::idle::Idle;
 use loadtest::scenario::posts::Posts;
+use loadtest::scenario::replay::Replay;
 use loadtest::scenario::rooms::Rooms;
+use loadtest::scenario::search::Search;
+use loadtest::scenario::seed::Seed;
 use loadtest::scenario::slow::Slow;
 use loadtest::scenario::storm::{How, Storm};
 use loadtest::trial;
@@ -82,6 +86,12 @@ pub(crate) enum Scenario {
     Fanout(FanoutArgs),
     /// Many small rooms in which everyone sends again when their own message comes back
     Rooms(RoomsArgs),
+    /// Clients that were away resume with a cursor: events per second and per CPU second
+    Replay(ReplayArgs),
+    /// Pages of a long history, and coming back to its rooms
+    History(SeededArgs),
+    /// Words in a long history
+    Search(SeededArgs),
     /// Acked posts per second and their latency
     Posts(PostsArgs),
     /// Connections that do nothing: memory and CPU of each
@@ -102,6 +112,8 @@ impl Scenario {
             Scenario::Fanout(fanout) => fanout.again.runs,
             Scenario::Rooms(rooms) => rooms.again.runs,
             Scenario::Storm(storm) => storm.again.runs,
+            Scenario::Replay(replay) => replay.again.runs,
+            Scenario::History(seeded) | Scenario::Search(seeded) => seeded.again.runs,
             Scenario::Posts(posts) => posts.again.runs,
             Scenario::Idle(idle) => idle.again.runs,
             _ => 1,
@@ -110,6 +122,14 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// Where a spawned server has its data; a temporary directory without.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        match self {
+            Scenario::History(seeded) | Scenario::Search(seeded) => seeded.data.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Does it end the servers it loads?
     pub(crate) fn ends_servers(&self) -> bool {
         matches!(self, Scenario::Crash(_)) || matches!(self, Scenario::Storm(storm) if !storm.drop)
@@ -118,7 +138,9 @@ impl Scenario {
     /// How a spawned server is set for it besides: where many connect within a moment, that isn't what is measured.
     pub(crate) fn settings(&self) -> &'static [&'static str] {
         match self {
-            Scenario::Idle(_) | Scenario::Fanout(_) | Scenario::Rooms(_) => &["limits.handshakes=0"],
+            Scenario::Idle(_) | Scenario::Fanout(_) | Scenario::Rooms(_) | Scenario::Replay(_) => {
+                &["limits.handshakes=0"]
+            }
             _ => &[],
         }
     }
@@ -433,6 +455,61 @@ impl PostsArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    crowd: CrowdArgs,
+    /// Events each client missed; over 1,000 events or 256 KiB the server answers with a gap
+    #[arg(long, default_value_t = 500, value_parser = large)]
+    events: usize,
+    /// How often each client resumes
+    #[arg(long, default_value_t = 5, value_parser = small)]
+    rounds: usize,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 100, value_parser = large)]
+    size: usize,
+    #[command(flatten)]
+    again: Again,
+}
+
+impl ReplayArgs {
+    pub(crate) fn options(&self) -> Replay {
+        Replay { crowd: self.crowd.options(), events: self.events, rounds: self.rounds, size: self.size }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SeededArgs {
+    /// Messages there are, half of them in one room; posted first
+    #[arg(long, default_value_t = 1_000_000, value_parser = huge)]
+    messages: usize,
+    /// Rooms of the other half
+    #[arg(long, default_value_t = 100, value_parser = small)]
+    rooms: usize,
+    /// Keeps the data of the spawned server in this directory; when it was seeded already it is used as it is
+    #[arg(long, visible_alias = "keep", value_name = "DIR", requires = "spawn")]
+    data: Option<PathBuf>,
+    /// Requests of each kind, one after the other
+    #[arg(long, default_value_t = 500, value_parser = large)]
+    samples: usize,
+    #[command(flatten)]
+    again: Again,
+}
+
+impl SeededArgs {
+    fn seed(&self) -> Seed {
+        Seed { messages: self.messages, rooms: self.rooms }
+    }
+
+    pub(crate) fn history(&self) -> History {
+        History { seed: self.seed(), dir: self.data.clone(), samples: self.samples }
+    }
+
+    pub(crate) fn search(&self) -> Search {
+        Search { seed: self.seed(), dir: self.data.clone(), samples: self.samples }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct IdleArgs {
     #[command(flatten)]
     crowd: CrowdArgs,
@@ -497,6 +574,10 @@ fn small(text: &str) -> Result<usize, String> {
 
 fn large(text: &str) -> Result<usize, String> {
     bounded(text, 1_000_000)
+}
+
+fn huge(text: &str) -> Result<usize, String> {
+    bounded(text, 100_000_000)
 }
 
 fn count(text: &str) -> Result<usize, String> {

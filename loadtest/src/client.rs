@@ -7,6 +7,7 @@ mod pages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use error::ClientError;
-pub use model::{Account, Bot, Feed, Message, Posted, Room, RoomList, SetUp, User, Visible};
+pub use model::{Account, Bot, Feed, Message, MessagePage, Posted, Room, RoomList, SetUp, User, Visible};
 pub use pages::RoomLog;
 
 use crate::wire::Credentials;
@@ -90,6 +91,21 @@ impl Client {
         body: Option<&Value>,
         version: Option<u64>,
     ) -> Result<(u16, T), ClientError> {
+        let (status, bytes) = self.answer(method, path, query, body, version).await?;
+        let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+        let parsed = serde_json::from_slice(text)
+            .map_err(|e| ClientError::Shape(format!("{path} answered {status} with another shape: {e}")))?;
+        Ok((status, parsed))
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        version: Option<u64>,
+    ) -> Result<(u16, Bytes), ClientError> {
         let mut url = self.base.clone();
         url.set_path(&format!("/api/v1{path}"));
         if !query.is_empty() {
@@ -111,14 +127,16 @@ impl Client {
         if status >= 400 {
             return Err(ClientError::refused(status, &bytes));
         }
-        let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-        let parsed = serde_json::from_slice(text)
-            .map_err(|e| ClientError::Shape(format!("{path} answered {status} with another shape: {e}")))?;
-        Ok((status, parsed))
+        Ok((status, bytes))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {
         Ok(self.call(Method::GET, path, query, None).await?.1)
+    }
+
+    /// A `GET`, unparsed.
+    pub async fn bytes(&self, path: &str, query: &[(&str, String)]) -> Result<Bytes, ClientError> {
+        Ok(self.answer(Method::GET, path, query, None, None).await?.1)
     }
 
     async fn send<T: DeserializeOwned>(

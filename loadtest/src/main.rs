@@ -76,7 +76,9 @@ async fn play(args: &Args, cores: Option<Cores>) -> Result<(Option<Report>, bool
         all_kept &= kept;
         if target.spawn.is_some() {
             report.row("rate limits of the server", server::LIMITS_OFF, "");
-            report.row("server set to", args.scenario.settings().join(" "), "");
+            let set = args.scenario.settings().iter().copied();
+            let set: Vec<&str> = set.chain(target.server_args.iter().map(String::as_str)).collect();
+            report.row("arguments of the server", set.join(" "), "");
         }
         report.row("pinned", pinned(cores, target.spawn.is_some()), "");
         match &mut all {
@@ -106,8 +108,11 @@ async fn once(
     let home =
         tempfile::tempdir().map_err(|source| ScenarioError::Io { what: "a temporary directory", source })?;
     let core = cores.map(|cores| cores.server);
+    let place = args.scenario.data().unwrap_or(home.path());
+    std::fs::create_dir_all(place)
+        .map_err(|source| ScenarioError::Io { what: "making the directory of the data", source })?;
     let mut server = match &target.spawn {
-        Some(binary) => Some(spawn(args, binary, home.path(), core, progress).await?),
+        Some(binary) => Some(spawn(args, binary, place, core, progress).await?),
         None => None,
     };
     let url = server.as_ref().map_or_else(|| target.url.clone(), Server::url);
@@ -127,6 +132,9 @@ async fn once(
             (Scenario::Storm(storm), server) => storm.options().run(&stage, server.as_mut()).await,
             (Scenario::Fanout(fanout), _) => fanout.options().run(&stage).await,
             (Scenario::Rooms(rooms), _) => rooms.options().run(&stage).await,
+            (Scenario::Replay(replay), _) => replay.options().run(&stage).await,
+            (Scenario::History(seeded), server) => seeded.history().run(&stage, server.as_mut()).await,
+            (Scenario::Search(seeded), _) => seeded.search().run(&stage).await,
             (Scenario::Posts(posts), _) => posts.options().run(&stage).await,
             (Scenario::Idle(idle), _) => idle.options().run(&stage).await,
             (Scenario::Cycles(cycles), _) => cycles.options().run(&stage).await,

@@ -7,7 +7,14 @@ use loadtest::report::Report;
 use loadtest::scenario::Stage;
 use loadtest::scenario::crowd::Crowd;
 use loadtest::scenario::fanout::{Fanout, Load};
+use loadtest::scenario::history::History;
+use loadtest::scenario::idle::Idle;
+use loadtest::scenario::posts::Posts;
+use loadtest::scenario::replay::Replay;
 use loadtest::scenario::rooms::Rooms;
+use loadtest::scenario::search::Search;
+use loadtest::scenario::seed::Seed;
+use loadtest::scenario::storm::{How, Storm};
 use loadtest::world::{Admin, World};
 use serde_json::Value;
 use std::time::Duration;
@@ -90,6 +97,105 @@ async fn everyone_in_many_rooms_hears_everything_once() {
             assert!(kept, "{result}");
             assert!(result["deliveries"].as_u64() > Some(0), "{result}");
             assert!(result["baseline_deliveries_per_second"].as_f64() > Some(0.0), "{result}");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn acked_posts_are_stored_once() {
+    let house = House::open(Ground::Sqlite).await;
+    LocalSet::new()
+        .run_until(async {
+            let posts = Posts {
+                clients: 4,
+                rooms: 2,
+                warm: Duration::from_millis(100),
+                time: Duration::from_millis(500),
+                size: 60,
+            };
+            let (report, kept) = posts.run(&stage(&house).await).await.expect("a report");
+            let result = result(&report);
+            assert!(kept, "{result}");
+            assert!(result["acked_posts"].as_u64() > Some(0), "{result}");
+            assert!(result["commit_p99_ms"].as_f64() > Some(0.0), "{result}");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn idle_connections_stay_and_are_measured() {
+    let house = House::open(Ground::Sqlite).await;
+    LocalSet::new()
+        .run_until(async {
+            let idle = Idle { crowd: crowd(20), rooms: 2, seconds: 1 };
+            let (report, kept) = idle.run(&stage(&house).await).await.expect("a report");
+            let result = result(&report);
+            assert!(kept, "{result}");
+            assert_eq!((&result["connections"], &result["lost_meanwhile"]), (&20.into(), &0.into()));
+            assert!(result["server_memory_with_all_mib"].as_f64() > Some(0.0), "{result}");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn who_drops_and_resumes_has_all_that_was_posted_meanwhile() {
+    let house = House::open(Ground::Sqlite).await;
+    LocalSet::new()
+        .run_until(async {
+            let storm = Storm {
+                crowd: crowd(30),
+                rooms: 3,
+                how: How::Drop,
+                messages: 40,
+                back_within: Duration::from_secs(60),
+            };
+            let (report, kept) = storm.run(&stage(&house).await, None).await.expect("a report");
+            let result = result(&report);
+            assert!(kept, "{result}");
+            assert_eq!((&result["back"], &result["have_all_that_was_posted"]), (&30.into(), &30.into()));
+            assert_eq!(result["tries_that_failed"], serde_json::json!({"dropped": 30}));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_replay_hands_every_missed_event_to_each_client() {
+    let house = House::open(Ground::Sqlite).await;
+    LocalSet::new()
+        .run_until(async {
+            let replay = Replay { crowd: crowd(8), events: 50, rounds: 2, size: 60 };
+            let (report, kept) = replay.run(&stage(&house).await).await.expect("a report");
+            let result = result(&report);
+            assert!(kept, "{result}");
+            assert_eq!((&result["events"], &result["gaps_instead"]), (&(8 * 50 * 2).into(), &0.into()));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn history_and_search_measure_what_was_seeded_once() {
+    let mut house = House::open(Ground::Sqlite).await;
+    LocalSet::new()
+        .run_until(async {
+            let kept_in = tempfile::tempdir().expect("a directory");
+            let seed = Seed { messages: 3_000, rooms: 4 };
+            let dir = Some(kept_in.path().to_owned());
+            let history = History { seed, dir: dir.clone(), samples: 10 };
+            let stage = stage(&house).await;
+            let (report, kept) = history.run(&stage, Some(&mut house.server)).await.expect("a report");
+            let pages = result(&report);
+            assert!(kept, "{pages}");
+            for kind in ["newest_page_big_room", "page_in_the_middle_before", "page_around_a_message"] {
+                assert!(pages[format!("{kind}_p99_ms")].as_f64() > Some(0.0), "{kind}: {pages}");
+            }
+            assert!(pages["resume_cold_room_p99_ms"].as_f64() > Some(0.0), "{pages}");
+
+            let before = house.metric("hearth_events_committed_total", "").await;
+            let search = Search { seed, dir, samples: 10 };
+            let (report, kept) = search.run(&stage).await.expect("a report");
+            assert!(kept, "{}", result(&report));
+            let after = house.metric("hearth_events_committed_total", "").await;
+            assert!((after - before).abs() < 0.5, "nothing is seeded again");
         })
         .await;
 }

@@ -94,7 +94,7 @@ impl Scanner {
             let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (payload, rest) = bytes.split_at(taken);
             let wanted = self.keep.saturating_sub(self.prefix.len()).min(payload.len());
-            self.prefix.extend(payload.iter().take(wanted));
+            self.prefix.extend_from_slice(payload.get(..wanted).unwrap_or_default());
             bytes = rest;
             let left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));
             self.left = Some(left);

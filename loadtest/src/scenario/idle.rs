@@ -28,6 +28,8 @@ const STEADY: f64 = 0.002;
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// This share of the crowd comes and goes beforehand.
 const WARM: usize = 10;
+/// At most so often.
+const WARM_ROUNDS: usize = 15;
 
 #[derive(Debug, Clone)]
 pub struct Idle {
@@ -44,10 +46,7 @@ impl Idle {
         let doors = self.crowd.doors(stage).await?;
         let scratch = Receiver::scratch();
         let warm = Crowd { sockets: self.crowd.sockets.div_ceil(WARM), ..self.crowd.clone() };
-        stage.progress.say(format_args!("{} sockets come and go", warm.sockets));
-        drop(warm.gather(&doors, &rooms, &scratch).await?);
-        stage.progress.say("waiting for the server's memory to settle");
-        let before = settled(stage).await?;
+        let before = warmed(stage, &warm, &doors, &rooms, &scratch).await?;
 
         stage.progress.say(format_args!("connecting {} sockets", self.crowd.sockets));
         let opening = Meter::start(stage.pid);
@@ -139,6 +138,30 @@ impl Idle {
         });
         stream::iter(subscribed).buffer_unordered(self.crowd.at_once.max(1)).try_collect().await
     }
+}
+
+/// Some come and go until that leaves the server's memory as it was: what making the users took is given back by then.
+async fn warmed(
+    stage: &Stage,
+    crowd: &Crowd,
+    doors: &[Door],
+    rooms: &[u64],
+    scratch: &Scratch,
+) -> Result<Option<u64>, ScenarioError> {
+    let (mut least, mut steady) = (None::<u64>, 0);
+    for round in 1..=WARM_ROUNDS {
+        stage.progress.say(format_args!("{} sockets come and go, round {round}", crowd.sockets));
+        drop(crowd.gather(doors, rooms, scratch).await?);
+        let Some(rss) = settled(stage).await? else { return Ok(None) };
+        let fell = least.is_none_or(|least| float(rss) < float(least) * (1.0 - STEADY * 5.0));
+        least = Some(least.map_or(rss, |least| least.min(rss)));
+        steady = if fell { 0 } else { steady + 1 };
+        if steady == 2 {
+            break;
+        }
+    }
+    // The last look, not the least: what stays is what the next ones find.
+    settled(stage).await
 }
 
 /// The server's resident bytes once they stay what they are; none when its process isn't known.

@@ -91,6 +91,20 @@ impl Spent {
     }
 }
 
+impl Spent {
+    /// What both sides used, for what isn't about how much goes through.
+    pub fn used(&self, report: &mut Report) {
+        report.measured("wall", self.wall.as_secs_f64(), "s");
+        if let Some(cpu) = self.cpu {
+            report.measured("server CPU", cpu.as_secs_f64(), "s");
+        }
+        report.measured("load generator CPU", self.own.as_secs_f64(), "s");
+        if self.busy() > BUSY {
+            report.mark();
+        }
+    }
+}
+
 fn usage(pid: Option<u32>) -> Option<Usage> {
     pid.and_then(|pid| Usage::of(pid).ok())
 }

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::{Builder, Uuid};
 
 use super::ScenarioError;
@@ -37,6 +37,9 @@ impl Texts {
         Texts(Rc::new(tails.collect()))
     }
 }
+
+/// An ack has to come within.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the frames of posts.
 pub struct Frames {
@@ -80,7 +83,8 @@ impl Frames {
     }
 }
 
-fn head(room_id: u64) -> String {
+/// A post to this room up to its id.
+pub fn head(room_id: u64) -> String {
     format!(r#"{{"type":"message.post","request_id":"p","data":{{"room_id":{room_id},"client_message_id":""#)
 }
 
@@ -130,6 +134,23 @@ impl Desk {
     /// A refusal that is there already.
     pub fn take_refusal(&self) -> Option<Refusal> {
         self.refused.borrow_mut().pop_front()
+    }
+
+    /// Waits until so many were acked; a refusal is an error, and so is silence.
+    pub async fn all_acked(&self, wanted: u64) -> Result<(), ScenarioError> {
+        loop {
+            if let Some(refusal) = self.take_refusal() {
+                return Err(ScenarioError::Refused(format!("a post was refused: {refusal}")));
+            }
+            if self.acks.get() >= wanted {
+                return Ok(());
+            }
+            if timeout(PATIENCE, self.news.notified()).await.is_err() {
+                return Err(ScenarioError::Late {
+                    what: format!("{} of {wanted} acks", wanted - self.acks()),
+                });
+            }
+        }
     }
 
     /// Waits until so many were acked.

@@ -54,6 +54,8 @@ pub struct Storm {
 struct Tally {
     /// Clients with all rooms confirmed, before the storm.
     there: usize,
+    /// Clients that dropped their connection.
+    dropped: usize,
     /// How long after the connections went each was subscribed again, with what it had missed until then.
     back: Vec<Duration>,
     /// How long after it each had all that was posted.
@@ -124,6 +126,11 @@ impl Storm {
             (_, Some(speaker)) => {
                 stage.progress.say("everybody drops");
                 shared.dropping.send_replace(());
+                // Posted while nobody is there, or on the way back.
+                while shared.tally.borrow().dropped < self.crowd.sockets {
+                    self.must_go_on(&shared, gone + self.back_within)?;
+                    tokio::task::yield_now().await;
+                }
                 (post_at_once(speaker, &rooms, self.messages).await?, None)
             }
             (Some(server), None) => {

@@ -107,9 +107,13 @@ impl Client {
                     ControlFlow::Break(())
                 });
                 tokio::select! {
-                    end = receiving => end,
+                    biased;
+                    _ = dropping.changed() => {
+                        self.shared.tally.borrow_mut().dropped += 1;
+                        return again("dropped");
+                    }
                     _ = heads.changed() => Ok(Hearing::Broke),
-                    _ = dropping.changed() => return again("dropped"),
+                    end = receiving => end,
                 }
             };
             for text in heard {
