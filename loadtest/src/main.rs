@@ -135,6 +135,7 @@ async fn once(
             (Scenario::Replay(replay), _) => replay.options().run(&stage).await,
             (Scenario::History(seeded), server) => seeded.history().run(&stage, server.as_mut()).await,
             (Scenario::Search(seeded), _) => seeded.search().run(&stage).await,
+            (Scenario::Mixed(mixed), _) => mixed.options().run(&stage).await,
             (Scenario::Posts(posts), _) => posts.options().run(&stage).await,
             (Scenario::Idle(idle), _) => idle.options().run(&stage).await,
             (Scenario::Cycles(cycles), _) => cycles.options().run(&stage).await,

@@ -8,6 +8,7 @@ pub mod history;
 pub mod idle;
 pub mod lookups;
 pub mod meter;
+pub mod mixed;
 pub mod poster;
 pub mod posts;
 pub mod registry;

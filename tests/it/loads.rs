@@ -9,6 +9,7 @@ use loadtest::scenario::crowd::Crowd;
 use loadtest::scenario::fanout::{Fanout, Load};
 use loadtest::scenario::history::History;
 use loadtest::scenario::idle::Idle;
+use loadtest::scenario::mixed::{Habits, Mixed};
 use loadtest::scenario::posts::Posts;
 use loadtest::scenario::replay::Replay;
 use loadtest::scenario::rooms::Rooms;
@@ -196,6 +197,24 @@ async fn history_and_search_measure_what_was_seeded_once() {
             assert!(kept, "{}", result(&report));
             let after = house.metric("hearth_events_committed_total", "").await;
             assert!((after - before).abs() < 0.5, "nothing is seeded again");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn on_a_mixed_day_everyone_hears_every_acked_post() {
+    let house = House::open(Ground::Sqlite).await;
+    LocalSet::new()
+        .run_until(async {
+            let habits = Habits { posts: 10, reads: 3, pages: 2, searches: 1, drops: 2 };
+            let mixed = Mixed { people: 12, rooms: 4, time: Duration::from_secs(4), habits };
+            let (report, kept) = mixed.run(&stage(&house).await).await.expect("a report");
+            let result = result(&report);
+            assert!(kept, "{result}");
+            for what in ["posts", "deliveries", "reconnects", "events_resumed"] {
+                assert!(result[what].as_u64() > Some(0), "{what}: {result}");
+            }
+            assert_eq!(result["connections_ended_by_the_server"], 0, "{result}");
         })
         .await;
 }

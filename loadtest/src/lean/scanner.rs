@@ -30,6 +30,15 @@ impl Seen<'_> {
         self.is_text() && rest.is_some_and(|rest| rest.starts_with(b"\""))
     }
 
+    /// Room and seq of an event; none for all other frames.
+    pub fn event(&self) -> Option<(u64, u64)> {
+        let rest = self.prefix.strip_prefix(br#"{"type":""#).filter(|_| self.is_text())?;
+        let end = rest.iter().position(|byte| *byte == b'"')?;
+        let (_, rest) = number(rest.get(end..)?.strip_prefix(br#"","id":"#)?)?;
+        let (seq, rest) = number(rest.strip_prefix(br#","seq":"#)?)?;
+        number(rest.strip_prefix(br#","room_id":"#)?).map(|(room_id, _)| (room_id, seq))
+    }
+
     /// The seq of a posted message; none for all other frames.
     pub fn posted(&self) -> Option<u64> {
         let rest =
@@ -218,6 +227,19 @@ mod tests {
             }
             assert_eq!(seqs, [Some(9_007_199_254_740_991), None, Some(2)]);
         }
+    }
+
+    #[test]
+    fn an_event_has_room_and_seq_and_a_signal_has_none() {
+        let mut events = Vec::new();
+        for text in [
+            br#"{"type":"message.edited","id":9,"seq":8,"room_id":7,"at":"x"}"#.as_slice(),
+            br#"{"type":"typing","room_id":7,"at_seq":8,"data":{}}"#,
+            br#"{"type":"reply","request_id":"c","data":{"id":1,"seq":2}}"#,
+        ] {
+            Scanner::keeping(200).scan(&server_frame(1, text), |seen| events.push(seen.event()));
+        }
+        assert_eq!(events, [Some((7, 8)), None, None]);
     }
 
     #[test]

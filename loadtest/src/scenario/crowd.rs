@@ -131,7 +131,7 @@ pub async fn confirmed(receiver: &mut Receiver) -> Result<(), ScenarioError> {
     if failed { Err(refused("a subscription was refused")) } else { Ok(()) }
 }
 
-async fn address(url: &str) -> Result<SocketAddr, ScenarioError> {
+pub async fn address(url: &str) -> Result<SocketAddr, ScenarioError> {
     let authority = authority(url)?;
     let found = tokio::net::lookup_host(authority).await.map_err(during("looking the server up"))?;
     let mut v4 = found.filter(SocketAddr::is_ipv4);
