@@ -23,6 +23,9 @@ use crate::wire::Credentials;
 /// Longer than the longest long poll (25 s).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 
+/// Shorter than the server keeps a connection that nobody uses (15 s): a request isn't sent into its end.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// A REST client with one identity. Clones share the identity and the connections.
 #[derive(Clone)]
 pub struct Client {
@@ -48,6 +51,7 @@ impl Client {
         let jar = Arc::new(Jar::default());
         let http = reqwest::Client::builder()
             .cookie_provider(Arc::clone(&jar))
+            .pool_idle_timeout(IDLE)
             .connect_timeout(Duration::from_secs(5))
             .timeout(REQUEST_TIMEOUT)
             .no_proxy()

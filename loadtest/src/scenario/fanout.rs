@@ -40,11 +40,25 @@ pub struct Fanout {
     pub baseline: Option<Mode>,
 }
 
+/// Everybody connected to one side.
+struct Side {
+    receivers: Vec<Receiver>,
+    posters: Vec<Poster>,
+    desk: Rc<Desk>,
+    pid: Option<u32>,
+    /// The first message's seq.
+    first: u64,
+    /// Where the server's own counts are; who has none acks nothing.
+    metrics: Option<String>,
+}
+
 /// What one side did.
 struct Measured {
     spent: Spent,
     deliveries: u64,
     latencies: Latencies,
+    /// Behind the first receiver of the same message: what a commit takes is no part of it.
+    behind: Latencies,
     acks: Latencies,
     asked_to_wait: u64,
     /// Bytes of an event's frame.
@@ -76,10 +90,12 @@ impl Fanout {
         let rates = ("deliveries per second", "deliveries per CPU second");
         let names = |whose| Names { whose, per_wall: rates.0, per_cpu: rates.1 };
         server.spent.rows(&mut report, server.deliveries, names(""));
-        for (percent, name) in [(50, "latency p50"), (99, "latency p99"), (100, "latency max")] {
-            if server.latencies.count() > 0 {
+        let timed = server.latencies.count() > 0;
+        if timed {
+            for (percent, name) in [(50, "latency p50"), (99, "latency p99"), (100, "latency max")] {
                 report.measured(name, millis(server.latencies.percentile(percent)), "ms");
             }
+            report.measured("behind the first receiver p99", millis(server.behind.percentile(99)), "ms");
         }
         report.measured("ack p50", millis(server.acks.percentile(50)), "ms");
         report.measured("ack p99", millis(server.acks.percentile(99)), "ms");
@@ -91,17 +107,26 @@ impl Fanout {
             kept &= bare.lost == 0 && bare.out_of_order == 0;
             report.row("baseline", mode.name(), "");
             bare.spent.rows(&mut report, bare.deliveries, names("baseline"));
-            if bare.latencies.count() > 0 {
+            if timed {
                 report.measured("baseline latency p50", millis(bare.latencies.percentile(50)), "ms");
                 report.measured("baseline latency p99", millis(bare.latencies.percentile(99)), "ms");
+                let behind = millis(bare.behind.percentile(99));
+                report.measured("baseline behind the first receiver p99", behind, "ms");
             }
             let per_cpu = |side: &Measured| side.spent.per_cpu(side.deliveries);
             if let Some((ours, theirs)) = per_cpu(&server).zip(per_cpu(&bare)) {
                 report.measured("deliveries per CPU second, of the baseline's", 100.0 * ours / theirs, "%");
             }
-            if server.latencies.count() > 0 {
-                let (ours, theirs) = (server.latencies.percentile(99), bare.latencies.percentile(99));
-                report.measured("latency p99 by the baseline's", millis(ours) / millis(theirs).max(1e-3), "");
+            if timed {
+                let p99 = |latencies: &Latencies| millis(latencies.percentile(99));
+                let (ours, theirs) = (p99(&server.latencies), p99(&bare.latencies).max(1e-3));
+                report.measured("latency p99 by the baseline's", ours / theirs, "");
+                if let Some(commit) = server.commits.as_ref().and_then(Commits::mean) {
+                    let name = "latency p99 less the mean commit by the baseline's";
+                    report.measured(name, (ours - millis(commit)) / theirs, "");
+                }
+                let behind = p99(&server.behind) / p99(&bare.behind).max(1e-3);
+                report.measured("behind the first receiver p99 by the baseline's", behind, "");
             }
         }
         Ok((report, kept))
@@ -128,7 +153,8 @@ impl Fanout {
         let receivers = self.crowd.gather(&doors, &rooms, &scratch).await?;
         let first = stage.world.admin.room(room_id).await?.head + 1;
         stage.progress.say(format_args!("posting {} messages", self.messages));
-        self.measure(receivers, posters, &desk, stage.pid, first, Some(&stage.world.url)).await
+        let metrics = Some(stage.world.url.clone());
+        self.measure(stage, Side { receivers, posters, desk, pid: stage.pid, first, metrics }).await
     }
 
     async fn on_baseline(
@@ -150,30 +176,25 @@ impl Fanout {
             let line = bare(&baseline, 0, false, 0, &scratch, keep).await?;
             posters.push(Poster::new(line, Frames::bare(&texts, &mut rng), &desk));
         }
-        self.measure(receivers, posters, &desk, Some(baseline.pid()), FIRST_SEQ, None).await
+        let pid = Some(baseline.pid());
+        let side = Side { receivers, posters, desk, pid, first: FIRST_SEQ, metrics: None };
+        self.measure(stage, side).await
     }
 
-    async fn measure(
-        &self,
-        receivers: Vec<Receiver>,
-        mut posters: Vec<Poster>,
-        desk: &Rc<Desk>,
-        pid: Option<u32>,
-        first: u64,
-        // Where the server's own counts are; who has none acks nothing.
-        metrics: Option<&str>,
-    ) -> Result<Measured, ScenarioError> {
+    async fn measure(&self, stage: &Stage, side: Side) -> Result<Measured, ScenarioError> {
+        let Side { receivers, mut posters, desk, pid, first, metrics } = side;
         let tally = Rc::new(Tally::new(first));
         let receiving = receivers.len();
         let mut work = JoinSet::new();
         for receiver in receivers {
             work.spawn_local(count(receiver, first, Rc::clone(&tally)));
         }
-        let load = load::Posting { tally: &tally, desk, receivers: receiving };
+        let _following = stage.progress.follow(&tally, |tally| format!("{} deliveries", tally.count()));
+        let load = load::Posting { tally: &tally, desk: &desk, receivers: receiving };
         load.post(&mut posters, &self.load, self.warm).await?;
         tally.begin();
         desk.begin();
-        let counts = match metrics {
+        let counts = match &metrics {
             Some(url) => Scrape::of(url).await.ok(),
             None => None,
         };
@@ -181,7 +202,7 @@ impl Fanout {
         load.post(&mut posters, &self.load, self.messages).await?;
         let spent = meter.stop();
         let mut commits = None;
-        if let Some(url) = metrics {
+        if let Some(url) = &metrics {
             load.all_acked(self.warm + self.messages).await?;
             let now = Scrape::of(url).await.ok();
             commits = counts.zip(now).map(|(counts, now)| Commits::between(&counts, &now));
@@ -195,6 +216,7 @@ impl Fanout {
             spent,
             deliveries,
             latencies: tally.latencies(),
+            behind: tally.behind(),
             acks: desk.latencies(),
             asked_to_wait: desk.refusals(),
             frame_bytes: mean(tally.bytes(), deliveries),

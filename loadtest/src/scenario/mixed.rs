@@ -82,6 +82,9 @@ impl Mixed {
         }
         let height = Rc::new(Cell::new(0));
         let looking = spawn_local(look(stage.pid, Rc::clone(&height)));
+        let _following = stage.progress.follow(&house, |house| {
+            format!("{} posts, {} deliveries", house.board.posted.get(), house.board.deliveries.get())
+        });
         let meter = Meter::start(stage.pid);
         let mut people = Vec::new();
         while let Some(person) = living.join_next().await {

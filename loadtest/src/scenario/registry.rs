@@ -1,7 +1,10 @@
 //! The server's own counts, read from its metrics as an operator would.
 
+use std::time::Duration;
+
 use super::ScenarioError;
 use crate::report::Report;
+use crate::stats::millis;
 
 /// The samples of one scrape, as text.
 pub struct Scrape(String);
@@ -73,10 +76,15 @@ impl Commits {
         None
     }
 
+    /// None when there was no commit.
+    pub fn mean(&self) -> Option<Duration> {
+        (self.count > 0.0).then(|| Duration::from_secs_f64((self.seconds / self.count).max(0.0)))
+    }
+
     /// How long transactions took and how much each held.
     pub fn rows(&self, report: &mut Report) {
-        if self.count > 0.0 {
-            report.measured("commit mean", self.seconds / self.count * 1000.0, "ms");
+        if let Some(mean) = self.mean() {
+            report.measured("commit mean", millis(mean), "ms");
             report.measured("commands per commit", self.commands / self.count, "");
         }
         for (percent, name) in [(50.0, "commit p50"), (99.0, "commit p99")] {

@@ -170,6 +170,7 @@ impl Rooms {
         for member in members {
             talking.spawn_local(member.talk(Rc::clone(&board)));
         }
+        let _following = stage.progress.follow(&board, |board| format!("{} deliveries", board.heard.get()));
         sleep(self.warm).await;
         must_go_on(&mut talking)?;
         stage.progress.say(format_args!("measuring for {:.1} s", self.time.as_secs_f64()));

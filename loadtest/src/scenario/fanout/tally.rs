@@ -13,6 +13,9 @@ pub(super) struct Tally {
     /// When each message was due; none for those whose order isn't known beforehand.
     due: RefCell<Vec<Instant>>,
     latencies: RefCell<Latencies>,
+    /// When the first receiver had each, and how far the others were behind.
+    firsts: RefCell<Vec<Instant>>,
+    behind: RefCell<Latencies>,
     count: Cell<usize>,
     out_of_order: Cell<u64>,
     /// Bytes of payload since the beginning of the measuring, and what had been delivered before.
@@ -29,6 +32,8 @@ impl Tally {
             first,
             due: RefCell::default(),
             latencies: RefCell::default(),
+            firsts: RefCell::default(),
+            behind: RefCell::default(),
             count: Cell::new(0),
             out_of_order: Cell::new(0),
             bytes: Cell::new(0),
@@ -53,6 +58,7 @@ impl Tally {
     /// The measuring begins.
     pub(super) fn begin(&self) {
         *self.latencies.borrow_mut() = Latencies::default();
+        *self.behind.borrow_mut() = Latencies::default();
         self.bytes.set(0);
         self.before.set(self.count.get());
     }
@@ -60,7 +66,14 @@ impl Tally {
     pub(super) fn delivered(&self, seq: u64, in_order: bool, bytes: u64) {
         let message = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
         if let Some(due) = self.due.borrow().get(message) {
-            self.latencies.borrow_mut().record(due.elapsed());
+            let now = Instant::now();
+            self.latencies.borrow_mut().record(now.saturating_duration_since(*due));
+            let mut firsts = self.firsts.borrow_mut();
+            // Messages come in order to each, so that the first of one comes after the first of the one before.
+            match firsts.get(message) {
+                Some(first) => self.behind.borrow_mut().record(now.saturating_duration_since(*first)),
+                None => firsts.push(now),
+            }
         }
         if !in_order {
             self.out_of_order.set(self.out_of_order.get() + 1);
@@ -96,6 +109,10 @@ impl Tally {
         }
     }
 
+    pub(super) fn behind(&self) -> Latencies {
+        self.behind.borrow().clone()
+    }
+
     pub(super) fn latencies(&self) -> Latencies {
         self.latencies.borrow().clone()
     }
@@ -117,6 +134,11 @@ mod tests {
             tally.delivered(8, false, 10);
         });
         assert_eq!((tally.count(), tally.latencies().count(), tally.out_of_order()), (3, 3, 1));
+        assert_eq!(
+            tally.behind().count(),
+            1,
+            "only the second to hear the second message was behind anybody"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::json;
@@ -17,7 +18,7 @@ use uuid::Builder;
 use super::board::{Board, add};
 use super::day::{Act, Day};
 use super::frames::{Answer, Frame};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::lean::{self, Door, Receiver, Scratch, Seen, Sender};
 use crate::scenario::ScenarioError;
 use crate::scenario::crowd::during;
@@ -195,8 +196,9 @@ impl Person {
     async fn page(&mut self, room: usize) -> Result<(), ScenarioError> {
         let since = Instant::now();
         let path = format!("/rooms/{}/messages", self.room(room));
-        self.client.bytes(&path, &[("limit", PAGE.to_owned())]).await?;
-        self.house.board.pages.borrow_mut().record(since.elapsed());
+        if self.got(self.client.bytes(&path, &[("limit", PAGE.to_owned())]).await)? {
+            self.house.board.pages.borrow_mut().record(since.elapsed());
+        }
         Ok(())
     }
 
@@ -204,9 +206,22 @@ impl Person {
         let since = Instant::now();
         // Rather a telling word than the most common.
         let words = word(self.rng.random_range(10..2_000));
-        self.client.bytes("/search", &[("q", words), ("limit", HITS.to_owned())]).await?;
-        self.house.board.searches.borrow_mut().record(since.elapsed());
+        if self.got(self.client.bytes("/search", &[("q", words), ("limit", HITS.to_owned())]).await)? {
+            self.house.board.searches.borrow_mut().record(since.elapsed());
+        }
         Ok(())
+    }
+
+    /// Being asked to wait is counted; the person lets it be.
+    fn got(&self, answer: Result<Bytes, ClientError>) -> Result<bool, ScenarioError> {
+        match answer {
+            Ok(_) => Ok(true),
+            Err(ClientError::Refused(refusal)) if refusal.retryable => {
+                add(&self.house.board.asked_to_wait, 1);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Connects, as often as it takes, and subscribes from where one was; sends again what had no answer.
