@@ -1,11 +1,16 @@
 //! One lean connection: reads into a buffer shared by all, answers heartbeats, hands frames to a closure.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Mutex;
 
 use super::{Scanner, Seen, client_text};
@@ -33,7 +38,7 @@ const WHOLE: usize = 1024 * 1024;
 /// The writing half: it may be used while the receiver waits.
 #[derive(Clone)]
 pub struct Sender {
-    stream: Rc<TcpStream>,
+    stream: Rc<OwnedWriteHalf>,
     /// A frame is written whole before the next.
     turn: Rc<Mutex<()>>,
 }
@@ -59,6 +64,7 @@ impl Sender {
 }
 
 pub struct Receiver {
+    stream: OwnedReadHalf,
     sender: Sender,
     scanner: Scanner,
     scratch: Scratch,
@@ -82,8 +88,9 @@ impl Receiver {
     }
 
     fn with((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch, scanner: Scanner) -> Receiver {
-        let sender = Sender { stream: Rc::new(stream), turn: Rc::default() };
-        Receiver { sender, scanner, scratch: Rc::clone(scratch), early }
+        let (stream, writing) = stream.into_split();
+        let sender = Sender { stream: Rc::new(writing), turn: Rc::default() };
+        Receiver { stream, sender, scanner, scratch: Rc::clone(scratch), early }
     }
 
     pub fn sender(&self) -> Sender {
@@ -127,7 +134,6 @@ impl Receiver {
             return Ok(());
         }
         loop {
-            self.sender.stream.readable().await?;
             if self.take(None, &mut seen).await? {
                 return Ok(());
             }
@@ -149,13 +155,20 @@ impl Receiver {
         match given {
             Some(bytes) => self.scanner.scan(bytes, &mut look),
             None => {
-                let mut scratch = self.scratch.borrow_mut();
-                match self.sender.stream.try_read(&mut scratch) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(read) => self.scanner.scan(scratch.get(..read).unwrap_or_default(), &mut look),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
+                let (stream, scanner, scratch) = (&mut self.stream, &mut self.scanner, &self.scratch);
+                // By `poll_read` and not by `try_read`: it knows that a read that doesn't fill the buffer has emptied the
+                // socket, and spares a second one.
+                poll_fn(|context| {
+                    let mut scratch = scratch.borrow_mut();
+                    let mut buffer = ReadBuf::new(&mut scratch);
+                    ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+                    if buffer.filled().is_empty() {
+                        return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof)));
+                    }
+                    scanner.scan(buffer.filled(), &mut look);
+                    Poll::Ready(Ok::<(), io::Error>(()))
+                })
+                .await?;
             }
         }
         if closed && !broke {
