@@ -163,7 +163,15 @@ async fn spawn(
     let target = &args.target;
     progress.say(format_args!("starting {}", binary.display()));
     let mut options = Options::new(binary, home.join("data"));
-    options.database_url.clone_from(&target.database);
+    if let Some(url) = &target.database {
+        if args.scenario.data().is_some() && url.contains("{}") {
+            let problem = "--data names what is kept, and {} a fresh database: name the one that is kept";
+            return Err(ScenarioError::Refused(problem.to_owned()));
+        }
+        let fresh = scenario::trial::fresh_databases(url.clone());
+        let url = fresh().map_err(|source| ScenarioError::Io { what: "making a database", source })?;
+        options.database_url = Some(url);
+    }
     options.args =
         args.scenario.settings().iter().flat_map(|set| ["--set", set]).map(str::to_owned).collect();
     // What the operator says comes last and counts.
