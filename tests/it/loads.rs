@@ -1,6 +1,6 @@
 //! The load generator's scenarios, small: each finds that nothing was lost, doubled or out of order, and reports what it says it does.
 
-use crate::harness::{Ground, House, PASSWORD};
+use crate::harness::{Ground, House, PASSWORD, on_both};
 use loadtest::baseline::{self, Launcher, Mode};
 use loadtest::progress::Progress;
 use loadtest::report::Report;
@@ -173,9 +173,8 @@ async fn a_replay_hands_every_missed_event_to_each_client() {
         .await;
 }
 
-#[tokio::test]
-async fn history_and_search_measure_what_was_seeded_once() {
-    let mut house = House::open(Ground::Sqlite).await;
+on_both!(history_and_search_measure_what_was_seeded_once, async |ground| {
+    let mut house = House::open(ground).await;
     LocalSet::new()
         .run_until(async {
             let kept_in = tempfile::tempdir().expect("a directory");
@@ -199,11 +198,10 @@ async fn history_and_search_measure_what_was_seeded_once() {
             assert!((after - before).abs() < 0.5, "nothing is seeded again");
         })
         .await;
-}
+});
 
-#[tokio::test]
-async fn on_a_mixed_day_everyone_hears_every_acked_post() {
-    let house = House::open(Ground::Sqlite).await;
+on_both!(on_a_mixed_day_everyone_hears_every_acked_post, async |ground| {
+    let house = House::open(ground).await;
     LocalSet::new()
         .run_until(async {
             let habits = Habits { posts: 10, reads: 3, pages: 2, searches: 1, drops: 2 };
@@ -217,4 +215,4 @@ async fn on_a_mixed_day_everyone_hears_every_acked_post() {
             assert_eq!(result["connections_ended_by_the_server"], 0, "{result}");
         })
         .await;
-}
+});

@@ -45,9 +45,13 @@ impl History {
         server: Option<&mut Server>,
     ) -> Result<(Report, bool), ScenarioError> {
         let seeded = self.seed.plant(stage, self.dir.as_deref()).await?;
+        // Of the big room, which comes last.
+        let mut unread = 0;
         let mut heads = Vec::new();
         for room_id in seeded.small.iter().chain([&seeded.big]) {
-            heads.push((*room_id, stage.world.admin.room(*room_id).await?.head));
+            let room = stage.world.admin.room(*room_id).await?;
+            heads.push((*room_id, room.head));
+            unread = room.unread;
         }
         let restarted = server.is_some();
         let mut pid = stage.pid;
@@ -82,6 +86,7 @@ impl History {
             "",
         );
         report.row("small rooms", seeded.small.len(), "").row("requests of each kind", self.samples, "");
+        report.row("unread by the reader, big room", unread, "");
         report.row("page", PAGE, "messages").row("resumed from behind by", BEHIND, "events");
         for kind in kinds.iter().chain(&resumes) {
             kind.rows(&mut report);
