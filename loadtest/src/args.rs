@@ -1,19 +1,18 @@
 //! The command line.
 
+mod loads;
+
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use loadtest::scenario::crowd::Crowd;
-use loadtest::scenario::cycles::Cycles;
-use loadtest::scenario::fanout::Fanout;
-use loadtest::scenario::idle::Idle;
-use loadtest::scenario::posts::Posts;
-use loadtest::scenario::slow::Slow;
-use loadtest::scenario::storm::Storm;
 use loadtest::trial;
 use loadtest::world::Admin;
+
+use loads::{
+    CyclesArgs, FanoutArgs, IdleArgs, MixedArgs, PostsArgs, ReplayArgs, RoomsArgs, SeededArgs, SlowArgs,
+    StormArgs,
+};
 
 /// Loads a Hearth server, or kills it, and says what came of it. Exit code 1: a promise was broken; 2: the run failed.
 #[derive(Debug, Parser)]
@@ -60,6 +59,9 @@ pub(crate) struct Target {
     /// The whole run has to be over within so many seconds
     #[arg(long, global = true, default_value_t = 900)]
     pub(crate) within: u64,
+    /// A spawned server on the first core, this on the second
+    #[arg(long, global = true)]
+    pub(crate) pin: bool,
     /// Load a server that is not on this machine
     #[arg(long, global = true)]
     pub(crate) anywhere: bool,
@@ -71,10 +73,20 @@ pub(crate) enum Scenario {
     Verify(Trial),
     /// The same while servers are killed, frozen, restarted, out of disk … (needs --spawn)
     Crash(Crash),
-    /// Thousands of clients lose their server at once and come back (needs --spawn)
+    /// Thousands of clients lose their server at once and come back (needs --spawn, but with --drop)
     Storm(StormArgs),
     /// One room, many receivers: deliveries per server CPU second
     Fanout(FanoutArgs),
+    /// Many small rooms in which everyone sends again when their own message comes back
+    Rooms(RoomsArgs),
+    /// Clients that were away resume with a cursor: events per second and per CPU second
+    Replay(ReplayArgs),
+    /// Pages of a long history, and coming back to its rooms
+    History(SeededArgs),
+    /// Words in a long history
+    Search(SeededArgs),
+    /// A day of a team, compressed: people who come, listen, write in bursts, look things up, drop out and leave
+    Mixed(MixedArgs),
     /// Acked posts per second and their latency
     Posts(PostsArgs),
     /// Connections that do nothing: memory and CPU of each
@@ -83,6 +95,51 @@ pub(crate) enum Scenario {
     Cycles(CyclesArgs),
     /// Readers that stall among those that don't: what they cost the others
     Slow(SlowArgs),
+    /// The epoll loop that --baseline compares with; options come as JSON on standard input
+    #[command(hide = true)]
+    Broadcaster,
+}
+
+impl Scenario {
+    /// How often it is to be run.
+    pub(crate) fn runs(&self) -> usize {
+        match self {
+            Scenario::Fanout(fanout) => fanout.again.runs,
+            Scenario::Rooms(rooms) => rooms.again.runs,
+            Scenario::Storm(storm) => storm.again.runs,
+            Scenario::Replay(replay) => replay.again.runs,
+            Scenario::Mixed(mixed) => mixed.again.runs,
+            Scenario::History(seeded) | Scenario::Search(seeded) => seeded.again.runs,
+            Scenario::Posts(posts) => posts.again.runs,
+            Scenario::Idle(idle) => idle.again.runs,
+            _ => 1,
+        }
+    }
+}
+
+impl Scenario {
+    /// Where a spawned server has its data; a temporary directory without.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        match self {
+            Scenario::History(seeded) | Scenario::Search(seeded) => seeded.data.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Does it end the servers it loads?
+    pub(crate) fn ends_servers(&self) -> bool {
+        matches!(self, Scenario::Crash(_)) || matches!(self, Scenario::Storm(storm) if !storm.drop)
+    }
+
+    /// How a spawned server is set for it besides: where many connect within a moment, that isn't what is measured.
+    pub(crate) fn settings(&self) -> &'static [&'static str] {
+        match self {
+            Scenario::Idle(_) | Scenario::Fanout(_) | Scenario::Rooms(_) | Scenario::Replay(_) => {
+                &["limits.handshakes=0"]
+            }
+            _ => &[],
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -176,165 +233,16 @@ impl Crash {
     }
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct StormArgs {
-    /// Subscribed clients
-    #[arg(long, short = 'n', default_value_t = 5_000, value_parser = large)]
-    clients: usize,
-    /// Connections of one user; the server allows 20 by default
-    #[arg(long, default_value_t = 10, value_parser = large)]
-    sockets_per_user: usize,
-    #[arg(long, default_value_t = 5, value_parser = small)]
-    rooms: usize,
-    /// kill -9 instead of SIGTERM
-    #[arg(long)]
-    kill: bool,
-    /// Messages posted while the clients come back
-    #[arg(long, default_value_t = 200, value_parser = count)]
-    messages: usize,
-    /// Everybody has to be back within so many seconds
-    #[arg(long, default_value_t = 120)]
-    back_within: u64,
-}
-
-impl StormArgs {
-    pub(crate) fn options(&self) -> Storm {
-        Storm {
-            crowd: Crowd { sockets: self.clients, per_user: self.sockets_per_user, at_once: 64 },
-            rooms: self.rooms,
-            kill: self.kill,
-            messages: self.messages,
-            back_within: Duration::from_secs(self.back_within),
-        }
-    }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct CrowdArgs {
-    /// Connections
-    #[arg(long, short = 'n', default_value_t = 1_000, value_parser = large)]
-    sockets: usize,
-    /// Connections of one user; the server allows 20 by default
-    #[arg(long, default_value_t = 20, value_parser = large)]
-    sockets_per_user: usize,
-    /// Handshakes at once
-    #[arg(long, default_value_t = 64, value_parser = small)]
-    at_once: usize,
-}
-
-impl CrowdArgs {
-    fn options(&self) -> Crowd {
-        Crowd { sockets: self.sockets, per_user: self.sockets_per_user, at_once: self.at_once }
-    }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct FanoutArgs {
-    #[command(flatten)]
-    crowd: CrowdArgs,
-    #[arg(long, default_value_t = 100, value_parser = large)]
-    messages: usize,
-    /// Posts per second; 0 keeps one message in flight
-    #[arg(long, default_value_t = 0)]
-    rate: u32,
-    /// Users who post in turn; the server's message limit is per user
-    #[arg(long, default_value_t = 1, value_parser = small)]
-    posters: usize,
-    /// Bytes of a body
-    #[arg(long, default_value_t = 100, value_parser = large)]
-    size: usize,
-}
-
-impl FanoutArgs {
-    pub(crate) fn options(&self) -> Fanout {
-        let crowd = self.crowd.options();
-        Fanout { crowd, messages: self.messages, rate: self.rate, posters: self.posters, size: self.size }
-    }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct PostsArgs {
-    /// Users with one post in flight each
-    #[arg(long, short = 'c', default_value_t = 50, value_parser = large)]
-    clients: usize,
-    #[arg(long, default_value_t = 10, value_parser = small)]
-    rooms: usize,
-    #[arg(long, short = 't', default_value_t = 10)]
-    seconds: u64,
-    /// Bytes of a body
-    #[arg(long, default_value_t = 100, value_parser = large)]
-    size: usize,
-}
-
-impl PostsArgs {
-    pub(crate) fn options(&self) -> Posts {
-        Posts { clients: self.clients, rooms: self.rooms, seconds: self.seconds, size: self.size }
-    }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct IdleArgs {
-    #[command(flatten)]
-    crowd: CrowdArgs,
-    /// Rooms each connection is subscribed to
-    #[arg(long, default_value_t = 5, value_parser = small)]
-    rooms: usize,
-    /// How long everyone stays
-    #[arg(long, short = 't', default_value_t = 30)]
-    seconds: u64,
-}
-
-impl IdleArgs {
-    pub(crate) fn options(&self) -> Idle {
-        Idle { crowd: self.crowd.options(), rooms: self.rooms, seconds: self.seconds }
-    }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct CyclesArgs {
-    #[arg(long, short = 'n', default_value_t = 10_000, value_parser = large)]
-    cycles: usize,
-    /// Cycles before the start is measured
-    #[arg(long, default_value_t = 1_000, value_parser = large)]
-    warm: usize,
-    /// Sockets at once
-    #[arg(long, default_value_t = 32, value_parser = small)]
-    at_once: usize,
-}
-
-impl CyclesArgs {
-    pub(crate) fn options(&self) -> Cycles {
-        Cycles { cycles: self.cycles, warm: self.warm, at_once: self.at_once }
-    }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct SlowArgs {
-    #[command(flatten)]
-    crowd: CrowdArgs,
-    /// Messages of each phase
-    #[arg(long, default_value_t = 200, value_parser = large)]
-    messages: usize,
-    /// Messages per second
-    #[arg(long, default_value_t = 20)]
-    rate: u32,
-    /// How often each phase is repeated
-    #[arg(long, default_value_t = 3, value_parser = small)]
-    rounds: usize,
-}
-
-impl SlowArgs {
-    pub(crate) fn options(&self) -> Slow {
-        Slow { crowd: self.crowd.options(), messages: self.messages, rate: self.rate, rounds: self.rounds }
-    }
-}
-
 fn small(text: &str) -> Result<usize, String> {
     bounded(text, 1_000)
 }
 
 fn large(text: &str) -> Result<usize, String> {
     bounded(text, 1_000_000)
+}
+
+fn huge(text: &str) -> Result<usize, String> {
+    bounded(text, 100_000_000)
 }
 
 fn count(text: &str) -> Result<usize, String> {

@@ -7,6 +7,7 @@ mod pages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
@@ -14,13 +15,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use error::ClientError;
-pub use model::{Account, Bot, Feed, Message, Posted, Room, RoomList, SetUp, User, Visible};
+pub use model::{Account, Bot, Feed, Message, MessagePage, Posted, Room, RoomList, SetUp, User, Visible};
 pub use pages::RoomLog;
 
 use crate::wire::Credentials;
 
 /// Longer than the longest long poll (25 s).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Shorter than the server keeps a connection that nobody uses (15 s): a request isn't sent into its end.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A REST client with one identity. Clones share the identity and the connections.
 #[derive(Clone)]
@@ -47,6 +51,7 @@ impl Client {
         let jar = Arc::new(Jar::default());
         let http = reqwest::Client::builder()
             .cookie_provider(Arc::clone(&jar))
+            .pool_idle_timeout(IDLE)
             .connect_timeout(Duration::from_secs(5))
             .timeout(REQUEST_TIMEOUT)
             .no_proxy()
@@ -90,6 +95,21 @@ impl Client {
         body: Option<&Value>,
         version: Option<u64>,
     ) -> Result<(u16, T), ClientError> {
+        let (status, bytes) = self.answer(method, path, query, body, version).await?;
+        let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+        let parsed = serde_json::from_slice(text)
+            .map_err(|e| ClientError::Shape(format!("{path} answered {status} with another shape: {e}")))?;
+        Ok((status, parsed))
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        version: Option<u64>,
+    ) -> Result<(u16, Bytes), ClientError> {
         let mut url = self.base.clone();
         url.set_path(&format!("/api/v1{path}"));
         if !query.is_empty() {
@@ -111,14 +131,16 @@ impl Client {
         if status >= 400 {
             return Err(ClientError::refused(status, &bytes));
         }
-        let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-        let parsed = serde_json::from_slice(text)
-            .map_err(|e| ClientError::Shape(format!("{path} answered {status} with another shape: {e}")))?;
-        Ok((status, parsed))
+        Ok((status, bytes))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {
         Ok(self.call(Method::GET, path, query, None).await?.1)
+    }
+
+    /// A `GET`, unparsed.
+    pub async fn bytes(&self, path: &str, query: &[(&str, String)]) -> Result<Bytes, ClientError> {
+        Ok(self.answer(Method::GET, path, query, None, None).await?.1)
     }
 
     async fn send<T: DeserializeOwned>(

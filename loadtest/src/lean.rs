@@ -5,9 +5,9 @@ mod receiver;
 mod scanner;
 mod upgrade;
 
-pub use handshake::{Door, connect, request};
-pub use receiver::{Control, Hearing, Receiver, Scratch};
-pub use scanner::{Scanner, Seen};
+pub use handshake::{Door, connect, connect_bare, request};
+pub use receiver::{Control, Hearing, Receiver, Scratch, Sender};
+pub use scanner::{PREFIX, Scanner, Seen};
 
 /// A masked text frame with a zero mask: what RFC 6455 section 5.3 asks of a client, without the work of masking.
 pub fn client_text(text: &str) -> Vec<u8> {

@@ -15,11 +15,16 @@ impl Machine {
     pub fn here() -> Machine {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Machine {
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            cores: cores(&read("/proc/cpuinfo")),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             cpu: cpu_model(&read("/proc/cpuinfo")).unwrap_or("unknown").to_owned(),
         }
     }
+}
+
+/// All of them, also when this process keeps to one.
+fn cores(cpuinfo: &str) -> usize {
+    cpuinfo.lines().filter(|line| line.starts_with("processor")).count()
 }
 
 fn cpu_model(cpuinfo: &str) -> Option<&str> {
@@ -63,6 +68,12 @@ mod tests {
             cpu_model("processor\t: 0\nmodel name\t: A CPU @ 2GHz\nmodel name\t: B\n"),
             Some("A CPU @ 2GHz")
         );
+    }
+
+    #[test]
+    fn every_core_counts() {
+        assert_eq!(cores("processor\t: 0\nmodel name\t: A\n\nprocessor\t: 1\n"), 2);
+        assert!(Machine::here().cores > 0);
     }
 
     #[test]

@@ -2,7 +2,14 @@
 
 use std::fmt;
 use std::io::Write;
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// How often a long part says how far it is.
+const EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
@@ -24,5 +31,25 @@ impl Progress {
             // A closed standard error must not end a run.
             drop(writeln!(std::io::stderr(), "{:8.2} s  {what}", since.elapsed().as_secs_f64()));
         }
+    }
+
+    /// Says every few seconds how far it is, until the answer is dropped. Has to be called inside a `LocalSet`.
+    pub fn follow<T: 'static>(self, what: &Rc<T>, how_far: impl Fn(&T) -> String + 'static) -> Following {
+        let what = Rc::clone(what);
+        Following(tokio::task::spawn_local(async move {
+            loop {
+                sleep(EVERY).await;
+                self.say(how_far(&what));
+            }
+        }))
+    }
+}
+
+/// Something that is being followed.
+pub struct Following(JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

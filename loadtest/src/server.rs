@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep};
 pub use error::ServerError;
 pub use usage::Usage;
 
+use crate::pin;
+
 const POLL: Duration = Duration::from_millis(20);
 /// Another process may take the free port between our look and the server's bind.
 const PORT_TRIES: usize = 3;
@@ -30,6 +32,9 @@ const UNLIMITED: [(&str, &str); 8] = [
     ("HEARTH_LIMITS__USER_REQUESTS", "0"),
 ];
 
+/// What a report says of that.
+pub const LIMITS_OFF: &str = "off";
+
 /// How to start the server.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -42,6 +47,8 @@ pub struct Options {
     /// Appended to the command line.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// The core it runs on; any without.
+    pub core: Option<usize>,
     /// Standard output and error are appended here; `server.log` beside the data directory without.
     pub log: Option<PathBuf>,
     /// How long until `/ready` has to say 200.
@@ -57,6 +64,7 @@ impl Options {
             port: 0,
             args: Vec::new(),
             env: Vec::new(),
+            core: None,
             log: None,
             ready_within: Duration::from_secs(30),
         }
@@ -106,6 +114,11 @@ impl Server {
         }
         command.args(&self.options.args).envs(UNLIMITED).envs(self.options.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(out).stderr(err);
+        // Before it starts, so that its number of threads follows.
+        let _held = match self.options.core {
+            Some(core) => Some(pin::Held::on(core).map_err(|e| ServerError::io(&self.options.binary, e))?),
+            None => None,
+        };
         command.spawn().map_err(|e| ServerError::io(&self.options.binary, e))
     }
 

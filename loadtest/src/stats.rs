@@ -78,6 +78,24 @@ fn end_of(bucket: usize) -> u64 {
     ((lead + 1) << shift) - 1
 }
 
+/// What several runs of the same gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    /// None of nothing. The median of an even number is the mean of the middle two.
+    pub fn of(values: &[f64]) -> Option<Spread> {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (upper, lower) = (sorted.get(sorted.len() / 2)?, sorted.get((sorted.len() - 1) / 2)?);
+        Some(Spread { median: f64::midpoint(*lower, *upper), min: *sorted.first()?, max: *sorted.last()? })
+    }
+}
+
 /// A count as a float; exact below 2^53.
 pub fn float(n: u64) -> f64 {
     let high = u32::try_from(n >> 32).unwrap_or(u32::MAX);
@@ -132,6 +150,16 @@ mod tests {
         one.merge(&two);
         assert_eq!((one.count(), one.max()), (2, Duration::from_micros(20)));
         assert_eq!(one.percentile(50), Duration::from_micros(10));
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let spread =
+            |values: &[f64]| Spread::of(values).map(|spread| (spread.min, spread.median, spread.max));
+        assert_eq!(spread(&[]), None);
+        assert_eq!(spread(&[2.0]), Some((2.0, 2.0, 2.0)));
+        assert_eq!(spread(&[9.0, 1.0, 2.0]), Some((1.0, 2.0, 9.0)));
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 9.0]), Some((1.0, 3.0, 9.0)));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The people, bots and rooms of a run, made over the public doors: an admin, and as many others as are needed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::RngExt;
 
@@ -38,6 +41,8 @@ pub struct World {
     join_code: String,
     /// Keeps the e-mail addresses of two runs on one server apart.
     tag: String,
+    /// Keeps those of two calls apart.
+    calls: Arc<AtomicU32>,
 }
 
 impl World {
@@ -53,21 +58,22 @@ impl World {
         let account = client.account().await.map_err(during("GET /account"))?;
         let join_code = account.join_code.ok_or(WorldError::NoJoinCode)?;
         let tag = format!("{:08x}", rand::rng().random::<u32>());
-        Ok(World { url: client.base().to_owned(), admin: client, join_code, tag })
+        Ok(World { url: client.base().to_owned(), admin: client, join_code, tag, calls: Arc::default() })
     }
 
-    /// Makes `count` users by the join code, a few at a time. `group` keeps calls apart.
+    /// Makes `count` users by the join code, a few at a time. Their names begin with `group`.
     pub async fn users(&self, group: &str, count: usize) -> Result<Vec<Client>, WorldError> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
         stream::iter(0..count)
-            .map(|index| self.user(format!("{group}{index}")))
+            .map(|index| self.user(format!("{group}{index}"), call))
             .buffered(JOINS_AT_ONCE)
             .try_collect()
             .await
     }
 
-    async fn user(&self, name: String) -> Result<Client, WorldError> {
+    async fn user(&self, name: String, call: u32) -> Result<Client, WorldError> {
         let client = Client::new(&self.url).map_err(during("address"))?;
-        let email = format!("{name}-{}@load.example", self.tag);
+        let email = format!("{name}-{}-{call}@load.example", self.tag);
         client.join(&self.join_code, &name, &email, PASSWORD).await.map_err(during("POST /join"))?;
         Ok(client)
     }

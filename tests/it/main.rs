@@ -18,5 +18,6 @@ mod coordination;
 mod crash;
 mod faults;
 mod hostile;
+mod loads;
 mod overload;
 mod rest;

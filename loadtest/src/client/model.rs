@@ -113,11 +113,14 @@ pub struct Feed {
     pub reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct MessagePage {
-    pub(super) messages: Vec<Message>,
-    pub(super) next: Option<String>,
-    pub(super) head: u64,
+/// A page of messages: of a room, or what a search found.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MessagePage {
+    pub messages: Vec<Message>,
+    pub next: Option<String>,
+    /// Of the room; a search has none.
+    #[serde(default)]
+    pub head: u64,
 }
 
 #[derive(Deserialize)]

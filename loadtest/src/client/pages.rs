@@ -35,6 +35,11 @@ impl Client {
         Err(endless(&path))
     }
 
+    /// One page of a room's history.
+    pub async fn page(&self, room_id: u64, query: &[(&str, String)]) -> Result<MessagePage, ClientError> {
+        self.get(&format!("/rooms/{room_id}/messages"), query).await
+    }
+
     /// A room's log above the seq `after`, all pages.
     pub async fn room_log(&self, room_id: u64, after: u64) -> Result<RoomLog, ClientError> {
         self.log_from(room_id, ("after", after.to_string())).await

@@ -36,13 +36,23 @@ pub async fn connect(door: &Door, index: usize) -> io::Result<(TcpStream, Vec<u8
     }
 }
 
-async fn upgraded(door: &Door, index: usize) -> io::Result<(TcpStream, Vec<u8>)> {
+/// The same without an upgrade, to who needs none.
+pub async fn connect_bare(server: SocketAddr, index: usize) -> io::Result<(TcpStream, Vec<u8>)> {
+    Ok((connected(server, index).await?, Vec::new()))
+}
+
+async fn connected(server: SocketAddr, index: usize) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    if let Some(source) = source(door.server.ip(), index) {
+    if let Some(source) = source(server.ip(), index) {
         socket.bind(source)?;
     }
-    let mut stream = socket.connect(door.server).await?;
+    let stream = socket.connect(server).await?;
     stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn upgraded(door: &Door, index: usize) -> io::Result<(TcpStream, Vec<u8>)> {
+    let mut stream = connected(door.server, index).await?;
     stream.write_all(upgrade::request(&door.server.to_string(), &door.credentials).as_bytes()).await?;
     let mut answer = Vec::with_capacity(1024);
     loop {

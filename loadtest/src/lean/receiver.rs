@@ -1,12 +1,17 @@
 //! One lean connection: reads into a buffer shared by all, answers heartbeats, hands frames to a closure.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Mutex;
 
 use super::{Scanner, Seen, client_text};
 
@@ -30,8 +35,37 @@ pub enum Hearing {
 /// No frame a client waits for is longer.
 const WHOLE: usize = 1024 * 1024;
 
+/// The writing half: it may be used while the receiver waits.
+#[derive(Clone)]
+pub struct Sender {
+    stream: Rc<OwnedWriteHalf>,
+    /// A frame is written whole before the next.
+    turn: Rc<Mutex<()>>,
+}
+
+impl Sender {
+    pub async fn send(&self, text: &str) -> io::Result<()> {
+        self.write(&client_text(text)).await
+    }
+
+    /// Writes frames as they are.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.lock().await;
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.stream.try_write(left) {
+                Ok(written) => left = left.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 pub struct Receiver {
-    stream: TcpStream,
+    stream: OwnedReadHalf,
+    sender: Sender,
     scanner: Scanner,
     scratch: Scratch,
     /// Bytes that came with the upgrade's answer.
@@ -39,13 +73,28 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub fn new((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
-        Receiver { stream, scanner: Scanner::default(), scratch: Rc::clone(scratch), early }
+    pub fn new(upgraded: (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
+        Receiver::with(upgraded, scratch, Scanner::default())
     }
 
     /// One that keeps whole frames, for [`Receiver::hear`].
-    pub fn whole((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
-        Receiver { stream, scanner: Scanner::keeping(WHOLE), scratch: Rc::clone(scratch), early }
+    pub fn whole(upgraded: (TcpStream, Vec<u8>), scratch: &Scratch) -> Receiver {
+        Receiver::with(upgraded, scratch, Scanner::keeping(WHOLE))
+    }
+
+    /// One that keeps the first bytes of each frame.
+    pub fn keeping(upgraded: (TcpStream, Vec<u8>), scratch: &Scratch, bytes: usize) -> Receiver {
+        Receiver::with(upgraded, scratch, Scanner::keeping(bytes))
+    }
+
+    fn with((stream, early): (TcpStream, Vec<u8>), scratch: &Scratch, scanner: Scanner) -> Receiver {
+        let (stream, writing) = stream.into_split();
+        let sender = Sender { stream: Rc::new(writing), turn: Rc::default() };
+        Receiver { stream, sender, scanner, scratch: Rc::clone(scratch), early }
+    }
+
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
     }
 
     /// Hands whole text frames but heartbeats to `heard` until it breaks or the server closes. All of a read are handed
@@ -75,7 +124,7 @@ impl Receiver {
     }
 
     pub async fn send(&mut self, text: &str) -> io::Result<()> {
-        self.stream.write_all(&client_text(text)).await
+        self.sender.send(text).await
     }
 
     /// Reads until `seen` breaks. Pings are answered here. The end of the connection is an error.
@@ -85,7 +134,6 @@ impl Receiver {
             return Ok(());
         }
         loop {
-            self.stream.readable().await?;
             if self.take(None, &mut seen).await? {
                 return Ok(());
             }
@@ -107,13 +155,20 @@ impl Receiver {
         match given {
             Some(bytes) => self.scanner.scan(bytes, &mut look),
             None => {
-                let mut scratch = self.scratch.borrow_mut();
-                match self.stream.try_read(&mut scratch) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(read) => self.scanner.scan(scratch.get(..read).unwrap_or_default(), &mut look),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
+                let (stream, scanner, scratch) = (&mut self.stream, &mut self.scanner, &self.scratch);
+                // By `poll_read` and not by `try_read`: it knows that a read that doesn't fill the buffer has emptied the
+                // socket, and spares a second one.
+                poll_fn(|context| {
+                    let mut scratch = scratch.borrow_mut();
+                    let mut buffer = ReadBuf::new(&mut scratch);
+                    ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+                    if buffer.filled().is_empty() {
+                        return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof)));
+                    }
+                    scanner.scan(buffer.filled(), &mut look);
+                    Poll::Ready(Ok::<(), io::Error>(()))
+                })
+                .await?;
             }
         }
         if closed && !broke {

@@ -1,7 +1,7 @@
 //! Finds the frames in a stream of bytes from the server: their kind, length and first bytes, nothing of the rest.
 
-/// As much of a payload as tells `{"type":"…"` apart.
-const PREFIX: usize = 40;
+/// As much of a payload as tells `{"type":"…"` apart, and an event's id and seq.
+pub const PREFIX: usize = 72;
 /// Two bytes and the longest length; frames of a server have no mask.
 const LONGEST_HEADER: usize = 10;
 
@@ -10,7 +10,7 @@ const LONGEST_HEADER: usize = 10;
 pub struct Seen<'a> {
     pub opcode: u8,
     pub length: u64,
-    /// The payload's first bytes, at most 40, or all the scanner was asked to keep.
+    /// The payload's first bytes, at most 72, or all the scanner was asked to keep.
     pub prefix: &'a [u8],
 }
 
@@ -29,6 +29,34 @@ impl Seen<'_> {
             self.prefix.strip_prefix(br#"{"type":""#).and_then(|rest| rest.strip_prefix(kind.as_bytes()));
         self.is_text() && rest.is_some_and(|rest| rest.starts_with(b"\""))
     }
+
+    /// Room and seq of an event; none for all other frames.
+    pub fn event(&self) -> Option<(u64, u64)> {
+        let rest = self.prefix.strip_prefix(br#"{"type":""#).filter(|_| self.is_text())?;
+        let end = rest.iter().position(|byte| *byte == b'"')?;
+        let (_, rest) = number(rest.get(end..)?.strip_prefix(br#"","id":"#)?)?;
+        let (seq, rest) = number(rest.strip_prefix(br#","seq":"#)?)?;
+        number(rest.strip_prefix(br#","room_id":"#)?).map(|(room_id, _)| (room_id, seq))
+    }
+
+    /// The seq of a posted message; none for all other frames.
+    pub fn posted(&self) -> Option<u64> {
+        let rest =
+            self.prefix.strip_prefix(br#"{"type":"message.posted","id":"#).filter(|_| self.is_text())?;
+        let (_, rest) = number(rest)?;
+        number(rest.strip_prefix(br#","seq":"#)?).map(|(seq, _)| seq)
+    }
+}
+
+/// A number and what is behind it.
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    let mut rest = bytes;
+    while let Some((digit, behind)) = rest.split_first().filter(|(digit, _)| digit.is_ascii_digit()) {
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
+    }
+    (rest.len() < bytes.len()).then_some((value, rest))
 }
 
 /// Keeps its place between reads; holds at most a header and a prefix.
@@ -58,6 +86,13 @@ impl Scanner {
     /// Takes the next bytes and calls `seen` for every frame that is complete with them.
     pub fn scan(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Seen<'_>)) {
         loop {
+            if self.left.is_none() && self.header.is_empty() {
+                // Most frames come whole: nothing of them has to be kept.
+                while let Some((frame, rest)) = whole(bytes, self.keep) {
+                    seen(frame);
+                    bytes = rest;
+                }
+            }
             let left = match self.left {
                 Some(left) => left,
                 None => match self.read_header(&mut bytes) {
@@ -68,7 +103,7 @@ impl Scanner {
             let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (payload, rest) = bytes.split_at(taken);
             let wanted = self.keep.saturating_sub(self.prefix.len()).min(payload.len());
-            self.prefix.extend(payload.iter().take(wanted));
+            self.prefix.extend_from_slice(payload.get(..wanted).unwrap_or_default());
             bytes = rest;
             let left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));
             self.left = Some(left);
@@ -101,6 +136,19 @@ impl Scanner {
         }
         None
     }
+}
+
+/// The first frame, when all of it is there, and what is behind it.
+fn whole(bytes: &[u8], keep: usize) -> Option<(Seen<'_>, &[u8])> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    let (header, length) = match second & 0x7f {
+        126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (LONGEST_HEADER, u64::from_be_bytes(bytes.get(2..LONGEST_HEADER)?.try_into().ok()?)),
+        short => (2, u64::from(short)),
+    };
+    let (payload, rest) = bytes.get(header..)?.split_at_checked(usize::try_from(length).ok()?)?;
+    let prefix = payload.get(..keep).unwrap_or(payload);
+    Some((Seen { opcode: first & 0x0f, length, prefix }, rest))
 }
 
 #[cfg(test)]
@@ -159,6 +207,39 @@ mod tests {
         for chunk in [1, 2, 3, 7, 64, 4096, 1 << 20] {
             assert_eq!(scanned(chunk), expected, "in chunks of {chunk}");
         }
+    }
+
+    #[test]
+    fn a_posted_message_has_its_seq_however_it_is_cut() {
+        let longest =
+            br#"{"type":"message.posted","id":9007199254740991,"seq":9007199254740991,"room_id":1}"#;
+        for chunk in [1, 3, 50, 1000] {
+            let mut scanner = Scanner::default();
+            let mut seqs = Vec::new();
+            for bytes in [
+                server_frame(1, longest).as_slice(),
+                &server_frame(1, br#"{"type":"message.edited","id":1,"seq":2}"#),
+                &server_frame(1, br#"{"type":"message.posted","id":1,"seq":2,"room_id":1}"#),
+            ] {
+                for part in bytes.chunks(chunk) {
+                    scanner.scan(part, |seen| seqs.push(seen.posted()));
+                }
+            }
+            assert_eq!(seqs, [Some(9_007_199_254_740_991), None, Some(2)]);
+        }
+    }
+
+    #[test]
+    fn an_event_has_room_and_seq_and_a_signal_has_none() {
+        let mut events = Vec::new();
+        for text in [
+            br#"{"type":"message.edited","id":9,"seq":8,"room_id":7,"at":"x"}"#.as_slice(),
+            br#"{"type":"typing","room_id":7,"at_seq":8,"data":{}}"#,
+            br#"{"type":"reply","request_id":"c","data":{"id":1,"seq":2}}"#,
+        ] {
+            Scanner::keeping(200).scan(&server_frame(1, text), |seen| events.push(seen.event()));
+        }
+        assert_eq!(events, [Some((7, 8)), None, None]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{ScenarioError, Stage};
+use crate::baseline::Baseline;
 use crate::lean::{self, Door, Receiver, Scratch};
 use crate::machine::too_many_sockets;
 use crate::socket::authority;
@@ -47,9 +48,7 @@ impl Crowd {
         rooms: &[u64],
         scratch: &Scratch,
     ) -> Result<Vec<Receiver>, ScenarioError> {
-        let rooms: Vec<_> = rooms.iter().map(|room_id| json!({"room_id": room_id})).collect();
-        let subscribe =
-            json!({"type": "room.subscribe", "request_id": "s", "data": {"rooms": rooms}}).to_string();
+        let subscribe = subscription(rooms);
         let per_user = self.per_user.max(1);
         let joined = (0..self.sockets).map(|index| {
             let subscribe = &subscribe;
@@ -66,8 +65,60 @@ impl Crowd {
     }
 }
 
+impl Crowd {
+    /// Connects everyone to a broadcaster, each to the room that `room` names.
+    pub async fn gather_bare(
+        &self,
+        baseline: &Baseline,
+        room: impl Fn(usize) -> usize,
+        scratch: &Scratch,
+        keep: usize,
+    ) -> Result<Vec<Receiver>, ScenarioError> {
+        let joined = (0..self.sockets).map(|index| bare(baseline, room(index), true, index, scratch, keep));
+        stream::iter(joined).buffered(self.at_once.max(1)).try_collect().await
+    }
+}
+
+/// One connection to a broadcaster, which counts it in when this is over.
+pub async fn bare(
+    baseline: &Baseline,
+    room: usize,
+    listens: bool,
+    index: usize,
+    scratch: &Scratch,
+    keep: usize,
+) -> Result<Receiver, ScenarioError> {
+    let connected = lean::connect_bare(baseline.address(), index).await.map_err(during("connecting"))?;
+    let mut receiver = Receiver::keeping(connected, scratch, keep);
+    receiver.sender().write(&Baseline::hello(room, listens)).await.map_err(during("greeting"))?;
+    confirmed(&mut receiver).await?;
+    Ok(receiver)
+}
+
+/// One connection to the server that listens to these rooms.
+pub async fn subscribed(
+    door: &Door,
+    index: usize,
+    rooms: &[u64],
+    scratch: &Scratch,
+    keep: usize,
+) -> Result<Receiver, ScenarioError> {
+    let upgraded = lean::connect(door, index).await.map_err(during("connecting"))?;
+    let mut receiver = Receiver::keeping(upgraded, scratch, keep);
+    if !rooms.is_empty() {
+        receiver.send(&subscription(rooms)).await.map_err(during("subscribing"))?;
+        confirmed(&mut receiver).await?;
+    }
+    Ok(receiver)
+}
+
+pub fn subscription(rooms: &[u64]) -> String {
+    let rooms: Vec<_> = rooms.iter().map(|room_id| json!({"room_id": room_id})).collect();
+    json!({"type": "room.subscribe", "request_id": "s", "data": {"rooms": rooms}}).to_string()
+}
+
 /// Waits for the reply; an error frame ends the run, for nothing would come.
-async fn confirmed(receiver: &mut Receiver) -> Result<(), ScenarioError> {
+pub async fn confirmed(receiver: &mut Receiver) -> Result<(), ScenarioError> {
     let mut failed = false;
     let reply = receiver.receive(|frame| {
         failed |= frame.is_type("error");
@@ -80,7 +131,7 @@ async fn confirmed(receiver: &mut Receiver) -> Result<(), ScenarioError> {
     if failed { Err(refused("a subscription was refused")) } else { Ok(()) }
 }
 
-async fn address(url: &str) -> Result<SocketAddr, ScenarioError> {
+pub async fn address(url: &str) -> Result<SocketAddr, ScenarioError> {
     let authority = authority(url)?;
     let found = tokio::net::lookup_host(authority).await.map_err(during("looking the server up"))?;
     let mut v4 = found.filter(SocketAddr::is_ipv4);

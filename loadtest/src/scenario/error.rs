@@ -18,6 +18,8 @@ pub enum ScenarioError {
     Socket(#[from] SocketError),
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
+    #[error(transparent)]
+    Baseline(#[from] crate::baseline::BaselineError),
     #[error("the server: {0}")]
     Server(#[from] ServerError),
     #[error("{0}")]
