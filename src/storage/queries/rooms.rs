@@ -131,13 +131,13 @@ impl Store {
         self.read(move |conn| Ok(members_of(conn, &[room.get()])?.remove(&room).unwrap_or_default())).await
     }
 
-    /// Whether `person` may read the room; false too when there is none.
-    pub async fn can_read(&self, person: &Person, room: RoomId) -> Result<bool, StoreError> {
+    /// The head of a room that `person` may read; none too when there is no such room.
+    pub async fn readable_head(&self, person: &Person, room: RoomId) -> Result<Option<Seq>, StoreError> {
         let person = person.clone();
         self.read(move |conn| {
-            let query = rooms::table.find(room.get()).filter(readable!(person)).select(rooms::id);
-            let found: Option<i64> = on!(conn, |c| query.first(c)).optional()?;
-            Ok(found.is_some())
+            let query = rooms::table.find(room.get()).filter(readable!(person)).select(rooms::last_seq);
+            let head: Option<i64> = on!(conn, |c| query.first(c)).optional()?;
+            Ok(head.map(Seq::new))
         })
         .await
     }

@@ -25,7 +25,7 @@ pub(super) async fn of_room(call: Call) -> Answer {
         Some(Cursor::Events { room: of, after }) if of == room => after,
         Some(_) => return Err(Cursor::foreign().into()),
     };
-    let head = rooms::place(&call, room).await?.head;
+    let head = rooms::head(&call, room).await?;
     let events = call.state.store.room_events(room, after, limit).await.map_err(refusal)?;
     let last = events.last().map_or(after, |event| event.seq);
     let next = (last < head && !events.is_empty()).then(|| Cursor::Events { room, after: last }.encode());

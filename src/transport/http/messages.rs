@@ -37,7 +37,7 @@ pub(super) async fn history(call: Call) -> Answer {
     let query = call.query()?;
     let limit = usize::try_from(query.limit(USUAL, MOST)?).unwrap_or_default();
     let page = which_page(room, &query)?;
-    let head = rooms::place(&call, room).await?.head;
+    let head = rooms::head(&call, room).await?;
     let found = call.state.store.history(room, page, limit).await.map_err(refusal)?;
     let next = next_page(room, page, &found).map(Cursor::encode);
     let messages: Vec<_> = found.messages.iter().map(MessageView::from).collect();
@@ -149,7 +149,7 @@ async fn find(call: &Call) -> Result<Message, Problem> {
     let id = call.message()?;
     let missing = || Rejection::not_found("message");
     let message = call.state.store.message(id).await.map_err(refusal)?.ok_or_else(missing)?;
-    if !call.state.store.can_read(call.me(), message.room).await.map_err(refusal)? {
+    if call.state.store.readable_head(call.me(), message.room).await.map_err(refusal)?.is_none() {
         return Err(missing().into());
     }
     Ok(message)

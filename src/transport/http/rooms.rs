@@ -133,6 +133,12 @@ async fn find(call: &Call, room: RoomId) -> Result<RoomView, Problem> {
     Ok(view)
 }
 
+/// The head of a room the caller may read.
+pub(super) async fn head(call: &Call, room: RoomId) -> Result<Seq, Problem> {
+    let found = call.state.store.readable_head(call.me(), room).await.map_err(refusal)?;
+    Ok(found.ok_or_else(|| Rejection::not_found("room"))?)
+}
+
 /// A room the caller may read, and how far they have.
 pub(super) async fn place(call: &Call, room: RoomId) -> Result<RoomView, Problem> {
     let filter = RoomFilter { ids: Some(vec![room]), system: true };
