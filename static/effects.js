@@ -10,6 +10,7 @@ const RETRY_MS = 2_000;
 export class Effects {
   #running = new Set();
   #opened = [];
+  #requests = 0;
 
   constructor(store, wire) {
     Object.assign(this, { store, wire });
@@ -50,10 +51,11 @@ export class Effects {
       if (wantedLevel(state, room) === 'badge') return { room_id: room.id, level: 'badge' };
       return room.timeline.seq === null ? { room_id: room.id } : { room_id: room.id, after: room.timeline.seq };
     });
-    this.store.dispatch({ type: 'rooms/asked', room_ids });
+    const request = (this.#requests += 1);
+    this.store.dispatch({ type: 'rooms/asked', room_ids, request });
     this.wire.request('room.subscribe', { rooms, epoch: state.epoch }).then(
       ({ rooms: entries }) => {
-        this.store.dispatch({ type: 'rooms/subscribed', entries, now: Date.now() });
+        this.store.dispatch({ type: 'rooms/subscribed', entries, now: Date.now(), request });
         for (const [delay, refused] of byDelay(entries)) this.#later(refused, delay);
       },
       (error) => error.code !== 'disconnected' && this.#later(room_ids, error.retry_after_ms),

@@ -24,8 +24,8 @@ export function initialState() {
 const reducers = {
   frame: (state, { frame, now }) => onFrame(state, frame, now),
   'connection/changed': (state, { connection }) => subscribing.onConnection(state, connection),
-  'rooms/asked': (state, { room_ids }) => subscribing.onAsked(state, room_ids),
-  'rooms/subscribed': (state, { entries, now }) => entries.reduce((next, entry) => subscribing.onSubscribed(next, { entry, now }), state),
+  'rooms/asked': (state, { room_ids, request }) => subscribing.onAsked(state, room_ids, request),
+  'rooms/subscribed': (state, { entries, now, request }) => entries.reduce((next, entry) => subscribing.onSubscribed(next, { entry, now, request }), state),
   'room/parked': (state, { room_id }) => withRoom(state, room_id, { link: 'parked' }),
   'rooms/unanswered': (state, { room_ids }) => room_ids.reduce(subscribing.onUnanswered, state),
   'rooms/listed': (state, { rooms, known }) => subscribing.onRoomsListed(state, rooms, known),

@@ -30,13 +30,14 @@ export function onWelcome(state, data) {
   };
 }
 
-export function onAsked(state, roomIds) {
-  return roomIds.reduce((next, id) => withRoom(next, id, { link: 'asked' }), state);
+/** `request` tells one request from the next: a room that was taken away and given back meanwhile is asked for anew. */
+export function onAsked(state, roomIds, request) {
+  return roomIds.reduce((next, id) => withRoom(next, id, { link: 'asked', request }), state);
 }
 
 /** One entry of a subscription's answer; `after` is the position that was asked from. */
-export function onSubscribed(state, { entry, now }) {
-  if (entry.error) return onSubscriptionRefused(state, entry);
+export function onSubscribed(state, { entry, now, request }) {
+  if (entry.error) return onSubscriptionRefused(state, entry, request);
   const id = entry.room.id;
   const before = state.rooms[id];
   if (!before) return state;
@@ -89,7 +90,9 @@ function startOver(state, room, head) {
   return next;
 }
 
-function onSubscriptionRefused(state, { room_id, error }) {
+function onSubscriptionRefused(state, { room_id, error }, request) {
+  // It was given back since: this refusal is of the time before.
+  if (state.rooms[room_id]?.request !== request) return state;
   return error.retryable ? withRoom(state, room_id, { link: 'refused', level: null }) : dropRoom(state, room_id);
 }
 

@@ -182,6 +182,23 @@ test('the room on screen is asked for in full, the others by badge, and switchin
   assert.deepEqual(switched, [{ room_id: ROOM, level: 'badge' }, { room_id: 13 }]);
 });
 
+test('a refusal from before a room was given back takes nothing away', () => {
+  const client = joined(new Log());
+  const inbox = new Log(INBOX);
+  inbox.events = [];
+  const given = () => client.hears(inbox.append('membership.granted', { room: { id: 30, kind: 'closed', name: 'Den' } }));
+  const asks = (request) => client.does({ type: 'rooms/asked', room_ids: [30], request });
+  const refused = { room_id: 30, error: { code: 'not_found', retryable: false } };
+  given();
+  asks(1);
+  client.hears(inbox.append('membership.revoked', { room_id: 30 }));
+  given();
+  asks(2).does({ type: 'rooms/subscribed', entries: [refused], request: 1 });
+  assert.equal(client.state.rooms[30].link, 'asked');
+  client.does({ type: 'rooms/subscribed', entries: [refused], request: 2 });
+  assert.equal(client.state.rooms[30], undefined);
+});
+
 test('a refused subscription is asked for again when its refusal says so', async () => {
   mock.timers.enable({ apis: ['setTimeout'] });
   try {

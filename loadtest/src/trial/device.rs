@@ -278,7 +278,8 @@ impl Device {
 
     async fn subscribe(&mut self) -> Result<(), TrialError> {
         let mut places = Vec::with_capacity(self.wanted.len());
-        for &room_id in &self.wanted {
+        // Taken out now: what is granted until the reply is wanted anew, whatever that says.
+        for room_id in std::mem::take(&mut self.wanted) {
             let back = if self.mood.random_bool(0.25) { self.mood.random_range(0..10) } else { 0 };
             let known = self.rooms.get(&room_id).and_then(|at| at.last.map(|last| (at.start, last)));
             places.push((room_id, known.map(|(start, last)| last.saturating_sub(back).max(start))));
@@ -299,6 +300,7 @@ impl Device {
         let reply = match answer {
             Some(Answer::Done(reply)) => reply,
             Some(Answer::Refused(refusal)) if refusal.retryable => {
+                self.wanted.extend(places.iter().map(|(room_id, _)| *room_id));
                 self.shared.wait_as_told(&refusal).await;
                 return Ok(());
             }
@@ -316,7 +318,6 @@ impl Device {
         }
         let mut again = BTreeSet::new();
         for ((room_id, after), entry) in places.into_iter().zip(entries) {
-            self.wanted.remove(&room_id);
             match Subscribed::parse(&entry, room_id) {
                 Ok(answer) => self.confirmed(room_id, after, answer, bytes).await?,
                 Err(SocketError::Refused(refusal)) if refusal.retryable => drop(again.insert(room_id)),
