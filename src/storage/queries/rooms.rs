@@ -101,7 +101,8 @@ impl Store {
         self.read(move |conn| views(conn, &person, &filter, after, limit)).await
     }
 
-    /// All rooms that `person` may read, inbox and commons included, by id: the first `limit` of them.
+    /// All rooms that `person` may read, by id: `limit` of them at most, but in any case the inbox and the commons, by which one
+    /// learns of the others.
     pub async fn standing(&self, person: &Person, limit: usize) -> Result<Arc<[RoomView]>, StoreError> {
         // The stamp first: a change after it makes what is read before or after it void.
         let stamp = self.cache().map(Cache::rooms);
@@ -118,12 +119,36 @@ impl Store {
                 };
                 rooms.iter().map(merge).collect()
             }
-            Known::Nothing => self.room_views(person, all, None, limit).await?.into(),
+            Known::Nothing => {
+                let rooms = self.room_views(person, all, None, limit).await?;
+                let is_short = rooms.len() >= limit;
+                if is_short { self.with_system_rooms(person, rooms).await?.into() } else { rooms.into() }
+            }
         };
         if let (Some(cache), Some(stamp), true) = (self.cache(), stamp, rooms.len() < limit) {
             cache.keep_standing(person, stamp, Arc::clone(&rooms));
         }
         Ok(rooms)
+    }
+
+    /// The same rooms, the inbox and the commons in place of the last.
+    async fn with_system_rooms(
+        &self,
+        person: &Person,
+        rooms: Vec<RoomView>,
+    ) -> Result<Vec<RoomView>, StoreError> {
+        let (me, limit) = (person.id.get(), rooms.len());
+        let ids = self.read(move |conn| {
+            let mine = rooms::kind.eq(RoomKind::Commons.as_str()).or(rooms::owner_id.eq(me));
+            let query = rooms::table.filter(mine).select(rooms::id);
+            let ids: Vec<i64> = on!(conn, |c| query.load(c))?;
+            Ok(ids.into_iter().map(RoomId::new).collect())
+        });
+        let filter = RoomFilter { ids: Some(ids.await?), system: true };
+        let mut first = self.room_views(person, filter, None, limit).await?;
+        first.extend(rooms.into_iter().filter(|view| !view.card.kind.is_system()));
+        first.truncate(limit);
+        Ok(first)
     }
 
     /// Who was added to the room by name, active or not, by id. Rooms for all have nobody but guests here.

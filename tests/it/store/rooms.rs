@@ -19,6 +19,7 @@ contracts!(
     guests_see_only_what_they_were_added_to,
     names_and_accounts_change,
     parallel_direct_rooms_are_one,
+    who_has_too_many_rooms_has_the_lists_of_them_all_the_same,
 );
 
 fn create(kind: NewRoomKind, title: Option<&str>, members: &[UserId]) -> Command {
@@ -43,6 +44,23 @@ async fn names(bench: &Bench, person: &Person) -> Vec<String> {
         None => view.card.members.iter().map(|member| member.name.to_string()).collect::<Vec<_>>().join("+"),
     });
     named.collect()
+}
+
+async fn who_has_too_many_rooms_has_the_lists_of_them_all_the_same(bench: Bench) {
+    let home = bench.home().await;
+    for title in ["One", "Two", "Three"] {
+        bench.does(&home.admin, create(NewRoomKind::Open, Some(title), &[])).await;
+    }
+    // Came last, so that the inbox has the highest id of all.
+    let late = bench.person("Late", Role::Member).await;
+    for limit in [3, 4, 7] {
+        let standing = bench.store.standing(&late, limit).await.unwrap();
+        let kinds: Vec<RoomKind> = standing.iter().map(|view| view.card.kind).collect();
+        assert_eq!(kinds.len(), limit.min(6), "{kinds:?}");
+        for kind in [RoomKind::Inbox, RoomKind::Commons] {
+            assert_eq!(kinds.iter().filter(|is| **is == kind).count(), 1, "{kinds:?}");
+        }
+    }
 }
 
 async fn an_open_room_is_listed_for_all(bench: Bench) {
