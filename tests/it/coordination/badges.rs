@@ -216,7 +216,7 @@ async fn a_badge_that_did_not_fit_is_sent_again() {
     raw.says(&json!({ "type": "room.subscribe", "request_id": "s", "data": { "rooms": places } })).await;
     assert!(raw.frame().await.expect("reads").is_some(), "the reply");
     let mut ann = house.admin.connects().await;
-    let body = "y".repeat(8_000);
+    let body = "y".repeat(16_000);
     // He reads nothing: what is full of the lobby's events has no room for badges.
     while house.metric("hearth_registry_entries", "badges_waiting").await < 1.0 {
         for _ in 0..4 {

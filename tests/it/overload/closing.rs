@@ -165,9 +165,12 @@ async fn a_slow_reader_loses_signals_then_the_room_then_the_socket() {
     let mut messages = 0;
     while stages.last() != Some(&(true, true, true)) {
         if !stages.contains(&(true, true, false)) {
-            house.admin.client.post_message(house.lobby, Uuid::new_v4(), &body).await.expect("posted");
-            assert_eq!(other.hears_message().await, body);
-            messages += 1;
+            // A few at a time: a kernel gives a peer up that takes nothing for half a minute.
+            for _ in 0..4 {
+                house.admin.client.post_message(house.lobby, Uuid::new_v4(), &body).await.expect("posted");
+                assert_eq!(other.hears_message().await, body);
+                messages += 1;
+            }
             assert!(messages < 4_000, "64 MB later it is still there: {stages:?}");
             for kind in ["typing.start", "typing.stop"] {
                 typist.asks(kind, json!({ "room_id": house.lobby })).await;
