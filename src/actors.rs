@@ -18,7 +18,7 @@ pub mod reply;
 pub mod room;
 pub mod sequencer;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 pub mod sockets;
 pub mod turn;
 pub mod watch;

@@ -31,10 +31,43 @@ pub enum Inbound {
     Broken(CloseCode),
 }
 
+/// A socket that is in its hub's books for as long as this is kept: whoever has it may end in whatever way, a future that is let go
+/// or a panic even, and nothing of the socket is left behind (CONN-17).
+pub struct Opened {
+    peer: Rc<Peer>,
+    board: Board,
+}
+
+impl Opened {
+    /// Enters the socket.
+    pub fn new(peer: Rc<Peer>, board: Board) -> Self {
+        board.borrow_mut().open(Rc::clone(&peer));
+        Self { peer, board }
+    }
+
+    /// The socket.
+    pub fn peer(&self) -> &Rc<Peer> {
+        &self.peer
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let code = self.peer.outbox.closing().map(CloseCode::code);
+        tracing::debug!(conn.id = %self.peer.id, user.id = %self.peer.user(), code, "socket closed");
+        self.board.borrow_mut().close(self.peer.id);
+        // One that was told why it ends has a while to hear it.
+        if code.is_none() {
+            self.peer.outbox.shut_down();
+        }
+    }
+}
+
 /// See the module.
 pub struct Connection {
     peer: Rc<Peer>,
     board: Board,
+    _opened: Opened,
     bus: Bus,
     heartbeat: Duration,
     /// Invalid frames that are still forgiven.
@@ -46,13 +79,13 @@ pub struct Connection {
 impl Connection {
     /// Starts the connection: `welcome` goes out first, then `inbound` is read until it ends.
     pub fn start(
-        peer: Rc<Peer>,
-        board: Board,
+        opened: Opened,
         bus: Bus,
         permit: SocketPermit,
         welcome: &str,
         inbound: impl Stream<Item = Vec<Inbound>> + 'static,
     ) {
+        let (peer, board) = (Rc::clone(&opened.peer), Rc::clone(&opened.board));
         let config = bus.rooms().config();
         let (heartbeat, patience) = (config.heartbeat.interval, config.socket.invalid_frames);
         {
@@ -61,8 +94,8 @@ impl Connection {
             peer.welcomed();
             board.flush();
         }
-        let connection =
-            Self { peer, board, bus, heartbeat, patience, spent: Spent::default(), _permit: permit };
+        let (spent, _opened, _permit) = (Spent::default(), opened, permit);
+        let connection = Self { peer, board, _opened, bus, heartbeat, patience, spent, _permit };
         Self::create(|ctx| {
             ctx.add_stream(inbound);
             connection
@@ -191,12 +224,9 @@ impl Actor for Connection {
     type Context = Context<Self>;
 }
 
-/// However the connection ends, by a panic even, nothing of it is left behind (CONN-17).
+/// The peer reads no more, or has said goodbye: nothing is left to wait for.
 impl Drop for Connection {
     fn drop(&mut self) {
-        let code = self.peer.outbox.closing().map(CloseCode::code);
-        tracing::debug!(conn.id = %self.peer.id, user.id = %self.peer.user(), code, "socket closed");
-        self.board.borrow_mut().close(self.peer.id);
         self.peer.outbox.shut_down();
     }
 }

@@ -7,6 +7,8 @@ mod house;
 mod plan;
 mod verdict;
 
+pub(crate) use house::Ground;
+
 use crate::domain::Timestamp;
 use std::cell::Cell;
 use tokio::time::Instant;

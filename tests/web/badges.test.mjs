@@ -101,6 +101,20 @@ test('a list that was asked for before does not undo what was granted or taken s
   assert.deepEqual([client.room, client.state.rooms[31]?.name], [undefined, 'x']);
 });
 
+test('a room that is followed by badge gets its new name from the inbox, and keeps what is known of it', () => {
+  const log = new Log();
+  const client = joined(log);
+  const inbox = new Log(INBOX);
+  inbox.events = [];
+  client.hears(inbox.append('membership.granted', { room: { id: 30, kind: 'closed', name: 'Den' } }));
+  client.does({ type: 'room/counted', room_id: 30, head: 9, read: 4, unread: 5 });
+  const { name, ...before } = client.state.rooms[30];
+  client.hears(inbox.append('membership.granted', { room: { id: 30, kind: 'closed', name: 'Lair' } }));
+  const { name: renamed, ...after } = client.state.rooms[30];
+  assert.deepEqual([name, renamed], ['Den', 'Lair']);
+  assert.deepEqual(after, before);
+});
+
 test('the rooms that the welcome has no place for stay, and are listed', () => {
   const log = new Log();
   const client = joined(log).does({ type: 'room/learned', room: { id: 40, kind: 'open', name: 'Attic', head: 1, read: 1, unread: 0 } });

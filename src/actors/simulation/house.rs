@@ -4,7 +4,7 @@ use super::device::Device;
 use super::plan::{DEVICES, Plan, Step};
 use super::{BEGAN, FAILING, trace};
 use crate::actors::Bus;
-use crate::actors::connection::Connection;
+use crate::actors::connection::{Connection, Opened};
 use crate::actors::hub::{Board, Hub};
 use crate::actors::outbox::Outbox;
 use crate::actors::peer::Peer;
@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 /// What all simulations of a thread stand on: a store with three people.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     store: Store,
     options: StorageOptions,
     people: Vec<Person>,
@@ -39,20 +39,20 @@ pub(super) struct Ground {
     _directory: TempDir,
 }
 
-pub(super) struct House {
-    pub(super) bus: Bus,
-    pub(super) boards: Vec<Board>,
+pub(crate) struct House {
+    pub(crate) bus: Bus,
+    pub(crate) boards: Vec<Board>,
     pub(super) rooms: Vec<RoomId>,
     pub(super) devices: Vec<Device>,
     pub(super) store: Store,
-    config: Arc<Config>,
-    people: Vec<Person>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) people: Vec<Person>,
     listener: TcpListener,
     numbers: i64,
 }
 
 impl Ground {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = TempDir::new().expect("a directory");
         let options = StorageOptions {
             synchronous: Synchronous::Normal,
@@ -87,7 +87,7 @@ impl Ground {
     }
 
     /// Runs one simulation on a clock of its own.
-    pub(super) fn run<F: Future<Output = ()>>(
+    pub(crate) fn run<F: Future<Output = ()>>(
         &self,
         seed: u64,
         life: impl FnOnce(House) -> F,
@@ -306,9 +306,9 @@ impl House {
         let identity = Identity { person, via, renewed: false, expires_at: None };
         let id = board.borrow_mut().name();
         let peer = Peer::new(id, identity, outbox, &self.config, Instant::now());
-        board.borrow_mut().open(std::rc::Rc::clone(&peer));
+        let opened = Opened::new(peer, board.clone());
         let inbound = KeepOpen { stream: Box::pin(stream), half: read };
-        Connection::start(peer, board.clone(), self.bus.clone(), permit, r#"{"type":"welcome"}"#, inbound);
+        Connection::start(opened, self.bus.clone(), permit, r#"{"type":"welcome"}"#, inbound);
     }
 
     /// No more failures: everybody comes back, resumes and hears the rest.

@@ -12,6 +12,9 @@ use diesel::prelude::*;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
+/// Inboxes one statement asks for (count), well below what a statement of SQLite may bind.
+const INBOXES: usize = 500;
+
 /// Rows as of this transaction. Rooms hold only the members that were asked for.
 #[derive(Default)]
 pub(super) struct Facts {
@@ -121,6 +124,28 @@ impl Facts {
         let inbox = found.ok_or_else(|| StoreError::nonsense("no inbox for user", user))?;
         self.inboxes.insert(user, RoomId::new(inbox));
         Ok(RoomId::new(inbox))
+    }
+
+    /// Loads the inboxes of `users` that aren't known yet.
+    pub(super) fn load_inboxes(&mut self, conn: &mut Conn, users: &[UserId]) -> Result<(), StoreError> {
+        let unknown: Vec<i64> =
+            users.iter().filter(|user| !self.inboxes.contains_key(user)).map(|user| user.get()).collect();
+        for some in unknown.chunks(INBOXES) {
+            let query = rooms::table
+                .filter(rooms::owner_id.eq_any(some))
+                .filter(rooms::kind.eq(RoomKind::Inbox.as_str()))
+                .select((rooms::owner_id, room_queries::ROOM_COLUMNS));
+            let found: Vec<(Option<i64>, RoomRow)> = on!(&mut *conn, |c| query.load(c))?;
+            for (owner, row) in found {
+                let room = room_from(row)?;
+                if let Some(owner) = owner {
+                    self.inboxes.insert(UserId::new(owner), room.id);
+                }
+                // What this batch knows already is newer.
+                self.rooms.entry(room.id).or_insert(Some(room));
+            }
+        }
+        Ok(())
     }
 
     /// Loads the actors and rooms of a batch with one statement each.

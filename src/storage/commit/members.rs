@@ -63,10 +63,16 @@ pub(super) fn insert(
 
 /// Everybody who was added to `room` by name.
 pub(super) fn all(tx: &mut Tx<'_>, room: RoomId) -> Result<Vec<UserId>, StoreError> {
+    up_to(tx, room, usize::MAX)
+}
+
+/// The same, at most `most` of them.
+pub(super) fn up_to(tx: &mut Tx<'_>, room: RoomId, most: usize) -> Result<Vec<UserId>, StoreError> {
     let query = memberships::table
         .filter(memberships::room_id.eq(room.get()))
         .select(memberships::user_id)
-        .order(memberships::user_id);
+        .order(memberships::user_id)
+        .limit(i64::try_from(most).unwrap_or(i64::MAX));
     let ids: Vec<i64> = on!(&mut *tx.conn, |c| query.load(c))?;
     Ok(ids.into_iter().map(UserId::new).collect())
 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// People a room may begin with.
 const MOST_MEMBERS: usize = 100;
+/// Members of a closed room whose inboxes are told of its new name (count); in a larger room none is: they find it in `welcome`.
+const MOST_TOLD: usize = 1_000;
 
 /// A room to be inserted.
 pub(super) struct NewRoom<'a> {
@@ -139,7 +141,7 @@ pub(super) fn insert(
     Ok((id, vec![tx.record(id, actor, created)?]))
 }
 
-/// Renames a room; of an open one everybody hears.
+/// Renames a room; of an open one everybody hears, of a closed one its members do, whether they listen to it or not.
 pub(super) fn rename(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId) -> Done {
     let event = match tx.decide(room, actor, command, None, &Subject::Unknown)? {
         Decision::Record(event) => event,
@@ -155,6 +157,16 @@ pub(super) fn rename(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
     if card.kind == RoomKind::Open {
         let commons = tx.commons()?;
         events.push(tx.record(commons, Some(actor.id), EventBody::RoomListed { room: card })?);
+        return Ok((ack, events));
+    }
+    let members = members::up_to(tx, room, MOST_TOLD + 1)?;
+    if members.len() <= MOST_TOLD {
+        tx.load_inboxes(&members)?;
+        for user in members {
+            let inbox = tx.inbox(user)?;
+            let renamed = EventBody::MembershipGranted { room: Arc::clone(&card) };
+            events.push(tx.record(inbox, Some(actor.id), renamed)?);
+        }
     }
     Ok((ack, events))
 }
@@ -174,7 +186,9 @@ pub(super) fn delete(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
         let commons = tx.commons()?;
         events.push(tx.record(commons, Some(actor.id), EventBody::RoomUnlisted { room })?);
     } else {
-        for user in members::all(tx, room)? {
+        let members = members::all(tx, room)?;
+        tx.load_inboxes(&members)?;
+        for user in members {
             let inbox = tx.inbox(user)?;
             events.push(tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?);
         }

@@ -152,6 +152,11 @@ impl<'c> Tx<'c> {
         self.facts.inbox(self.conn, user)
     }
 
+    /// Loads the inboxes of many with few statements.
+    pub(super) fn load_inboxes(&mut self, users: &[UserId]) -> Result<(), StoreError> {
+        self.facts.load_inboxes(self.conn, users)
+    }
+
     /// The domain's rules on the rows: the final word. Loads of the memberships only those of `about`.
     pub(super) fn decide(
         &mut self,

@@ -2,7 +2,7 @@
 
 use super::entry::{self, Entry};
 use super::reader::Reader;
-use crate::actors::connection::Connection;
+use crate::actors::connection::{Connection, Opened};
 use crate::actors::hub::Board;
 use crate::actors::outbox::{Class, Outbox};
 use crate::actors::peer::Peer;
@@ -142,26 +142,23 @@ impl Upgrade {
         tracing::debug!(trace_id = %trace, conn.id = %id, user.id = %identity.person.id, "socket opened");
         let peer = Peer::new(id, identity, outbox, &self.config, Instant::now());
         // From here on what ends a session closes this socket, too; what ended it during the handshake is looked up.
-        {
-            let mut board = self.board.borrow_mut();
-            board.open(Rc::clone(&peer));
-            board.push(&peer, Class::Control, handshake);
-        }
+        let opened = Opened::new(peer, Rc::clone(&self.board));
+        let peer = opened.peer();
+        self.board.borrow_mut().push(peer, Class::Control, handshake);
         let ended = [peer.identity.session().map(Ended::Session), Some(Ended::User(peer.user()))];
         if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
         } else if self.bus.draining() {
-            self.board.borrow().send_away(&peer, self.config.shutdown.spread);
+            self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
-        let welcome = self.welcome(&peer).await;
+        let welcome = self.welcome(peer).await;
         drop(turn);
         match welcome {
-            Ok(welcome) => Connection::start(peer, self.board, self.bus, permit, &welcome, reader),
+            Ok(welcome) => Connection::start(opened, self.bus, permit, &welcome, reader),
             Err(rejection) => {
                 tracing::warn!(trace_id = %trace, %rejection, "no welcome");
                 peer.outbox.close(CloseCode::Overloaded, CloseCode::Overloaded.name());
-                self.board.borrow_mut().close(id);
             }
         }
     }
@@ -247,3 +244,7 @@ async fn refuse(
     stream.send(h1::Message::Chunk(None)).await?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "upgrade_tests.rs"]
+mod tests;

@@ -38,6 +38,12 @@ impl Listener {
         standing(&entry)
     }
 
+    /// The room of that name in `welcome`.
+    fn room_called(&self, name: &str) -> Option<u64> {
+        let rooms = &self.socket.welcome().rooms;
+        rooms.iter().find(|room| room.name.as_deref() == Some(name)).map(|room| room.room_id)
+    }
+
     /// The next badge.
     async fn sees(&mut self) -> (u64, Standing) {
         match self.next().await {
@@ -190,6 +196,39 @@ on_both!(a_membership_that_ends_ends_the_badge, async |ground| {
         .await
         .expect("deleted");
     house.metric_becomes("hearth_subscriptions", "", 0.0).await;
+});
+
+on_both!(a_new_name_reaches_who_follows_by_badge, async |ground| {
+    let house = House::open(ground).await;
+    let (bob, eve) = (house.joined_by("Bob").await, house.joined_by("Eve").await);
+    let room = house.closed_room("Den", &[&bob]).await.id;
+    let mut socket = bob.connects().await;
+    let mut outsider = eve.connects().await;
+    for listener in [&mut socket, &mut outsider] {
+        let rooms = &listener.socket.welcome().rooms;
+        let inbox = rooms.iter().find(|room| room.kind == "inbox").expect("an inbox").room_id;
+        listener.joins(inbox, None).await;
+    }
+    socket.follows(room).await;
+    let path = format!("/rooms/{room}");
+    let renamed = json!({ "name": "Lair" });
+    let (status, _) = house
+        .admin
+        .client
+        .call::<Value>(reqwest::Method::PATCH, &path, &[], Some(&renamed))
+        .await
+        .expect("called");
+    assert_eq!(status, 200);
+    let event = socket.hears().await;
+    assert_eq!(event.kind, "membership.granted");
+    let told = &event.json["data"]["room"];
+    assert_eq!((&told["id"], &told["kind"], &told["name"]), (&json!(room), &json!("closed"), &json!("Lair")));
+    // It is no new membership: what he follows stays.
+    house.metric_becomes("hearth_registry_entries", "followers", 1.0).await;
+    assert_eq!(bob.connects().await.room_called("Lair"), Some(room));
+    outsider.asks("room.create", json!({ "kind": "direct", "members": [bob.id] })).await;
+    let first = outsider.hears().await;
+    assert_eq!(first.json["data"]["room"]["kind"], "direct", "nothing of what isn't hers: {first:?}");
 });
 
 /// The last state gets through to a socket that didn't take the ones before.

@@ -129,6 +129,9 @@ impl Model {
                 let mut events = vec![self.event("room.updated", room)];
                 if self.rooms[room].kind == RoomKind::Open {
                     events.push(self.event("room.listed", self.commons));
+                } else {
+                    let members = self.rooms[room].members.clone();
+                    events.extend(self.in_inboxes("membership.granted", &members));
                 }
                 Ok(events)
             }

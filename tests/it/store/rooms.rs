@@ -14,6 +14,7 @@ contracts!(
     a_direct_room_is_found_again,
     wrong_rooms_are_refused,
     renaming_and_deleting_is_heard_where_it_matters,
+    the_new_name_of_a_room_of_many_is_in_no_inbox,
     members_come_and_go,
     deleted_rooms_are_in_no_list,
     guests_see_only_what_they_were_added_to,
@@ -163,8 +164,14 @@ async fn renaming_and_deleting_is_heard_where_it_matters(bench: Bench) {
     assert!(
         matches!(&events[1].event.body, EventBody::RoomListed { room } if room.name.as_deref() == Some("Hall"))
     );
+    let (ann_inbox, bob_inbox) = (inbox(&bench, &home.admin).await, inbox(&bench, &bob).await);
     let (_, events) = bench.does(&home.admin, Command::RenameRoom { room: closed, name: name("Lair") }).await;
-    assert_eq!(places(&events), [("room.updated", closed)]);
+    let told = [("membership.granted", ann_inbox), ("membership.granted", bob_inbox)];
+    assert_eq!(places(&events), [("room.updated", closed), told[0], told[1]]);
+    for event in &events[1..] {
+        let renamed = matches!(&event.event.body, EventBody::MembershipGranted { room } if room.name.as_deref() == Some("Lair"));
+        assert!(renamed, "{event:?}");
+    }
     let (ack, events) =
         bench.does(&home.admin, Command::RenameRoom { room: closed, name: name("Lair") }).await;
     assert_eq!((ack, events.len()), (Ack::Unchanged, 0));
@@ -173,7 +180,6 @@ async fn renaming_and_deleting_is_heard_where_it_matters(bench: Bench) {
     assert_eq!(rejection.code, RejectionCode::Forbidden);
     let (_, events) = bench.does(&home.admin, Command::DeleteRoom { room: open }).await;
     assert_eq!(places(&events), [("room.deleted", open), ("room.unlisted", commons)]);
-    let (ann_inbox, bob_inbox) = (inbox(&bench, &home.admin).await, inbox(&bench, &bob).await);
     let (_, events) = bench.does(&home.admin, Command::DeleteRoom { room: closed }).await;
     assert_eq!(
         places(&events),
@@ -181,6 +187,35 @@ async fn renaming_and_deleting_is_heard_where_it_matters(bench: Bench) {
     );
     let rejection = bench.refuses(&home.admin, Command::DeleteRoom { room: closed }).await;
     assert_eq!(rejection.code, RejectionCode::NotFound);
+}
+
+async fn the_new_name_of_a_room_of_many_is_in_no_inbox(bench: Bench) {
+    let home = bench.home().await;
+    let room = bench.creates(&home.admin, NewRoomKind::Closed, Some("Den"), &[]).await.id;
+    let crowd = |first: i64, last: i64| {
+        let numbers = format!(
+            "WITH RECURSIVE n(id) AS (SELECT {first} UNION ALL SELECT id + 1 FROM n WHERE id < {last}) "
+        );
+        let users = format!(
+            "INSERT INTO users (id, name, role, created_at) {numbers} SELECT 100000 + id, 'P', 'bot', 0 FROM n"
+        );
+        let inboxes = format!(
+            "INSERT INTO rooms (kind, owner_id, created_at) {numbers} SELECT 'inbox', 100000 + id, 0 FROM n"
+        );
+        let members = format!(
+            "INSERT INTO memberships (room_id, user_id, created_at) {numbers} SELECT {room}, 100000 + id, 0 FROM n"
+        );
+        for statement in [users, inboxes, members] {
+            bench.sql(&statement).unwrap();
+        }
+    };
+    crowd(1, 999);
+    let (_, events) = bench.does(&home.admin, Command::RenameRoom { room, name: name("Lair") }).await;
+    assert_eq!(events.iter().filter(|event| event.event.body.kind() == "membership.granted").count(), 1_000);
+    crowd(1_000, 1_000);
+    let (_, events) = bench.does(&home.admin, Command::RenameRoom { room, name: name("Hall") }).await;
+    assert_eq!(places(&events), [("room.updated", room)]);
+    assert_eq!(names(&bench, &home.admin).await, ["General", "Hall"]);
 }
 
 async fn members_come_and_go(bench: Bench) {
