@@ -8,5 +8,8 @@ use std::process::ExitCode;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    // Huge pages would double the memory of an idle server. Where they can't be had off, it just takes more.
+    #[cfg(target_os = "linux")]
+    rustix::thread::disable_transparent_huge_pages(true).ok();
     hearth::cli::run()
 }
