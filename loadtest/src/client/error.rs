@@ -22,6 +22,8 @@ impl ClientError {
             ..Refusal::default()
         });
         refusal.status = status;
+        // A server that stood still finds the time for a request over when it goes on: RFC 9110 section 15.5.9 lets it be repeated.
+        refusal.retryable |= status == 408;
         ClientError::Refused(Box::new(refusal))
     }
 
@@ -59,5 +61,6 @@ mod tests {
     fn an_answer_that_is_no_problem_has_no_code() {
         let error = ClientError::refused(502, b"<html>Bad Gateway");
         assert_eq!((error.status(), error.code()), (Some(502), ""));
+        assert!(ClientError::refused(408, b"").refusal().unwrap().retryable, "but may be repeated");
     }
 }

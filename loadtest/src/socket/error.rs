@@ -29,7 +29,9 @@ impl SocketError {
     pub fn may_reconnect(&self) -> bool {
         match self {
             SocketError::Closed { code, .. } => *code < 4500,
-            SocketError::Refused(refusal) => refusal.retryable || refusal.status >= 500,
+            SocketError::Refused(refusal) => {
+                refusal.retryable || refusal.status == 408 || refusal.status >= 500
+            }
             SocketError::Shape(_) => false,
             SocketError::Lost | SocketError::Silent(_) | SocketError::Transport(_) => true,
         }
