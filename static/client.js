@@ -4,6 +4,7 @@ import { api } from './api.js';
 import { Attention } from './attention.js';
 import { Changer } from './changer.js';
 import { Effects } from './effects.js';
+import { isSignedOut } from './ended.js';
 import { Outbox } from './outbox.js';
 import { Reading } from './reading.js';
 import { Sender } from './sender.js';
@@ -14,6 +15,8 @@ import { Typing } from './typing.js';
 import { Wire } from './wire.js';
 
 const DRAFTS_KEY = 'hearth.drafts';
+/** Closes after which nobody is signed in: expired, signed out, account closed. */
+const ENDING = new Set([4500, 4501, 4502]);
 
 export class Client {
   #ended = new AbortController();
@@ -116,7 +119,7 @@ export class Client {
       await api.delete('/sessions/current');
     } catch (error) {
       // Without an answer it is done all the same where the socket was told so, or there is no such session any more.
-      if (!this.stopped && error.code !== 'unauthenticated') throw error;
+      if (!this.stopped && !isSignedOut(error)) throw error;
     }
     // First of all: what ends with the socket must not be written down again.
     this.stop();
@@ -135,7 +138,7 @@ export class Client {
 
   #connection(connection) {
     this.store.dispatch({ type: 'connection/changed', connection });
-    if (connection.state === 'stopped' && (connection.code === 4500 || connection.code === 4501)) this.onSessionEnded(connection.code);
+    if (connection.state === 'stopped' && ENDING.has(connection.code)) this.onSessionEnded(connection.code);
   }
 
   #frame(frame) {
