@@ -26,7 +26,8 @@ async function call(method, path, body, headers = {}) {
     });
     text = await response.text();
     const date = Date.parse(response.headers.get('date'));
-    if (date) ahead = date - Date.now();
+    // The header leaves out the fraction of the second.
+    if (date) ahead = date + 500 - Date.now();
   } catch {
     throw new Refusal({ code: 'disconnected', message: 'The server cannot be reached.', retryable: true });
   }

@@ -10,7 +10,7 @@ import { choice, field, form } from './form.js';
 import { LinkCard } from './qr.js';
 import { momentOf } from './text.js';
 
-const ROLES = [['admin', 'Administrator: everything, this page included'], ['member', 'Member: all open rooms'], ['guest', 'Guest: only rooms they were added to']];
+const ROLES = [['admin', 'Administrator: manages all'], ['member', 'Member: all open rooms'], ['guest', 'Guest: only rooms they are added to']];
 const STATUS = { deactivated: 'deactivated', banned: 'banned' };
 
 /** What stands below a name: `Administrator · online`. */

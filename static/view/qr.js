@@ -50,6 +50,8 @@ export class LinkCard {
     replace(this.picture, h('img', { id: 'qr', src: `data:image/svg+xml,${encodeURIComponent(qr)}`, alt: 'QR code of the link below', width: 240, height: 240 }));
     replace(this.address, copyRow(url, 'Link', 'transfer-link'), h('p', { class: 'field-note' }, this.hint));
     this.again.hidden = false;
+    // What was pressed for it is gone.
+    if ([document.body, null].includes(document.activeElement)) this.address.querySelector('input').focus();
     const tick = () => {
       const left = until - api.now();
       if (left > 0) setText(this.left, `Valid for ${durationOf(left)}.`);

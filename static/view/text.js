@@ -53,7 +53,7 @@ export function dayOf(at, now = Date.now()) {
 
 /** A time that is left, in the two units that matter: "9 min 58 s", "3 h 5 min", "6 days". */
 export function durationOf(ms) {
-  const seconds = Math.max(0, Math.ceil(ms / 1_000));
+  const seconds = Math.max(0, Math.round(ms / 1_000));
   const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3_600), Math.floor(seconds / 60)];
   if (days >= 2) return `${days} days`;
   if (hours >= 1) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
