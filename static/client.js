@@ -4,7 +4,6 @@ import { api } from './api.js';
 import { Attention } from './attention.js';
 import { Changer } from './changer.js';
 import { Effects } from './effects.js';
-import { isSignedOut } from './ended.js';
 import { Outbox } from './outbox.js';
 import { Reading } from './reading.js';
 import { Sender } from './sender.js';
@@ -119,7 +118,7 @@ export class Client {
       await api.delete('/sessions/current');
     } catch (error) {
       // Without an answer it is done all the same where the socket was told so, or there is no such session any more.
-      if (!this.stopped && !isSignedOut(error)) throw error;
+      if (!this.stopped && !error.isSignedOut) throw error;
     }
     // First of all: what ends with the socket must not be written down again.
     this.stop();

@@ -1,6 +1,6 @@
 // Why somebody is not signed in, or not any more, and what they are told. Pure.
 
-/** The codes of credentials that don't hold, or aren't there; each leads to the sign-in page, with its sentence. */
+/** What the sign-in page says to the codes of credentials that don't hold, or aren't there. */
 const SIGNED_OUT = {
   unauthenticated: null,
   token_expired: 'Your session has expired. Please sign in again.',
@@ -11,12 +11,10 @@ const SIGNED_OUT = {
 /** What closed the socket, where it was about who one is. */
 const CLOSED = { 4500: SIGNED_OUT.token_expired, 4501: SIGNED_OUT.token_revoked };
 
-const CLOSE_OF = { unauthenticated: 4500, token_expired: 4500, token_invalid: 4500, token_revoked: 4501, banned: 4502 };
-
-export const isSignedOut = ({ code }) => Object.hasOwn(SIGNED_OUT, code);
+const CLOSE_OF = { token_revoked: 4501, banned: 4502 };
 
 /** The close code that a refused handshake stands for; undefined when it says nothing about who one is. */
-export const closeCodeOf = ({ code }) => CLOSE_OF[code];
+export const closeCodeOf = ({ code, isSignedOut }) => CLOSE_OF[code] ?? (isSignedOut ? 4500 : undefined);
 
 /** What the sign-in page says: why the socket closed, unless the server says more exactly why. */
 export const endedText = ({ code }, closed) => SIGNED_OUT[code] ?? CLOSED[closed];
@@ -28,5 +26,5 @@ export const ACCOUNT_CLOSED = {
 
 export const BANNED = {
   title: 'You can’t come in from here',
-  text: 'An administrator banned this account, or the address you connect from. Talk to them if this is a mistake.',
+  text: 'Nobody is let in from the address you connect from: an administrator banned somebody who used it. Talk to them if this is a mistake.',
 };

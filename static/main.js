@@ -2,7 +2,7 @@
 
 import { api } from './api.js';
 import { Client } from './client.js';
-import { ACCOUNT_CLOSED, BANNED, endedText, isSignedOut } from './ended.js';
+import { ACCOUNT_CLOSED, BANNED, endedText } from './ended.js';
 import { joinPage, messagePage, setupPage, signInPage } from './view/gate.js';
 import { Shell } from './view/shell.js';
 import { takeToken, transferPage } from './view/transfer.js';
@@ -34,7 +34,7 @@ async function boot(closed) {
       messagePage(root, BANNED.title, BANNED.text, { label: 'Try again', act: () => boot() });
       return;
     }
-    if (!isSignedOut(error)) {
+    if (!error.isSignedOut) {
       waitForServer(error);
       return;
     }

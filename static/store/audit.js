@@ -5,14 +5,12 @@ import { nameOfDevice, wayOf } from './sessions.js';
 /** `[what it is called in the filter, the sentence]`; `who` did it to `whom`, the person or thing that the entry is about. */
 const ACTIONS = {
   'session.begun': ['Signed in', ({ who, detail }) => sentence(who, 'signed in', wayOf(detail), detail.device && `on ${nameOfDevice(detail.device)}`)],
-  'session.begin_failed': ['Failed to sign in', ({ whom, target, detail }) => sentence('Somebody failed to sign in', target && `as ${whom}`, REASONS[detail.reason] ?? (detail.reason && `(${detail.reason})`))],
+  'session.refused': ['Failed to sign in', ({ whom, target, detail }) => sentence('Somebody failed to sign in', target && `as ${whom}`, REASONS[detail.reason] ?? (detail.reason && `(${detail.reason})`))],
   'session.ended': ['Signed out', ({ who, whom }) => `${who} ended ${whom}`],
-  'sessions.ended': ['Signed out other devices', ({ who, self, whom }) => (self ? `${who} signed out the other devices` : `${who} signed out ${whom} everywhere`)],
   'token.reused': ['Refresh token used again', ({ whom }) => `A refresh token that was used up came again: ${whom} was ended`],
   'password.changed': ['Password changed', ({ who, self, whom }) => `${who} changed ${self ? 'the password' : `the password of ${whom}`}`],
   'transfer.created': ['Link made', ({ who, detail, person }) => (detail.kind === 'recovery' ? `${who} made a link that lets ${person(detail.for)} back in` : `${who} made a link to sign in on another device`)],
   'transfer.redeemed': ['Link used', ({ who, detail }) => `${who} signed in by ${detail.kind === 'recovery' ? 'an administrator’s link' : 'a link'}`],
-  'transfer.refused': ['Link refused', ({ detail }) => sentence('A link to sign in was refused', detail.reason && `(${detail.reason})`)],
   'user.joined': ['Joined', ({ who, self, target, whom, detail }) => sentence(target && !self ? whom : who, 'joined', detail.invite && `by invitation ${detail.invite}`)],
   'user.role_changed': ['Role changed', ({ who, whom, detail }) => sentence(who, `changed the role of ${whom}`, detail.from && `from ${detail.from}`, detail.to && `to ${detail.to}`)],
   'user.deactivated': ['Deactivated', ({ who, whom }) => `${who} deactivated ${whom}`],
@@ -28,14 +26,13 @@ const ACTIONS = {
   'bot_key.created': ['Bot key made', ({ who, whom }) => `${who} made ${whom}`],
   'bot_key.revoked': ['Bot key revoked', ({ who, whom }) => `${who} revoked ${whom}`],
   'bot.acted': ['Bot acted', ({ who, whom, detail }) => sentence(who, ACTS[detail.did ?? detail.act ?? detail.command] ?? 'acted on', whom)],
-  'message.edited_by_other': ['Message of another edited', ({ who, whom }) => `${who} edited ${whom} of somebody else`],
-  'message.deleted_by_other': ['Message of another deleted', ({ who, whom }) => `${who} deleted ${whom} of somebody else`],
+  'message.edited': ['Message of another edited', ({ who, whom }) => `${who} edited ${whom} of somebody else`],
+  'message.deleted': ['Message of another deleted', ({ who, whom }) => `${who} deleted ${whom} of somebody else`],
   'room.deleted': ['Room deleted', ({ who, whom }) => `${who} deleted ${whom}`],
   'room.renamed': ['Room renamed', ({ who, whom, detail }) => sentence(who, `renamed ${whom}`, detail.from && `from “${detail.from}”`, detail.to && `to “${detail.to}”`)],
-  'member.removed_by_other': ['Member removed', ({ who, whom, place }) => sentence(who, `removed ${whom}`, place && `from ${place}`)],
+  'member.removed': ['Member removed', ({ who, whom, place }) => sentence(who, `removed ${whom}`, place && `from ${place}`)],
   'account.changed': ['Team changed', ({ who }) => `${who} changed the settings of the team`],
   'audit.exported': ['Audit exported', ({ who }) => `${who} exported this trail`],
-  'signing_key.rotated': ['Signing key rotated', ({ who }) => `${who} rotated the signing key`],
 };
 
 const REASONS = { password: 'with a wrong password', unknown: 'with an unknown address', banned: 'while banned', deactivated: 'with a closed account', limited: 'too often' };
@@ -60,7 +57,7 @@ export function sentenceOf(entry, names) {
   const known = ACTIONS[action];
   if (!known) return sentence(who, `(${action})`, target && nameOf(target, names));
   const self = Boolean(actor && target?.kind === 'user' && target.id === actor.id);
-  const text = known[1]({ who: actor ? who : action === 'signing_key.rotated' ? 'The server' : who, whom: target ? nameOf(target, names) : 'somebody', self, target, detail, place, person });
+  const text = known[1]({ who, whom: target ? nameOf(target, names) : 'somebody', self, target, detail, place, person });
   return place && target?.kind === 'message' ? `${text} in ${place}` : text;
 }
 

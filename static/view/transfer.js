@@ -1,7 +1,7 @@
 // The page of a link that signs a device in: whose it is and what for, before anything is done with it.
 
 import { api } from '../api.js';
-import { BANNED, isSignedOut } from '../ended.js';
+import { BANNED } from '../ended.js';
 import { h } from './dom.js';
 import { field, form } from './form.js';
 import { messagePage, page } from './gate.js';
@@ -34,7 +34,7 @@ export async function transferPage(root, token, done) {
 }
 
 const whoIsHere = () => api.get('/me').catch((error) => {
-  if (isSignedOut(error)) return null;
+  if (error.isSignedOut) return null;
   throw error;
 });
 
@@ -94,7 +94,7 @@ function passwordPage(root, token, done, { user, account, expires_at }, me) {
 async function redeem(token, me) {
   if (me) {
     await api.delete('/sessions/current').catch((error) => {
-      if (!isSignedOut(error)) throw error;
+      if (!error.isSignedOut) throw error;
     });
     sessionStorage.removeItem('hearth.drafts');
   }

@@ -2,12 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { closeCodeOf, endedText, isSignedOut } from '../../static/ended.js';
+import { closeCodeOf, endedText } from '../../static/ended.js';
 import { presenceOf } from '../../static/store/attendance.js';
 import { inviteState, usesText } from '../../static/store/invites.js';
 import { isAdmin, nameOf, people } from '../../static/store/select.js';
 import { nameOfDevice, wayOf } from '../../static/store/sessions.js';
 import { durationOf } from '../../static/view/text.js';
+import { Refusal } from '../../static/wire.js';
 import { ANN, BOB, Client, COMMONS, INBOX, joined, Log, NOW, ROOM } from './support.mjs';
 
 const at = (seconds) => new Date(NOW + seconds * 1_000).toISOString();
@@ -106,15 +107,15 @@ test('with the commons presence is what they tell, not what a list said earlier'
 });
 
 test('each way of not being signed in has its sentence, and other refusals are none', () => {
-  const said = (code, closed) => [isSignedOut({ code }), endedText({ code }, closed)];
+  const refusal = (code) => new Refusal({ code, status: /^(unauth|token)/.test(code) ? 401 : 403 });
+  const said = (code, closed) => [refusal(code).isSignedOut, endedText(refusal(code), closed)];
   assert.deepEqual(said('unauthenticated'), [true, undefined]);
   assert.match(said('unauthenticated', 4500)[1], /expired/);
   assert.match(said('unauthenticated', 4501)[1], /signed out/);
   assert.match(said('token_expired')[1], /expired/);
   assert.match(said('token_revoked', 4500)[1], /signed out/, 'the server knows better');
   assert.match(said('token_invalid')[1], /not known/);
-  for (const code of ['forbidden', 'banned', 'overloaded', 'disconnected', 'toString']) assert.equal(isSignedOut({ code }), false, code);
-  assert.deepEqual(['unauthenticated', 'token_expired', 'token_invalid', 'token_revoked', 'banned', 'overloaded'].map((code) => closeCodeOf({ code })), [4500, 4500, 4500, 4501, 4502, undefined]);
+  assert.deepEqual(['unauthenticated', 'token_expired', 'token_invalid', 'token_revoked', 'banned', 'overloaded']  .map((code) => closeCodeOf(refusal(code))), [4500, 4500, 4500, 4501, 4502, undefined]);
 });
 
 test('devices have the names that people give them', () => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { Socket } from '../../static/socket.js';
+import { Refusal } from '../../static/wire.js';
 
 let sockets;
 let listeners;
@@ -90,16 +91,16 @@ test('a refused handshake waits for what the server says', async () => {
 });
 
 test('a handshake that is refused for want of a session is the last', async () => {
-  const { states } = started({ code: 'unauthenticated', retryable: false });
+  const { states } = started(new Refusal({ code: 'token_revoked', status: 401 }));
   sockets[0].closes(1006);
   await settle();
   mock.timers.tick(60_000);
-  assert.deepEqual([states.at(-1), sockets.length], [{ state: 'stopped', code: 4500 }, 1]);
+  assert.deepEqual([states.at(-1), sockets.length], [{ state: 'stopped', code: 4501 }, 1]);
 });
 
 test('what is wrong with the session decides what the end of it is called', async () => {
   for (const [code, closed] of [['token_expired', 4500], ['token_invalid', 4500], ['token_revoked', 4501], ['banned', 4502]]) {
-    const { states } = started({ code, retryable: false });
+    const { states } = started(new Refusal({ code, status: code === 'banned' ? 403 : 401 }));
     sockets.at(-1).closes(1006);
     await settle();
     assert.deepEqual(states.at(-1), { state: 'stopped', code: closed }, code);
