@@ -37,7 +37,7 @@ const ACTIONS = {
 
 const REASONS = { password: 'with a wrong password', unknown: 'with an unknown address', banned: 'while banned', deactivated: 'with a closed account', limited: 'too often' };
 const ACTS = { posted: 'posted', edited: 'edited', deleted: 'deleted', read: 'read', left: 'left' };
-const KINDS = { session: 'session', user: 'user', room: 'room', message: 'message', bot: 'bot', bot_key: 'bot key', key: 'bot key', invite: 'invitation', transfer: 'link', account: 'the team', audit: 'the trail' };
+const KINDS = { bot_key: 'bot key', invite: 'invitation', transfer: 'link', account: 'the team' };
 
 const sentence = (...parts) => parts.filter(Boolean).join(' ');
 
@@ -62,9 +62,9 @@ export function sentenceOf(entry, names) {
 }
 
 function nameOf({ kind, id }, names) {
-  if (kind === 'user' || kind === 'bot') return names.user(id) ?? `${kind} ${id}`;
+  if (kind === 'user') return names.user(id) ?? `user ${id}`;
   if (kind === 'room') return names.room(id) ?? `room ${id}`;
-  return id ? `${KINDS[kind] ?? kind} ${id}` : KINDS[kind] ?? kind;
+  return id && kind !== 'account' ? `${KINDS[kind] ?? kind} ${id}` : KINDS[kind] ?? kind;
 }
 
 /** The query of the filters; times are of the reader's clock and go out in UTC. What is empty filters nothing. */

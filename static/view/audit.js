@@ -19,7 +19,7 @@ export class AuditPage {
     this.client = client;
     this.filters = h('div', { class: 'panel', id: 'audit-filters' });
     this.said = h('p', { class: 'search-state', role: 'status', id: 'audit-state' });
-    this.export = h('a', { class: 'button small', id: 'audit-export', download: 'audit.jsonl' }, 'Export as JSON lines');
+    this.export = h('a', { class: 'button small', id: 'audit-export', download: 'audit.ndjson' }, 'Export as JSON lines');
     this.list = h('ol', { class: 'audit', id: 'audit' });
     this.more = h('button', { type: 'button', class: 'button', id: 'audit-more', hidden: true, on: { click: () => this.#load() } }, 'Show older ones');
     this.el = h('div', { class: 'scroll-page' }, this.filters, h('div', { class: 'audit-head' }, this.said, this.export), this.list, h('div', { class: 'audit-foot' }, this.more));

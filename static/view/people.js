@@ -2,7 +2,7 @@
 
 import { api } from '../api.js';
 import { isHere, presenceOf } from '../store/attendance.js';
-import { isAdmin, people } from '../store/select.js';
+import { isAdmin, isGuest, people } from '../store/select.js';
 import { Bans } from './bans.js';
 import { avatar, h, icon, reconcile, replace, setText } from './dom.js';
 import { Invites } from './invites.js';
@@ -52,7 +52,7 @@ export class PeoplePage {
     return h('li', { class: 'person', dataset: { userId: user.id } },
       h('span', { class: 'person-mark' }, avatar(user), h('span', { class: 'dot' })),
       h('span', { class: 'person-text' }, h('span', { class: 'person-name' }), h('span', { class: 'person-state' })),
-      user.id !== state.me.id && h('button', { type: 'button', class: 'button small', 'aria-label': `Message ${user.name}`, on: { click: () => this.#message(user) } }, 'Message'),
+      user.id !== state.me.id && !isGuest(state) && h('button', { type: 'button', class: 'button small', 'aria-label': `Message ${user.name}`, on: { click: () => this.#message(user) } }, 'Message'),
       this.#more(user.id, user.name));
   }
 

@@ -3,7 +3,7 @@
 import { api } from '../api.js';
 import { PRESENCE_NAMES, presenceOf } from '../store/attendance.js';
 import { ROLE_NAMES } from '../store/identity.js';
-import { isAdmin } from '../store/select.js';
+import { isAdmin, isGuest } from '../store/select.js';
 import { dialog } from './dialogs.js';
 import { avatar, h, replace, setText } from './dom.js';
 import { choice, field, form } from './form.js';
@@ -101,7 +101,7 @@ export function openPerson(client, shell, user, changed) {
 
   const opened = dialog(user.id === client.state.me.id ? `${user.name} (you)` : user.name, [
     h('div', { class: 'person-head' }, avatar(user), h('div', { class: 'person-text' }, state, bio)),
-    user.id !== client.state.me.id && status === 'active' && h('button', { type: 'button', class: 'button small', on: { click: () => message() } }, 'Message'),
+    user.id !== client.state.me.id && status === 'active' && !isGuest(client.state) && h('button', { type: 'button', class: 'button small', on: { click: () => message() } }, 'Message'),
     said, trouble, manage,
   ], { id: 'person', onClose: () => card?.close() });
 

@@ -5,9 +5,10 @@ import { copyRow } from './copying.js';
 import { h, replace, setText } from './dom.js';
 import { durationOf } from './text.js';
 
-/**
- * Shows what `make()` answers: `{url, qr, expires_at}`. Nothing of a link that is over stays on the screen.
- */
+/** Each module of the code is as many pixels wide, so that all are alike. */
+const PIXELS = 4;
+
+/** Shows what `make()` answers: `{url, qr, expires_at}`. Nothing of a link that is over stays on the screen. */
 export class LinkCard {
   #timer = null;
 
@@ -47,7 +48,8 @@ export class LinkCard {
     this.el.dataset.state = 'open';
     setText(this.state, '');
     // As a picture nothing in it could run, or reach out.
-    replace(this.picture, h('img', { id: 'qr', src: `data:image/svg+xml,${encodeURIComponent(qr)}`, alt: 'QR code of the link below', width: 240, height: 240 }));
+    const side = PIXELS * (Number(/viewBox="0 0 (\d+)/.exec(qr)?.[1]) || 60);
+    replace(this.picture, h('img', { id: 'qr', src: `data:image/svg+xml,${encodeURIComponent(qr)}`, alt: 'QR code of the link below', width: side, height: side }));
     replace(this.address, copyRow(url, 'Link', 'transfer-link'), h('p', { class: 'field-note' }, this.hint));
     this.again.hidden = false;
     // What was pressed for it is gone.

@@ -18,7 +18,7 @@
 //   #bots [data-user-id] with .key[data-key-id] .revoke, .rotate, .remove   #rotate form
 //   #audit .audit-entry[data-action]   #audit-filters form   #audit-state   #audit-more   #audit-export
 
-import { isAdmin, roomTitle, totalUnread } from '../store/select.js';
+import { roomTitle, totalUnread } from '../store/select.js';
 import { AuditPage } from './audit.js';
 import { BotsPage } from './bots.js';
 import { Connection } from './connection.js';
@@ -38,7 +38,7 @@ export class Shell {
   #scheduled = false;
   #page = null;
   #pagePath = null;
-  #asAdmin = null;
+  #role = null;
 
   constructor(root, client) {
     Object.assign(this, { root, client });
@@ -112,7 +112,7 @@ export class Shell {
   }
 
   #turnTo(page) {
-    this.#asAdmin = isAdmin(this.client.state);
+    this.#role = this.client.state.me.role;
     this.#page?.close?.();
     this.#page = page;
     replace(this.main, page?.el);
@@ -139,7 +139,7 @@ export class Shell {
     const { state } = this.client;
     if (location.pathname === '/' && state.epoch !== null && this.#goHome(state)) return;
     // What one may see of a page is another then.
-    if (this.#asAdmin !== isAdmin(state) && this.#page && !(this.#page instanceof RoomPage)) this.#turnTo(new (PAGES[this.#pagePath] ?? Lost)(this.client, this));
+    if (this.#role !== state.me.role && this.#page && !(this.#page instanceof RoomPage)) this.#turnTo(new (PAGES[this.#pagePath] ?? Lost)(this.client, this));
     this.sidebar.update(state);
     this.connection.update(state);
     this.#page?.update?.(state);
