@@ -13,7 +13,7 @@ import { unsaved } from './store/changing.js';
 import { Typing } from './typing.js';
 import { Wire } from './wire.js';
 
-const DRAFTS_KEY = 'hearth.drafts';
+export const DRAFTS_KEY = 'hearth.drafts';
 /** Closes after which nobody is signed in: expired, signed out, account closed. */
 const ENDING = new Set([4500, 4501, 4502]);
 

@@ -1,6 +1,7 @@
 // The page of a link that signs a device in: whose it is and what for, before anything is done with it.
 
 import { api } from '../api.js';
+import { DRAFTS_KEY } from '../client.js';
 import { BANNED } from '../ended.js';
 import { h } from './dom.js';
 import { field, form } from './form.js';
@@ -96,7 +97,7 @@ async function redeem(token, me) {
     await api.delete('/sessions/current').catch((error) => {
       if (!error.isSignedOut) throw error;
     });
-    sessionStorage.removeItem('hearth.drafts');
+    sessionStorage.removeItem(DRAFTS_KEY);
   }
   await api.post('/transfers/redeem', { token });
 }
