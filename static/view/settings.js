@@ -58,7 +58,7 @@ export class SettingsPage {
   #profile(me) {
     return saving({
       fields: [
-        field({ name: 'name', label: 'Your name', value: me.name, required: true, maxlength: 100, autocomplete: 'name' }),
+        field({ name: 'name', label: 'Your name', value: me.name, required: true, maxlength: me.role === 'guest' ? 20 : 100, autocomplete: 'name' }),
         field({ name: 'bio', label: 'About you', value: this.bio, multiline: true, rows: 3, maxlength: 500, hint: 'Everybody here can read it. Up to 500 characters.' }),
       ],
       save: async ({ name, bio }) => {

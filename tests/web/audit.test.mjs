@@ -8,8 +8,8 @@ import { actionNames, auditQuery, sentenceOf } from '../../static/store/audit.js
 const names = { user: (id) => ({ 1: 'Ann', 2: 'Bob', 40: 'Night watch' })[id], room: (id) => ({ 3: 'Lobby' })[id] };
 const ANN = { id: 1, name: 'Ann', role: 'admin' };
 
-const told = (action, { actor = ANN, target = null, room_id = null, detail = {} } = {}) =>
-  sentenceOf({ id: 1, action, actor, target, room_id, detail }, names);
+const told = (action, { actor = ANN, via = 'session', target = null, room_id = null, detail = {} } = {}) =>
+  sentenceOf({ id: 1, action, actor, via, target, room_id, detail }, names);
 
 test('entries read as sentences', () => {
   const user = (id) => ({ kind: 'user', id });
@@ -17,14 +17,19 @@ test('entries read as sentences', () => {
     ['session.begun', { target: { kind: 'session', id: 9 }, detail: { begun_by: 'transfer' } }, 'Ann signed in by a link from another device'],
     ['session.refused', { actor: null, target: user(2), detail: { reason: 'password' } }, 'Somebody failed to sign in as Bob with a wrong password'],
     ['session.refused', { actor: null }, 'Somebody failed to sign in'],
-    ['session.ended', { target: { kind: 'session', id: 9 } }, 'Ann ended session 9'],
-    ['password.changed', { target: user(1) }, 'Ann changed the password'],
-    ['transfer.created', { target: { kind: 'transfer', id: 4 }, detail: { kind: 'recovery', for: 2 } }, 'Ann made a link that lets Bob back in'],
+    ['session.ended', { target: { kind: 'session', id: 9 } }, 'Ann signed out session 9'],
+    ['session.ended', { target: { kind: 'session', id: 9 }, detail: { by: 'password' } }, 'Ann signed out session 9 with the new password'],
+    ['password.changed', { target: user(1) }, 'Ann changed their password'],
+    ['password.changed', { actor: null, via: 'operator', target: user(1), detail: { by: 'operator' } }, 'The operator changed the password of Ann'],
+    ['bot.acted', { actor: { id: 40, name: 'x', role: 'bot' }, target: { kind: 'message', id: 22 }, room_id: 3, detail: { command: 'message.post' } }, 'Night watch posted message 22 in Lobby'],
+    ['bot.acted', { actor: { id: 40, name: 'x', role: 'bot' }, target: user(40), room_id: 3, detail: { command: 'member.remove' } }, 'Night watch left Lobby'],
+    ['room.deleted', { target: { kind: 'room', id: 8 }, detail: { name: 'Attic' } }, 'Ann deleted the room “Attic”'],
+    ['transfer.created', { target: { kind: 'transfer', id: 4 }, detail: { kind: 'recovery', for: '2' } }, 'Ann made a link that lets Bob back in'],
     ['user.role_changed', { target: user(2), detail: { from: 'member', to: 'admin' } }, 'Ann changed the role of Bob from member to admin'],
     ['user.banned', { target: user(2), detail: { reason: 'spam' } }, 'Ann banned Bob: spam'],
     ['user.banned', { target: user(77) }, 'Ann banned user 77'],
     ['bot_key.revoked', { target: { kind: 'bot_key', id: 6 } }, 'Ann revoked bot key 6'],
-    ['message.deleted', { target: { kind: 'message', id: 22 }, room_id: 3 }, 'Ann deleted message 22 of somebody else in Lobby'],
+    ['message.deleted', { target: { kind: 'message', id: 22 }, room_id: 3, detail: { author: '2' } }, 'Ann deleted message 22 of Bob in Lobby'],
     ['member.removed', { target: user(2), room_id: 8 }, 'Ann removed Bob from room 8'],
     ['room.renamed', { target: { kind: 'room', id: 3 }, detail: { from: 'Hall', to: 'Lobby' } }, 'Ann renamed Lobby from “Hall” to “Lobby”'],
     ['something.new', { target: { kind: 'thing', id: 5 } }, 'Ann (something.new) thing 5'],
