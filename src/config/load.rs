@@ -1,6 +1,6 @@
 //! Reading: defaults, under the file, under the environment, under flags.
 
-use super::{Config, check, keys};
+use super::{Config, check, keys, secrets};
 use config::builder::DefaultState;
 use config::{ConfigBuilder, File, FileFormat};
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ pub enum ConfigError {
     Unreadable(#[from] config::ConfigError),
     #[error("the settings contradict each other: {0}")]
     Contradiction(String),
+    #[error("{0}")]
+    Secret(String),
 }
 
 /// Reads and checks.
@@ -63,7 +65,8 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     for (key, value) in &sources.flags {
         builder = set(builder, "--set", key, value, &known)?;
     }
-    let config: Config = builder.build()?.try_deserialize()?;
+    let mut config: Config = builder.build()?.try_deserialize()?;
+    secrets::resolve(&mut config)?;
     check::check(&config).map_err(ConfigError::Contradiction)?;
     Ok(config)
 }
