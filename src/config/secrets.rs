@@ -59,15 +59,15 @@ impl Given {
     pub fn read(&self) -> Result<Secret, String> {
         let secret = match self {
             Self::Text { text, .. } => Secret::new(text.reveal().trim()),
+            // The path isn't said: the secret itself may stand there by mistake.
             Self::File { name, path } => {
-                let failed = |why: &str| format!("{name}_file: {}: {why}", path.display());
-                read(path).map_err(|why| failed(&why))?
+                read(path).map_err(|why| format!("{name}_file: can't read the file: {why}"))?
             }
         };
         if secret.reveal().is_empty() {
             return Err(match self {
                 Self::Text { name, .. } => format!("{name} is empty: give it a value, or leave it out"),
-                Self::File { name, path } => format!("{name}_file: {} is empty", path.display()),
+                Self::File { name, .. } => format!("{name}_file: the file is empty"),
             });
         }
         Ok(secret)
