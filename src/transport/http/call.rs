@@ -6,7 +6,7 @@ use super::problem::{Answer, Problem};
 use super::query::Query;
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
-use crate::domain::{Ack, Command, MessageId, Person, Rejection, RejectionCode, RoomId, UserId};
+use crate::domain::{Ack, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, UserId, Via};
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
 use crate::transport::client_address;
@@ -94,10 +94,14 @@ impl Visit {
         self.id("session")
     }
 
-    /// The address it comes from, for limits, sessions, bans and the audit trail.
-    #[expect(dead_code, reason = "the doors of issue 5 ask for it")]
+    /// Where the client is, as far as the proxies in front can be believed.
     pub(super) fn address(&self) -> Option<IpAddr> {
         client_address(self.request.peer_addr(), self.request.headers(), &self.state.config)
+    }
+
+    /// Where this comes from, before anybody is known.
+    pub(super) fn origin(&self) -> Origin {
+        Origin { via: Via::Nobody, address: self.address() }
     }
 
     /// What the sender calls itself, for the list of devices.
@@ -151,7 +155,7 @@ impl Call {
 
     /// Sends a command down the street.
     pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
-        self.state.bus.submit(self.me().clone(), command, self.trace).await.map_err(Problem::counted)
+        self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)
     }
 }
 
@@ -199,8 +203,8 @@ async fn identify(visit: &Visit) -> Result<Identity, Rejection> {
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let credentials = Credentials::from_headers(cookie, cookies, authorization, &[]);
     let state = &visit.state;
-    let identified = identity::identify(&state.store, &state.config.auth, credentials, super::now()).await?;
-    let identity = identified.ok_or_else(identity::unauthenticated)?;
+    let (auth, address) = (&state.config.auth, visit.address());
+    let identity = identity::identify(&state.store, auth, credentials, address, super::now()).await?;
     if let (true, Credentials::Session(token)) = (identity.renewed, credentials) {
         visit.request.extensions_mut().insert(Renewal(cookie.renew(token.reveal())));
         state.bus.rooms().presence().seen(identity.person.id);

@@ -12,7 +12,7 @@ use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::auth::signing::Keys;
 use crate::config::Config;
-use crate::domain::{MessageBody, Rejection, RejectionCode, Timestamp};
+use crate::domain::{MessageBody, Rejection, Timestamp};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
@@ -104,15 +104,15 @@ impl Upgrade {
         let cookie = SessionCookie::of(&self.config);
         let credentials = Credentials::from_headers(cookie, text(header::COOKIE), authorization, &protocols);
         if credentials.rides_on_cookie() {
-            let from =
+            let provenance =
                 Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
-            origin::same_origin(from, self.config.server.public_url.as_ref()).map_err(with_status)?;
+            origin::same_origin(provenance, self.config.server.public_url.as_ref()).map_err(with_status)?;
         }
         let now = Timestamp::from(Utc::now());
-        let identity = identity::identify(self.bus.rooms().store(), &self.config.auth, credentials, now)
+        let store = self.bus.rooms().store();
+        let identity = identity::identify(store, &self.config.auth, credentials, from, now)
             .await
-            .map_err(with_status)?
-            .ok_or_else(|| with_status(Rejection::new(RejectionCode::Unauthenticated, "sign in first")))?;
+            .map_err(with_status)?;
         Ok((response.finish().drop_body(), identity, entry))
     }
 

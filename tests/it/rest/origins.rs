@@ -121,10 +121,10 @@ async fn a_bearer_needs_no_origin_and_gets_no_help_from_a_cookie() {
     ann.get("/me").await.expect(200);
     for wrong in ["Bearer 1-wrong", "Bearer ", "Basic YW5uOng=", "", "1-wrong"] {
         let confused = ann.with("authorization", wrong);
-        confused.get("/me").await.is_problem(401, "unauthenticated", None);
+        confused.get("/me").await.is_problem(401, "token_invalid", None);
         confused.post(&format!("/rooms/{}/messages", house.lobby), json!({ "body": "x" })).await.is_problem(
             401,
-            "unauthenticated",
+            "token_invalid",
             None,
         );
     }
