@@ -9,6 +9,7 @@ use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{Ack, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, UserId, Via};
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
+use crate::transport::client_address;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
@@ -93,9 +94,9 @@ impl Visit {
         self.id("session")
     }
 
-    /// Where the client is.
+    /// The address it comes from, for limits, sessions, bans and the audit trail.
     pub(super) fn address(&self) -> Option<IpAddr> {
-        self.request.peer_addr().map(|peer| peer.ip())
+        client_address(self.request.peer_addr(), self.request.headers(), &self.state.config)
     }
 
     /// Where this comes from, before anybody is known.
