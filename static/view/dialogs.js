@@ -17,6 +17,8 @@ export function dialog(title, content, { id, className = '', onClose } = {}) {
   element.addEventListener('close', () => {
     element.remove();
     onClose?.();
+    // What opened it may be gone meanwhile.
+    if ([document.body, null].includes(document.activeElement)) document.getElementById('main')?.focus({ preventScroll: true });
   });
   element.addEventListener('mousedown', ({ target, clientX, clientY }) => {
     const { left, right, top, bottom } = element.getBoundingClientRect();

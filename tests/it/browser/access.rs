@@ -5,6 +5,7 @@ use super::driver::{Driver, Screen};
 use super::use_of_it::{fits, is_accessible};
 use super::window::Window;
 use crate::harness::{Ground, House, PASSWORD};
+use fantoccini::key::Key;
 use serde_json::json;
 
 /// From here on the page knows that it was never loaded anew.
@@ -253,4 +254,62 @@ async fn a_new_password_signs_the_other_devices_out() {
     there.reads("#person .person-bio", "Keeps the lamp").await;
     here.leaves().await;
     there.leaves().await;
+}
+
+/// The pages are worked with keys alone: each dialog takes the focus, keeps it and gives it back.
+///
+/// Proves WEB-04.
+#[tokio::test]
+async fn keys_are_enough_for_devices_and_people() {
+    let driver = Driver::start().await;
+    let house = House::open(Ground::Sqlite).await;
+    let bob = house.joined_by("Bob").await.id;
+    let ann = driver.window("ann").await;
+    ann.opens(&house.url()).await;
+    ann.signs_in("ann@example.org").await;
+    for (page, button, dialog) in [
+        ("/settings", "#another-device".to_owned(), "#transfer"),
+        ("/people", format!("[data-user-id='{bob}'] .person-more"), "#person"),
+        ("/people", "#new-invite".to_owned(), "#invite"),
+        ("/people", "#rotate-join-code".to_owned(), "dialog"),
+    ] {
+        ann.asks(
+            "document.querySelector(arguments[0]).focus()",
+            &[json!(format!(".page-link[href='{page}']"))],
+        )
+        .await;
+        ann.presses(&[Key::Enter.into()]).await;
+        ann.is_at(page).await;
+        ann.sees(&button).await;
+        ann.tabs_to(&button).await;
+        ann.presses(&[Key::Enter.into()]).await;
+        ann.sees(dialog).await;
+        for _ in 0..14 {
+            ann.presses(&[Key::Tab.into()]).await;
+            let inside = "return document.activeElement === document.body || document.activeElement.closest('dialog') !== null";
+            assert_eq!(ann.asks(inside, &[]).await, json!(true), "{dialog} keeps the focus");
+        }
+        ann.presses(&[Key::Escape.into()]).await;
+        ann.misses("dialog").await;
+        ann.is_in(&button).await;
+    }
+    // A role is changed, and what says so is heard.
+    ann.presses(&[Key::Escape.into()]).await;
+    ann.asks(
+        "document.querySelector(arguments[0]).focus()",
+        &[json!(format!("[data-user-id='{bob}'] .person-more"))],
+    )
+    .await;
+    ann.presses(&[Key::Enter.into()]).await;
+    ann.tabs_to("#person select[name=role]").await;
+    ann.types("g").await;
+    ann.tabs_to("#person [type=submit]").await;
+    ann.presses(&[Key::Enter.into()]).await;
+    ann.reads("#person .saved[role=status]", "The role is changed").await;
+    let inside = "return document.activeElement.closest('dialog') !== null";
+    ann.until("the focus in the dialog", inside, &[]).await;
+    ann.presses(&[Key::Escape.into()]).await;
+    ann.reads(&format!("#people [data-user-id='{bob}'] .person-state"), "guest").await;
+    ann.is_content(&[]).await;
+    ann.leaves().await;
 }

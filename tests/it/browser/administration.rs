@@ -177,6 +177,11 @@ async fn a_guest_comes_in_with_a_nickname() {
         fits(&gus).await;
         is_accessible(&gus).await;
     }
+    // Who has no password takes the session along by a link.
+    gus.clicks("#another-device").await;
+    gus.sees("#link-card[data-state=open] #qr").await;
+    fits(&gus).await;
+    is_accessible(&gus).await;
     gus.is_content(&[]).await;
 
     ann.clicks(".page-link[href='/settings']").await;

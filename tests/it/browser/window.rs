@@ -202,6 +202,18 @@ impl Window {
         self.presses(&keys).await;
     }
 
+    /// Goes on with the Tab key until this has the focus.
+    pub(crate) async fn tabs_to(&self, css: &str) {
+        let is_there = "return document.activeElement?.matches(arguments[0]) ?? false";
+        for _ in 0..60 {
+            if self.asks(is_there, &[json!(css)]).await == json!(true) {
+                return;
+            }
+            self.presses(&['\u{e004}']).await;
+        }
+        panic!("{} never gets to {css} by the Tab key\n{}", self.name, self.looks().await);
+    }
+
     /// Waits until this has the focus.
     pub(crate) async fn is_in(&self, css: &str) {
         let script = "return document.activeElement?.matches(arguments[0]) ?? false";
