@@ -76,7 +76,7 @@ export class SettingsPage {
         action: 'Change the password',
         done: 'The password is changed, and the other devices are signed out.',
         fields: [
-          h('input', { type: 'text', name: 'username', autocomplete: 'username', value: email, readOnly: true, hidden: true, tabIndex: -1 }),
+          h('input', { type: 'text', name: 'username', autocomplete: 'username', value: email, readOnly: true, hidden: true, tabIndex: -1, 'aria-label': 'Account' }),
           !free && field({ name: 'current_password', label: 'Current password', type: 'password', required: true, autocomplete: 'current-password' }),
           field({ name: 'new_password', label: 'New password', type: 'password', required: true, minlength: 8, maxlength: 256, autocomplete: 'new-password', hint: 'At least 8 characters.' }),
         ],

@@ -71,7 +71,7 @@ function passwordPage(root, token, done, { user, account, expires_at }, me) {
       action: 'Save and sign in',
       fields: [
         // So that what keeps passwords knows whose it is.
-        h('input', { type: 'text', name: 'username', autocomplete: 'username', value: user.name, readOnly: true, hidden: true, tabIndex: -1 }),
+        h('input', { type: 'text', name: 'username', autocomplete: 'username', value: user.name, readOnly: true, hidden: true, tabIndex: -1, 'aria-label': 'Account' }),
         field({ name: 'new_password', label: 'New password', type: 'password', required: true, minlength: 8, maxlength: 256, autocomplete: 'new-password', hint: 'At least 8 characters.' }),
       ],
       submit: async ({ new_password }) => {
