@@ -160,7 +160,7 @@ async fn a_guest_comes_in_with_a_nickname() {
     gus.submits("#gate form", &[("name", "Gus of the far side of the sea")]).await;
     gus.is_connected().await;
     let names = "return document.querySelector('.me-name').textContent";
-    assert_eq!(gus.asks(names, &[]).await, json!("Gus of the far side "), "20 characters are let in");
+    assert_eq!(gus.asks(names, &[]).await, json!("Gus of the far side"), "20 characters are let in");
     gus.until(
         "the one room",
         "return location.pathname === arguments[0]",
