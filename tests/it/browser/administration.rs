@@ -36,9 +36,10 @@ async fn a_role_changes_open_pages_and_the_last_administrator_stays() {
         window.opens(&house.url()).await;
         window.signs_in(email).await;
     }
-    goes_to(&looker, "/people").await;
+    goes_to(&looker, "/settings").await;
+    looker.sees("#profile form").await;
+    looker.misses("#account form").await;
     looker.asks("window.stays = true; return true", &[]).await;
-    looker.misses("#invite-link").await;
     goes_to(&ann, "/people").await;
     looks_at(&ann, house.admin.id).await;
     ann.picks("#person select[name=role]", "member").await;
@@ -51,10 +52,12 @@ async fn a_role_changes_open_pages_and_the_last_administrator_stays() {
     ann.picks("#person select[name=role]", "admin").await;
     ann.clicks("#person [type=submit]").await;
     ann.reads("#person .saved", "The role is changed").await;
-    looker.sees("#invite-link").await;
+    looker.sees("#account form").await;
     looker.sees(".page-link[href='/audit']").await;
     looker.reads(".notice", "an administrator").await;
     looker.is_connected().await;
+    goes_to(&looker, "/people").await;
+    looker.sees("#invite-link").await;
     ann.picks("#person select[name=role]", "member").await;
     ann.clicks("#person [type=submit]").await;
     looker.misses("#invite-link").await;
