@@ -94,10 +94,7 @@ export function openPerson(client, shell, user, changed) {
 
   const reactivate = () => h('button', { type: 'button', class: 'button', id: 'reactivate', on: { click: () => act(() => api.patch(`/users/${user.id}`, { status: 'active' }), `${user.name} is back.`) } }, 'Reactivate');
 
-  const undo = () => h('button', { type: 'button', class: 'button', id: 'unban', on: { click: () => act(async () => {
-    await api.delete(`/users/${user.id}/ban`);
-    return { status: 'active' };
-  }, `${user.name} is back.`) } }, 'Undo the ban');
+  const undo = () => h('button', { type: 'button', class: 'button', id: 'unban', on: { click: () => act(() => api.delete(`/users/${user.id}/ban`), `The ban of ${user.name} is undone.`) } }, 'Undo the ban');
 
   const opened = dialog(user.id === client.state.me.id ? `${user.name} (you)` : user.name, [
     h('div', { class: 'person-head' }, avatar(user), h('div', { class: 'person-text' }, state, bio)),
