@@ -9,6 +9,7 @@ use super::position::Position;
 use super::room::{RoomCard, RoomKind};
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The kinds of room that people may make; the others come with the account and with each user.
@@ -143,6 +144,8 @@ pub enum Enrolment {
         name: Name,
         key_hash: [u8; 32],
         webhook: Option<WebhookUrl>,
+        /// How long its first key is good; none is without end.
+        expires_in: Option<Duration>,
         key: Option<IdempotencyKey>,
     },
 }

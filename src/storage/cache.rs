@@ -4,6 +4,7 @@
 //! The writer tells of each commit before anybody is answered. What was read before a change and put here after it is known by
 //! its stamp, the number of changes as they were before the read.
 
+use super::queries::bot_keys::KnownKey;
 use super::queries::rooms::RoomView;
 use super::queries::sessions::SessionRow;
 use super::writer::BatchOutcome;
@@ -45,6 +46,7 @@ pub(super) struct Cache {
     /// The last event of the log.
     last_id: AtomicI64,
     sessions: DashMap<[u8; 32], Kept<(SessionRow, Person)>>,
+    bots: DashMap<UserId, Kept<(Person, Arc<[KnownKey]>)>>,
     standings: DashMap<UserId, Kept<Standing>>,
     /// The rooms that got events since the start.
     heads: DashMap<RoomId, Seq>,
@@ -81,6 +83,7 @@ impl Cache {
             rooms: AtomicU64::new(0),
             last_id: AtomicI64::new(UNKNOWN),
             sessions: DashMap::new(),
+            bots: DashMap::new(),
             standings: DashMap::new(),
             heads: DashMap::new(),
         }
@@ -198,6 +201,24 @@ impl Cache {
     /// A session was written to.
     pub(super) fn drop_session(&self, token_hash: &[u8; 32]) {
         self.sessions.remove(token_hash);
+    }
+
+    /// An active bot with its keys. Where other processes write, too, it isn't kept: a key that is taken back ends at once.
+    pub(super) fn bot(&self, bot: UserId) -> Option<(Person, Arc<[KnownKey]>)> {
+        let kept = self.bots.get(&bot)?;
+        (kept.stamp == self.people().0).then(|| kept.value.clone())
+    }
+
+    /// Keeps an active bot that was read.
+    pub(super) fn keep_bot(&self, Stamp(stamp): Stamp, bot: &Person, keys: &Arc<[KnownKey]>) {
+        if !self.alone {
+            return;
+        }
+        if self.bots.len() >= ENTRIES {
+            self.bots.clear();
+        }
+        let value = (bot.clone(), Arc::clone(keys));
+        self.bots.insert(bot.id, Kept { stamp, at: Instant::now(), value });
     }
 
     /// How `person` stood, as far as it holds.

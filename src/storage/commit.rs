@@ -2,6 +2,8 @@
 //!
 //! A refused write has written nothing, so it needs no savepoint, and it gets no number, so the log has no holes.
 
+mod acted;
+mod bots;
 mod bulk;
 mod enrol;
 mod facts;
@@ -126,7 +128,9 @@ fn execute(tx: &mut Tx<'_>, by: &Principal, command: &Command) -> Done {
         return Err(Rejection::new(RejectionCode::TokenRevoked, "this user is not active").into());
     };
     let request = once::request_of(&actor, command);
-    tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))
+    let (ack, events) = tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))?;
+    acted::note(tx, &actor, command, &ack, !events.is_empty())?;
+    Ok((ack, events))
 }
 
 fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {

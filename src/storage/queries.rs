@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 pub(super) mod badges;
+pub(super) mod bot_keys;
 pub(super) mod bots;
 pub(super) mod drift;
 pub(super) mod events;
@@ -14,6 +15,7 @@ pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
+pub(super) mod trail;
 
 /// A limit as the databases take it.
 fn limited(limit: usize) -> i64 {
