@@ -1,5 +1,6 @@
 //! What can be set: read once from defaults, file, environment and flags, then checked against itself.
 
+mod audit;
 mod check;
 mod idempotency;
 mod keys;
@@ -14,6 +15,7 @@ mod server;
 mod storage;
 mod units;
 
+pub use audit::Audit;
 pub use idempotency::Idempotency;
 pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
@@ -49,6 +51,7 @@ pub struct Config {
     pub load: Load,
     pub outbox: Outbox,
     pub reconcile: Reconcile,
+    pub audit: Audit,
     pub shutdown: Shutdown,
 }
 

@@ -7,9 +7,10 @@ use super::registry::Rooms;
 use super::reply::{Asked, ReplySink};
 use super::sequencer::{Append, SequencerHandle, rejection_of};
 use super::sockets::Sockets;
+use crate::auth::identity::Identity;
 use crate::domain::{
-    Ack, Command, Enrolment, Origin, PresenceState, Principal, Rejection, RejectionCode, RoomId, SessionId,
-    UserId,
+    Ack, BotKeyId, Command, Enrolment, Origin, PresenceState, Principal, Rejection, RejectionCode, RoomId,
+    SessionId, Timestamp, UserId, Via,
 };
 use crate::limits::{Limits, fill};
 use crate::protocol::{CloseCode, TraceId};
@@ -39,6 +40,9 @@ const HANDSHAKE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ended {
     Session(SessionId),
+    BotKey(BotKeyId),
+    /// The key ends sooner than it was to: who just connected with it comes back to learn when.
+    Limited(BotKeyId),
     User(UserId),
 }
 
@@ -157,15 +161,41 @@ impl Bus {
 
     /// Closes sockets whose right to be open has ended.
     pub fn end_sessions(&self, which: Ended, code: CloseCode) {
-        let now = Instant::now();
-        self.ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
-        self.ended.insert(which, now);
+        self.remember(which);
         for hub in self.rooms.hubs() {
             hub.tell(match which {
                 Ended::Session(session) => HubMsg::CloseSession { session, code },
+                Ended::BotKey(key) | Ended::Limited(key) => HubMsg::CloseBotKey { key, code },
                 Ended::User(user) => HubMsg::CloseUser { user, code },
             });
         }
+        // Wakes the long polls, which look whether it is theirs.
+        self.rooms.committed(Arc::from([]));
+    }
+
+    /// Lets what was opened with a key end at `expires_at`, before its own time.
+    pub fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
+        self.remember(Ended::Limited(key));
+        for hub in self.rooms.hubs() {
+            hub.tell(HubMsg::LimitBotKey { key, expires_at });
+        }
+    }
+
+    fn remember(&self, which: Ended) {
+        let now = Instant::now();
+        self.ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
+        self.ended.insert(which, now);
+    }
+
+    /// Whether what somebody is known by ended at or after `since`.
+    pub fn has_ended(&self, identity: &Identity, since: Instant) -> bool {
+        let credential = match identity.via {
+            Via::Session(session) => Some(Ended::Session(session)),
+            Via::BotKey(key) => Some(Ended::BotKey(key)),
+            Via::Nobody | Via::Operator | Via::System => None,
+        };
+        let which = [credential, Some(Ended::User(identity.person.id))];
+        which.into_iter().flatten().any(|which| self.ended_since(which, since))
     }
 
     /// Whether `which` ended at or after `since`: what was found valid then may be so no more.

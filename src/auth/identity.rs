@@ -4,10 +4,8 @@ use super::bot_key::BotKey;
 use super::cookie::SessionCookie;
 use super::token;
 use crate::config::Auth;
-use crate::domain::{
-    BotKeyId, Origin, Person, Principal, Rejection, RejectionCode, SessionId, Timestamp, Via,
-};
-use crate::storage::{BotKeyState, SessionState, Store, StoreError};
+use crate::domain::{Origin, Person, Principal, Rejection, RejectionCode, Role, SessionId, Timestamp, Via};
+use crate::storage::{BotKeyState, KnownKey, SessionState, Store, StoreError};
 use std::net::IpAddr;
 
 /// What a request brings to be known by.
@@ -36,7 +34,7 @@ pub struct Identity {
     pub address: Option<IpAddr>,
     /// The session's life was just made longer, so its cookie's should be too.
     pub renewed: bool,
-    /// When the session ends if it isn't used again; none for bots.
+    /// When the session ends if it isn't used again, or the key does; none for a key without end.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -155,17 +153,22 @@ async fn by_bot_key(
     address: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Identity, Rejection> {
-    let known = store.bot_keys_of(key.bot, now).await.map_err(refusal)?;
-    // Every hash is compared, so that time doesn't tell which one fits.
-    let fits = |fitting: Option<(BotKeyId, BotKeyState)>, stored: &(BotKeyId, [u8; 32], BotKeyState)| {
-        let (id, hash, state) = *stored;
-        if key.matches(&hash) { Some((id, state)) } else { fitting }
+    let Some((person, keys)) = store.bot_keys_of(key.bot, now).await.map_err(refusal)? else {
+        return Err(token_invalid());
     };
-    let Some((person, keys)) = known else { return Err(token_invalid()) };
-    match keys.iter().fold(None, fits) {
-        Some((id, BotKeyState::Living)) => {
-            let via = Via::BotKey(id);
-            Ok(Identity { person, via, address, renewed: false, expires_at: None })
+    // Every hash is compared, so that time doesn't tell which one fits.
+    let fitting = keys.iter().fold(
+        None,
+        |fitting: Option<&KnownKey>, stored| {
+            if key.matches(&stored.hash) { Some(stored) } else { fitting }
+        },
+    );
+    // Keys are for programs: people have none, whatever is stored.
+    let fitting = fitting.filter(|_| matches!(person.role, Role::Bot | Role::Assistant));
+    match fitting.map(|key| (key, key.state(now))) {
+        Some((key, BotKeyState::Living)) => {
+            let via = Via::BotKey(key.id);
+            Ok(Identity { person, via, address, renewed: false, expires_at: key.expires_at })
         }
         Some((_, BotKeyState::Expired)) => Err(token_expired()),
         Some((_, BotKeyState::Revoked)) => Err(token_revoked()),

@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::actors::outbox::Class;
 use crate::actors::registries::HubCounts;
-use crate::domain::{Rejection, RoomId, Seq, SessionId, UserId};
+use crate::domain::{BotKeyId, Rejection, RoomId, Seq, SessionId, Timestamp, UserId};
 use crate::protocol::{CloseCode, Level};
 use actix::{Addr, Message};
 use bytes::Bytes;
@@ -100,6 +100,15 @@ pub enum HubMsg {
     CloseSession {
         session: SessionId,
         code: CloseCode,
+    },
+    CloseBotKey {
+        key: BotKeyId,
+        code: CloseCode,
+    },
+    /// The key ends at that moment, before its own time.
+    LimitBotKey {
+        key: BotKeyId,
+        expires_at: Timestamp,
     },
     CloseUser {
         user: UserId,

@@ -14,7 +14,7 @@ use crate::actors::registries::HubCounts;
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
-use crate::domain::{Rejection, RoomId, Timestamp};
+use crate::domain::{BotKeyId, Rejection, RoomId, Timestamp, Via};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::storage::Store;
 use crate::telemetry::metrics;
@@ -292,6 +292,14 @@ impl Switchboard {
         }
     }
 
+    /// What was opened with `key` ends at `expires_at`, unless it ends before.
+    pub(super) fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
+        for peer in self.peers.values().filter(|peer| peer.identity.via == Via::BotKey(key)) {
+            let at = peer.expires_at.get().map_or(expires_at, |before| before.min(expires_at));
+            peer.expires_at.set(Some(at));
+        }
+    }
+
     /// Sends everybody away, each to come back after a delay of its own within `spread`.
     pub(super) fn restart(&mut self, spread: Duration) {
         for peer in self.peers.values() {
@@ -393,7 +401,7 @@ pub(super) fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, l
     }
 }
 
-/// Looks whether a session whose time was over has been used since; if not, its socket is closed (CONN-13).
+/// Looks whether a session whose time was over has been used since; if not, its socket is closed (CONN-13). Keys don't live longer by use.
 async fn recheck(store: Store, peer: Rc<Peer>, now: Timestamp) {
     match store.sessions_of(peer.user(), now).await {
         Ok(live) => match live.iter().find(|session| Some(session.id) == peer.identity.session()) {

@@ -1,9 +1,7 @@
 //! What a bot did, for the audit trail (BOT-05): every command that changed something.
 
 use super::tx::Tx;
-use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, Command, MessageId, Person, Role,
-};
+use crate::domain::{Ack, AuditAction, AuditNote, AuditTarget, Command, MessageId, Person, Role};
 use crate::storage::error::StoreError;
 
 /// Notes what `actor` did, if they are a bot and it wasn't done before.

@@ -5,7 +5,8 @@ use super::once::{Fingerprint, Request};
 use super::tx::Tx;
 use super::{Done, people};
 use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, IdempotencyKey, Name, Person, Rejection, Role, WebhookUrl,
+    Ack, Action, AuditAction, AuditNote, AuditTarget, IdempotencyKey, Name, Person, Rejection, Role, Target,
+    WebhookUrl, may,
 };
 use crate::storage::queries::bot_keys::{self, NewKey};
 use std::time::Duration;
@@ -23,9 +24,9 @@ pub(super) struct NewBot<'a> {
 /// Makes a bot with its first key.
 pub(super) fn create(tx: &mut Tx<'_>, new: &NewBot<'_>) -> Done {
     let NewBot { by, name, key_hash, webhook, expires_in, key } = *new;
-    if !tx.active_person(by.id)?.is_some_and(|by| by.is_admin()) {
-        return Err(Rejection::forbidden("only admins make bots").into());
-    }
+    // As the store has them now, whoever they were when they asked.
+    let by = tx.active_person(by.id)?.ok_or_else(|| Rejection::forbidden("only admins do this"))?;
+    may(&by, Action::CreateBot, Target::Nothing)?;
     let route = "bot.create";
     let url = webhook.map_or("", |url| url.reveal());
     let print = Fingerprint::of(route).field(name.as_str().as_bytes()).field(url.as_bytes());

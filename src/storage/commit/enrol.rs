@@ -135,12 +135,7 @@ fn begin(
 }
 
 /// One user more.
-pub(super) fn join(
-    tx: &mut Tx<'_>,
-    name: &Name,
-    role: Role,
-    credentials: Option<&Credentials<'_>>,
-) -> Done {
+pub(super) fn join(tx: &mut Tx<'_>, name: &Name, role: Role, credentials: Option<&Credentials<'_>>) -> Done {
     let commons = tx.commons()?;
     let (person, events) = insert_user(tx, commons, name, role, credentials)?;
     Ok((Ack::Enrolled { person, room: None }, events))

@@ -4,7 +4,8 @@ use super::messages::undecided;
 use super::tx::Tx;
 use super::{Done, reading};
 use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Members, Person, Room, RoomCard, RoomId, Subject, UserId,
+    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Members, Person, Room, RoomCard,
+    RoomId, Subject, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;

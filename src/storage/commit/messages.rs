@@ -3,8 +3,8 @@
 use super::tx::{NewMessage, Original, Tx};
 use super::{Done, Halt, outbox};
 use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventId, MessageBody, MessageFacts, MessageId, Person, Position, Rejection,
-    RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
+    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventId, MessageBody, MessageFacts,
+    MessageId, Person, Position, Rejection, RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;

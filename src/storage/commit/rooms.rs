@@ -6,8 +6,8 @@ use super::{Done, members};
 use crate::domain::command::Recorded;
 use crate::domain::decide::direct_key;
 use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Name, NewRoomKind, Person, Rejection, Room, RoomCard, RoomId,
-    RoomKind, Seq, Subject, UserId,
+    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Name, NewRoomKind, Person,
+    Rejection, Room, RoomCard, RoomId, RoomKind, Seq, Subject, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;

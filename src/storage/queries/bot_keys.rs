@@ -2,8 +2,8 @@
 
 use super::people::{PersonRow, Status, person};
 use crate::domain::{
-    Action, AuditAction, AuditNote, AuditTarget, BotKeyId, IdempotencyKey, Person, Principal, Rejection, Role,
-    Target, Timestamp, UserId, may,
+    Action, AuditAction, AuditNote, AuditTarget, BotKeyId, IdempotencyKey, Person, Principal, Rejection,
+    Role, Target, Timestamp, UserId, may,
 };
 use crate::storage::Store;
 use crate::storage::cache::{Cache, Touched};
@@ -56,7 +56,7 @@ impl KnownKey {
 
 /// A key to be made.
 #[derive(Clone, PartialEq, Eq)]
-pub struct NewKey {
+pub(in crate::storage) struct NewKey {
     /// SHA-256 of its token.
     pub hash: [u8; 32],
     /// None is without end.
@@ -79,7 +79,11 @@ pub struct NextKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
     /// `old` are the keys that were good before, and when they end.
-    Done { key: BotKeyId, expires_at: Option<Timestamp>, old: Vec<(BotKeyId, Timestamp)> },
+    Done {
+        key: BotKeyId,
+        expires_at: Option<Timestamp>,
+        old: Vec<(BotKeyId, Timestamp)>,
+    },
     /// It was done before, with the same idempotency key: the key given then is the one.
     Repeated,
     Refused(Rejection),
@@ -120,15 +124,17 @@ impl Store {
         self.write_to(Touched::People, move |conn| {
             let route = "bot.rotate";
             let print = Fingerprint::of(route).field(&bot.get().to_be_bytes());
-            let asked = [("overlap", Some(next.overlap).filter(|span| !span.is_zero())), ("expires", next.expires_in)];
+            let asked = [
+                ("overlap", Some(next.overlap).filter(|span| !span.is_zero())),
+                ("expires", next.expires_in),
+            ];
             // What isn't asked for isn't part of it: so it was before there was such a thing to ask for.
             let print = asked.into_iter().fold(print, |print, (name, span)| match span {
                 Some(span) => print.field(name.as_bytes()).field(&span.as_millis().to_be_bytes()),
                 None => print,
             });
             let user = by.person.id;
-            let request =
-                next.key.as_ref().map(|key| Request { user, key, route, digest: print.digest() });
+            let request = next.key.as_ref().map(|key| Request { user, key, route, digest: print.digest() });
             once::wait_in_line(conn)?;
             match begin(conn, &by, bot, Action::RotateBotKey, request.as_ref(), now) {
                 Ok(false) => {}
@@ -204,10 +210,11 @@ fn begin(
 }
 
 fn active(conn: &mut Conn, user: UserId) -> Result<Option<Person>, StoreError> {
-    let query = users::table
-        .find(user.get())
-        .filter(users::status.eq(Status::Active.as_str()))
-        .select((users::id, users::name, users::role));
+    let query = users::table.find(user.get()).filter(users::status.eq(Status::Active.as_str())).select((
+        users::id,
+        users::name,
+        users::role,
+    ));
     let row: Option<PersonRow> = on!(conn, |c| query.first(c)).optional()?;
     row.map(person).transpose()
 }
@@ -282,7 +289,8 @@ pub(in crate::storage) fn insert(
 
 /// What the audit trail says of a new key.
 pub(in crate::storage) fn created(bot: UserId, key: BotKeyId, new: &NewKey) -> AuditNote {
-    let note = AuditNote::new(AuditAction::BotKeyCreated, AuditTarget::BotKey(key)).with("bot", bot.to_string());
+    let note =
+        AuditNote::new(AuditAction::BotKeyCreated, AuditTarget::BotKey(key)).with("bot", bot.to_string());
     match new.expires_at {
         Some(at) => note.with("expires_at", at.to_string()),
         None => note,

@@ -4,13 +4,18 @@ use super::State;
 use super::around::{About, Asker, Renewal, text};
 use super::problem::{Answer, Problem};
 use super::query::Query;
+use super::route::{self, Access};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
-use crate::domain::{Ack, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, UserId, Via};
+use crate::domain::{
+    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target,
+    UserId, Via, may,
+};
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::{Method, header};
+use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
@@ -31,7 +36,7 @@ pub(in crate::transport) struct Visit {
     payload: Payload,
 }
 
-/// A request of somebody known.
+/// A request of somebody known, who may ask what its route is for.
 pub(super) struct Call {
     visit: Visit,
     pub(super) identity: Identity,
@@ -111,25 +116,48 @@ impl Visit {
 
     /// The body, as JSON of the given shape.
     pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        read(&self.bytes().await?)
+    }
+
+    /// The same, where it may be missing.
+    pub(super) async fn read_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        let bytes = self.bytes().await?;
+        if bytes.is_empty() { Ok(None) } else { read(&bytes) }
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, Problem> {
         let http = &self.state.config.http;
         let limit = http.body_bytes;
         let payload = web::Payload::from_request(&self.request, &mut self.payload).await;
         let payload = payload.map_err(|_broken| interrupted())?;
         let arrival = tokio::time::timeout(http.body_timeout, payload.to_bytes_limited(limit)).await;
-        let bytes = match arrival {
-            Ok(Ok(Ok(bytes))) => bytes,
-            Ok(Ok(Err(_))) => return Err(interrupted()),
-            Ok(Err(_)) => return Err(Rejection::too_large("body", limit).into()),
+        match arrival {
+            Ok(Ok(Ok(bytes))) => Ok(bytes),
+            Ok(Ok(Err(_))) => Err(interrupted()),
+            Ok(Err(_)) => Err(Rejection::too_large("body", limit).into()),
             Err(_) => {
                 let late = Rejection::new(RejectionCode::InvalidPayload, "the body did not arrive in time");
-                return Err(Problem::unreadable(late));
+                Err(Problem::unreadable(late))
             }
-        };
-        json::read(&bytes, "body").map_err(|error| match error {
-            JsonError::Syntax(rejection) => Problem::unreadable(rejection),
-            JsonError::Shape(rejection) => rejection.into(),
-        })
+        }
     }
+
+    /// How it is asked.
+    pub(super) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The key of a bot in the path.
+    pub(super) fn bot_key(&self) -> Result<BotKeyId, Rejection> {
+        Ok(BotKeyId::new(self.id("key")?))
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    json::read(bytes, "body").map_err(|error| match error {
+        JsonError::Syntax(rejection) => Problem::unreadable(rejection),
+        JsonError::Shape(rejection) => rejection.into(),
+    })
 }
 
 fn interrupted() -> Problem {
@@ -142,14 +170,19 @@ impl Call {
         &self.identity.person
     }
 
-    /// Refuses who is no admin.
-    pub(super) fn must_be_admin(&self) -> Result<(), Rejection> {
-        if self.me().is_admin() { Ok(()) } else { Err(Rejection::forbidden("only admins do this")) }
+    /// Whether the caller may do this besides, before anything is known of its target.
+    pub(super) fn may(&self, action: Action) -> bool {
+        may(self.me(), action, Target::Nothing).is_ok()
     }
 
     /// The body, as JSON of the given shape.
     pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         self.visit.read().await
+    }
+
+    /// The same, where it may be missing.
+    pub(super) async fn read_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        self.visit.read_if_any().await
     }
 
     /// Sends a command down the street.
@@ -178,6 +211,10 @@ impl FromRequest for Call {
             let identity = identify(&visit).await?;
             visit.request.extensions_mut().insert(Asker(identity.person.id));
             visit.state.bus.limits().user_request(identity.person.id, Instant::now())?;
+            let Some(Access::Allowed(action)) = route::access(&visit.request) else {
+                return Err(Rejection::internal().into());
+            };
+            may(&identity.person, action, Target::Nothing)?;
             Ok(Self { visit, identity })
         })
     }

@@ -11,7 +11,7 @@ use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::config::Config;
-use crate::domain::{MessageBody, Rejection, Timestamp};
+use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, Via, may};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
@@ -108,6 +108,7 @@ impl Upgrade {
         let identity = identity::identify(store, &self.config.auth, credentials, from, now)
             .await
             .map_err(with_status)?;
+        may(&identity.person, Action::Connect, Target::Nothing).map_err(with_status)?;
         Ok((response.finish().drop_body(), identity, entry))
     }
 
@@ -145,10 +146,9 @@ impl Upgrade {
         let opened = Opened::new(peer, Rc::clone(&self.board));
         let peer = opened.peer();
         self.board.borrow_mut().push(peer, Class::Control, handshake);
-        let ended = [peer.identity.session().map(Ended::Session), Some(Ended::User(peer.user()))];
-        if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
+        if self.bus.has_ended(&peer.identity, began) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
-        } else if self.bus.draining() {
+        } else if self.bus.draining() || self.is_limited(peer, began) {
             self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
@@ -161,6 +161,11 @@ impl Upgrade {
                 peer.outbox.close(CloseCode::Overloaded, CloseCode::Overloaded.name());
             }
         }
+    }
+
+    /// Whether the key got an end while the handshake was under way: who comes back learns when it is.
+    fn is_limited(&self, peer: &Peer, began: Instant) -> bool {
+        matches!(peer.identity.via, Via::BotKey(key) if self.bus.ended_since(Ended::Limited(key), began))
     }
 
     /// The first frame: who one is, where the log stands, which rooms there are.
