@@ -25,6 +25,7 @@ pub use route::{Access, Listed};
 use super::{assets, ops};
 use crate::actors::bus::Bus;
 use crate::auth::password::Hasher;
+use crate::auth::signing::Keys;
 use crate::config::Config;
 use crate::domain::{Action, Rejection, RejectionCode, Timestamp};
 use crate::storage::Store;
@@ -47,6 +48,8 @@ pub struct State {
     pub bus: Bus,
     pub config: Arc<Config>,
     pub hasher: Hasher,
+    /// Sign and open access tokens and links.
+    pub keys: Keys,
     /// Long polls that may still wait.
     polls: Arc<Semaphore>,
     /// Exports of the audit trail that may still begin.
@@ -55,11 +58,11 @@ pub struct State {
 
 impl State {
     /// Puts it together.
-    pub fn new(store: Store, bus: Bus, config: Arc<Config>) -> Self {
+    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys) -> Self {
         let hasher = Hasher::new(&config.auth);
         let polls = Arc::new(Semaphore::new(config.polling.waiting));
         let exports = Arc::new(Semaphore::new(config.audit.exports));
-        Self { store, bus, config, hasher, polls, exports }
+        Self { store, bus, config, hasher, keys, polls, exports }
     }
 
     /// Refuses what would last, on a server that is on its way out.
