@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod bus;
+pub mod cleaner;
 pub mod clock;
 pub mod connection;
 pub mod courier;

@@ -1,6 +1,7 @@
 //! What can be set: read once from defaults, file, environment and flags, then checked against itself.
 
 mod check;
+mod cleanup;
 mod idempotency;
 mod keys;
 mod limiting;
@@ -16,6 +17,7 @@ mod server;
 mod storage;
 mod units;
 
+pub use cleanup::Cleanup;
 pub use idempotency::Idempotency;
 pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
@@ -54,6 +56,7 @@ pub struct Config {
     pub load: Load,
     pub outbox: Outbox,
     pub reconcile: Reconcile,
+    pub cleanup: Cleanup,
     pub shutdown: Shutdown,
 }
 

@@ -16,6 +16,7 @@ pub mod rejection;
 pub mod room;
 pub mod signal;
 pub mod time;
+pub mod transfer;
 pub mod webhook;
 
 pub use audit::{AuditAction, AuditNote, AuditTarget};
@@ -34,4 +35,5 @@ pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
 pub use signal::{Attendance, PresenceState, Signal};
 pub use time::Timestamp;
+pub use transfer::{NewTransfer, TransferKind};
 pub use webhook::WebhookUrl;

@@ -119,6 +119,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("rooms.hub_backlog", rooms.hub_backlog),
         ("polling.waiting", polling.waiting),
         ("idempotency.sweep_batch", idempotency.sweep_batch),
+        ("cleanup.batch", config.cleanup.batch),
     ];
     let spans = [
         ("heartbeat.interval_ms", heartbeat.interval),

@@ -8,6 +8,8 @@ use super::person::{Person, Role};
 use super::policy::Action;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::time::Timestamp;
+use super::transfer::{NewTransfer, TransferKind};
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -89,6 +91,7 @@ pub enum Command {
         name: Option<Name>,
         webhook: Option<Option<WebhookUrl>>,
     },
+    CreateTransfer(NewTransfer),
 }
 
 impl Command {
@@ -106,7 +109,8 @@ impl Command {
             Self::CreateRoom { .. }
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
-            | Self::UpdateBot { .. } => None,
+            | Self::UpdateBot { .. }
+            | Self::CreateTransfer(_) => None,
         }
     }
 
@@ -125,6 +129,10 @@ impl Command {
             Self::UpdateProfile { .. } => Action::ChangeMe,
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
+            Self::CreateTransfer(new) => match new.kind {
+                TransferKind::Device => Action::CreateTransfer,
+                TransferKind::Recovery => Action::CreateRecovery,
+            },
         }
     }
 
@@ -143,6 +151,7 @@ impl Command {
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
+            Self::CreateTransfer(_) => "transfer.create",
         }
     }
 }
@@ -202,6 +211,9 @@ pub enum Ack {
     Enrolled {
         person: Person,
         room: Option<Arc<RoomCard>>,
+    },
+    TransferCreated {
+        expires_at: Timestamp,
     },
     /// It was done before, with the same idempotency key, and came to this.
     Replayed(Box<Ack>),

@@ -12,6 +12,7 @@ mod outbox;
 mod people;
 mod reading;
 mod rooms;
+mod transfers;
 mod tx;
 
 use super::EncodePayload;
@@ -153,6 +154,7 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateBot { bot, name, webhook } => {
             people::update_bot(tx, actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
+        Command::CreateTransfer(new) => transfers::create(tx, actor, command, new),
     }
 }
 
