@@ -53,6 +53,8 @@ pub struct Auth {
     /// How exactly `last_active_at` is kept; fewer writes when longer.
     #[serde(rename = "touch_s", with = "seconds")]
     pub touch: Duration,
+    /// Sessions of one user (count); over it: the one that wasn't used for longest ends.
+    pub sessions_per_user: usize,
     /// Passwords hashed at the same time (count); each takes 19 MiB and a core.
     pub hash_concurrency: usize,
     /// Sign-ins waiting for their turn (count); over it: `overloaded`.
@@ -64,6 +66,7 @@ impl Default for Auth {
         Self {
             session: Duration::from_secs(30 * 24 * 60 * 60),
             touch: Duration::from_secs(60),
+            sessions_per_user: 100,
             hash_concurrency: 2,
             hash_queue: 64,
         }

@@ -2,11 +2,12 @@
 
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{MessageId, RoomId, Seq, UserId};
+use super::ids::{MessageId, RoomId, Seq, SessionId, UserId};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::session::Session;
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -184,6 +185,9 @@ pub enum Ack {
         person: Person,
         room: Option<Arc<RoomCard>>,
     },
+    SessionBegun(Arc<Session>),
+    /// These sessions ended.
+    SessionsEnded(Vec<SessionId>),
     /// It was done before, with the same idempotency key, and came to this.
     Replayed(Box<Ack>),
 }

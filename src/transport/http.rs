@@ -16,6 +16,7 @@ mod rooms;
 pub(super) mod route;
 mod search;
 mod sessions;
+mod signing_in;
 mod view;
 
 pub use around::provenance;
@@ -90,7 +91,7 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: State) {
 fn api(cfg: &mut web::ServiceConfig) {
     cfg.service(at("/setup").get(enter::needs_setup).post(enter::set_up))
         .service(at("/join/{code}").get(enter::invitation).post(enter::join))
-        .service(at("/sessions").get(sessions::list).post(enter::sign_in))
+        .service(at("/sessions").get(sessions::list).post(enter::sign_in).delete(sessions::end_others))
         .service(at("/sessions/{session}").delete(sessions::end))
         .service(at("/account").get(account::show).patch(account::change))
         .service(at("/me").get(people::me).patch(people::change_me))
