@@ -2,12 +2,13 @@
 
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{MessageId, RoomId, Seq, UserId};
+use super::ids::{MessageId, RoomId, Seq, SessionId, UserId};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
 use super::policy::Action;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::session::Session;
 use super::time::Timestamp;
 use super::transfer::{NewTransfer, TransferKind};
 use super::webhook::WebhookUrl;
@@ -212,6 +213,9 @@ pub enum Ack {
         person: Person,
         room: Option<Arc<RoomCard>>,
     },
+    SessionBegun(Arc<Session>),
+    /// These sessions ended.
+    SessionsEnded(Vec<SessionId>),
     TransferCreated {
         expires_at: Timestamp,
     },

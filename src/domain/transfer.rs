@@ -1,6 +1,7 @@
 //! Links that sign in once: on another device of the same user, or somebody who forgot their password.
 
 use super::ids::UserId;
+use super::session::BegunBy;
 use std::time::Duration;
 
 /// What a link is for.
@@ -21,6 +22,14 @@ impl TransferKind {
         match self {
             Self::Device => "device",
             Self::Recovery => "recovery",
+        }
+    }
+
+    /// What its session is begun by.
+    pub const fn begun_by(self) -> BegunBy {
+        match self {
+            Self::Device => BegunBy::Transfer,
+            Self::Recovery => BegunBy::Recovery,
         }
     }
 

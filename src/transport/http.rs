@@ -16,6 +16,7 @@ mod rooms;
 pub(super) mod route;
 mod search;
 mod sessions;
+mod signing_in;
 mod transfers;
 mod view;
 
@@ -119,12 +120,16 @@ fn routes() -> Vec<Route> {
     vec![
         at("/setup").get(Anybody, enter::needs_setup).post(Anybody, enter::set_up),
         at("/join/{code}").get(Anybody, enter::invitation).post(Anybody, enter::join),
-        at("/sessions").get(ReadSessions, sessions::list).post(Anybody, enter::sign_in),
+        at("/sessions")
+            .get(ReadSessions, sessions::list)
+            .post(Anybody, enter::sign_in)
+            .delete(EndSessions, sessions::end_others),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
         at("/transfers").post(CreateTransfer, transfers::create),
         at("/transfers/look").post(Anybody, transfers::look),
+        at("/transfers/redeem").post(Anybody, transfers::redeem),
         at("/users").get(ReadUsers, people::list),
         at("/users/{user}/transfers").post(CreateRecovery, transfers::recover),
         at("/rooms").get(ReadRooms, rooms::list).post(CreateRoom, rooms::create),

@@ -98,7 +98,7 @@ impl Visit {
         self.id("session")
     }
 
-    /// The address it comes from, for limits, sessions, bans and the audit trail.
+    /// Where the client is, as far as the proxies in front can be believed.
     pub(super) fn address(&self) -> Option<IpAddr> {
         client_address(self.request.peer_addr(), self.request.headers(), &self.state.config)
     }

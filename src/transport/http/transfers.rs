@@ -3,13 +3,18 @@
 
 use super::call::{Call, Visit, created, ok};
 use super::problem::{Answer, Problem};
+use super::signing_in::new_session;
+use super::view::{Me, SessionView};
+use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::refusal;
 use crate::auth::origin;
 use crate::auth::signing::Purpose;
-use crate::auth::token;
-use crate::domain::{Ack, Command, NewTransfer, Rejection, TransferKind, UserId};
+use crate::auth::token::{self, Token};
+use crate::domain::{Ack, Command, NewTransfer, Rejection, SessionChange, TransferKind, UserId};
 use crate::protocol::qr;
 use crate::storage::Transfer;
+use actix_web::HttpResponse;
+use actix_web::http::header;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -65,6 +70,27 @@ pub(super) async fn look(mut visit: Visit) -> Answer {
         "kind": transfer.kind.as_str(),
         "expires_at": transfer.expires_at.to_string(),
     }))
+}
+
+/// `POST /transfers/redeem`
+pub(super) async fn redeem(mut visit: Visit) -> Answer {
+    visit.state.must_have_room()?;
+    let (transfer, link_hash) = shown(&mut visit).await?;
+    let state = &visit.state;
+    let profile = state.store.person(transfer.user.id).await.map_err(refusal)?;
+    let profile = profile.ok_or_else(Rejection::internal)?;
+    let token = Token::random();
+    let new = new_session(&visit, &transfer.user, transfer.kind.begun_by(), token.hash());
+    let change = SessionChange::Redeem { new, link_hash };
+    let ack = state.bus.change_sessions(change, visit.origin(), visit.trace).await;
+    let Ack::SessionBegun(session) = ack.map_err(Problem::counted)? else {
+        return Err(Rejection::internal().into());
+    };
+    let cookie = SessionCookie::of(&state.config).set(&token);
+    Ok(HttpResponse::Created().insert_header((header::SET_COOKIE, cookie)).json(json!({
+        "session": SessionView::new(&session, Some(session.id)),
+        "user": Me::from(&profile),
+    })))
 }
 
 /// The link whose token the body shows, and the token's hash. What we never signed is unknown, and the store isn't asked; what we signed and isn't
