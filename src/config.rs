@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod cleanup;
 mod idempotency;
 mod keys;
 mod limiting;
@@ -18,6 +19,7 @@ mod storage;
 mod units;
 
 pub use audit::Audit;
+pub use cleanup::Cleanup;
 pub use idempotency::Idempotency;
 pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
@@ -57,6 +59,7 @@ pub struct Config {
     pub outbox: Outbox,
     pub reconcile: Reconcile,
     pub audit: Audit,
+    pub cleanup: Cleanup,
     pub shutdown: Shutdown,
 }
 

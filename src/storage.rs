@@ -29,9 +29,11 @@ pub use queries::events::{LogHead, StoredEvent};
 pub use queries::messages::{HistoryPage, Message, Page};
 pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
 pub use queries::people::{Account, Credentials, Profile, Status};
+pub use queries::remains::Remains;
 pub use queries::rooms::{RoomFilter, RoomView};
-pub use queries::sessions::{NewSession, SessionRow, SessionState};
+pub use queries::sessions::{SessionKey, SessionState};
 pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
+pub use queries::transfers::Transfer;
 pub use stats::{CommitStats, OnCommit, StoreStats};
 pub use writer::BatchOutcome;
 

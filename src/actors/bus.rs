@@ -7,15 +7,13 @@ use super::registry::Rooms;
 use super::reply::{Asked, ReplySink};
 use super::sequencer::{Append, SequencerHandle, rejection_of};
 use super::sockets::Sockets;
-use crate::auth::identity::Identity;
 use crate::domain::{
-    Ack, BotKeyId, Command, Enrolment, Origin, PresenceState, Principal, Rejection, RejectionCode, RoomId,
-    SessionId, Timestamp, UserId, Via,
+    Ack, Command, Enrolment, Origin, PresenceState, Principal, Rejection, RejectionCode, RoomId,
+    SessionChange, UserId,
 };
 use crate::limits::{Limits, fill};
-use crate::protocol::{CloseCode, TraceId};
+use crate::protocol::TraceId;
 use crate::storage::Write;
-use dashmap::DashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -29,21 +27,6 @@ pub struct Bus {
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     draining: Arc<watch::Sender<bool>>,
-    /// What ended lately, for handshakes that were under way then.
-    ended: Arc<DashMap<Ended, Instant>>,
-}
-
-/// Handshakes take less than this.
-const HANDSHAKE: Duration = Duration::from_secs(60);
-
-/// Whose sockets are to be closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ended {
-    Session(SessionId),
-    BotKey(BotKeyId),
-    /// The key ends sooner than it was to: who just connected with it comes back to learn when.
-    Limited(BotKeyId),
-    User(UserId),
 }
 
 impl Bus {
@@ -56,7 +39,6 @@ impl Bus {
             admission: Arc::new(Admission::new(config)),
             rooms,
             draining: Arc::new(watch::Sender::new(false)),
-            ended: Arc::default(),
         }
     }
 
@@ -136,71 +118,44 @@ impl Bus {
         origin: Origin,
         trace: TraceId,
     ) -> Result<Ack, Rejection> {
-        if self.load().is_read_only() {
-            return Err(Rejection::read_only());
-        }
-        let (sink, outcome) = ReplySink::request(Asked::enrolment(trace));
-        match self.rooms.sequencer() {
-            Some(sequencer) => {
-                let write = Write::Enrol { enrolment, origin };
-                sequencer.append(Append { write, sink, permit: None });
-            }
-            None => sink.answer(Err(Rejection::unavailable())),
-        }
-        let outcome = outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()));
+        let outcome = self.append(Write::Enrol { enrolment, origin }, Asked::enrolment(trace)).await;
         if let Err(error) = self.rooms.find_commons().await {
             tracing::warn!(%error, "the commons can't be read");
         }
         outcome
     }
 
+    /// Begins or ends sessions. Once it is answered, sockets of sessions that ended hear nothing more (AUTH-15).
+    pub async fn change_sessions(
+        &self,
+        change: SessionChange,
+        origin: Origin,
+        trace: TraceId,
+    ) -> Result<Ack, Rejection> {
+        let asked = Asked::sessions(&change, trace);
+        let ack = self.append(Write::Session { change, origin }, asked).await?;
+        if let Ack::SessionsEnded(_) = ack {
+            self.settled().await;
+        }
+        Ok(ack)
+    }
+
+    /// Hands over what is no room's business.
+    async fn append(&self, write: Write, asked: Asked) -> Result<Ack, Rejection> {
+        if self.load().is_read_only() {
+            return Err(Rejection::read_only());
+        }
+        let (sink, outcome) = ReplySink::request(asked);
+        match self.rooms.sequencer() {
+            Some(sequencer) => sequencer.append(Append { write, sink, permit: None }),
+            None => sink.answer(Err(Rejection::unavailable())),
+        }
+        outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()))
+    }
+
     /// What is shown of the user.
     pub fn presence(&self, user: UserId) -> PresenceState {
         self.rooms.presence().state(user)
-    }
-
-    /// Closes sockets whose right to be open has ended.
-    pub fn end_sessions(&self, which: Ended, code: CloseCode) {
-        self.remember(which);
-        for hub in self.rooms.hubs() {
-            hub.tell(match which {
-                Ended::Session(session) => HubMsg::CloseSession { session, code },
-                Ended::BotKey(key) | Ended::Limited(key) => HubMsg::CloseBotKey { key, code },
-                Ended::User(user) => HubMsg::CloseUser { user, code },
-            });
-        }
-        // Wakes the long polls, which look whether it is theirs.
-        self.rooms.committed(Arc::from([]));
-    }
-
-    /// Lets what was opened with a key end at `expires_at`, before its own time.
-    pub fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
-        self.remember(Ended::Limited(key));
-        for hub in self.rooms.hubs() {
-            hub.tell(HubMsg::LimitBotKey { key, expires_at });
-        }
-    }
-
-    fn remember(&self, which: Ended) {
-        let now = Instant::now();
-        self.ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
-        self.ended.insert(which, now);
-    }
-
-    /// Whether what somebody is known by ended at or after `since`.
-    pub fn has_ended(&self, identity: &Identity, since: Instant) -> bool {
-        let credential = match identity.via {
-            Via::Session(session) => Some(Ended::Session(session)),
-            Via::BotKey(key) => Some(Ended::BotKey(key)),
-            Via::Nobody | Via::Operator | Via::System => None,
-        };
-        let which = [credential, Some(Ended::User(identity.person.id))];
-        which.into_iter().flatten().any(|which| self.ended_since(which, since))
-    }
-
-    /// Whether `which` ended at or after `since`: what was found valid then may be so no more.
-    pub fn ended_since(&self, which: Ended, since: Instant) -> bool {
-        self.ended.get(&which).is_some_and(|at| *at >= since)
     }
 
     /// After each commit the rooms that have new events.

@@ -127,6 +127,7 @@ impl Switchboard {
             }
             // Whoever asked may have gone.
             HubMsg::Count(asker) => drop(asker.send(board.counts())),
+            HubMsg::Fence(asker) => drop(asker.send(())),
             HubMsg::Restart { spread } => board.restart(spread),
             HubMsg::Census => board.census_anew(Instant::now()),
         }

@@ -2,12 +2,15 @@
 
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{MessageId, RoomId, Seq, UserId};
+use super::ids::{MessageId, RoomId, Seq, SessionId, UserId};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
 use super::policy::Action;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::session::Session;
+use super::time::Timestamp;
+use super::transfer::{NewTransfer, TransferKind};
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +93,7 @@ pub enum Command {
         name: Option<Name>,
         webhook: Option<Option<WebhookUrl>>,
     },
+    CreateTransfer(NewTransfer),
 }
 
 impl Command {
@@ -107,7 +111,8 @@ impl Command {
             Self::CreateRoom { .. }
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
-            | Self::UpdateBot { .. } => None,
+            | Self::UpdateBot { .. }
+            | Self::CreateTransfer(_) => None,
         }
     }
 
@@ -126,6 +131,10 @@ impl Command {
             Self::UpdateProfile { .. } => Action::ChangeMe,
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
+            Self::CreateTransfer(new) => match new.kind {
+                TransferKind::Device => Action::CreateTransfer,
+                TransferKind::Recovery => Action::CreateRecovery,
+            },
         }
     }
 
@@ -144,6 +153,7 @@ impl Command {
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
+            Self::CreateTransfer(_) => "transfer.create",
         }
     }
 }
@@ -205,6 +215,12 @@ pub enum Ack {
     Enrolled {
         person: Person,
         room: Option<Arc<RoomCard>>,
+    },
+    SessionBegun(Arc<Session>),
+    /// These sessions ended.
+    SessionsEnded(Vec<SessionId>),
+    TransferCreated {
+        expires_at: Timestamp,
     },
     /// It was done before, with the same idempotency key, and came to this.
     Replayed(Box<Ack>),

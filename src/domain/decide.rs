@@ -101,7 +101,8 @@ impl Room {
             | Command::CreateRoom { .. }
             | Command::UpdateProfile { .. }
             | Command::UpdateAccount { .. }
-            | Command::UpdateBot { .. } => Ok(Decision::Defer),
+            | Command::UpdateBot { .. }
+            | Command::CreateTransfer(_) => Ok(Decision::Defer),
         }
     }
 

@@ -6,10 +6,12 @@
 
 use super::queries::bot_keys::KnownKey;
 use super::queries::rooms::RoomView;
-use super::queries::sessions::SessionRow;
+use super::queries::sessions::SessionKey;
 use super::writer::BatchOutcome;
 use super::{StoreError, Verdict};
-use crate::domain::{Event, EventBody, EventId, Person, Role, RoomId, RoomKind, Seq, Timestamp, UserId};
+use crate::domain::{
+    Event, EventBody, EventId, Person, Role, RoomId, RoomKind, Seq, Session, Timestamp, UserId,
+};
 use dashmap::DashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -29,7 +31,7 @@ const UNKNOWN: i64 = -1;
 pub(super) enum Touched {
     /// Nothing that is kept here.
     Nothing,
-    /// Sessions, or who may do what.
+    /// Keys, or who may do what.
     People,
     /// It may have been anything.
     Anything,
@@ -45,7 +47,7 @@ pub(super) struct Cache {
     rooms: AtomicU64,
     /// The last event of the log.
     last_id: AtomicI64,
-    sessions: DashMap<[u8; 32], Kept<(SessionRow, Person)>>,
+    sessions: DashMap<SessionKey, Kept<(Session, Person)>>,
     bots: DashMap<UserId, Kept<(Person, Arc<[KnownKey]>)>>,
     standings: DashMap<UserId, Kept<Standing>>,
     /// The rooms that got events since the start.
@@ -138,6 +140,8 @@ impl Cache {
             | EventBody::MessageDeleted { .. }
             | EventBody::ReadMarked { .. }
             | EventBody::UserJoined { .. }
+            // Nobody has looked for it yet.
+            | EventBody::SessionBegun { .. }
             | EventBody::AccountUpdated { .. } => {}
             EventBody::RoomCreated { .. }
             | EventBody::RoomUpdated { .. }
@@ -149,6 +153,9 @@ impl Cache {
             | EventBody::RoomListed { .. }
             | EventBody::RoomUnlisted { .. } => {
                 self.rooms.fetch_add(1, Ordering::AcqRel);
+            }
+            EventBody::SessionEnded { .. } => {
+                self.people.fetch_add(1, Ordering::AcqRel);
             }
             EventBody::UserUpdated { .. } => {
                 self.people.fetch_add(1, Ordering::AcqRel);
@@ -178,29 +185,24 @@ impl Cache {
     }
 
     /// A session that lives at `now`.
-    pub(super) fn session(&self, token_hash: &[u8; 32], now: Timestamp) -> Option<(SessionRow, Person)> {
-        let kept = self.sessions.get(token_hash)?;
+    pub(super) fn session(&self, key: &SessionKey, now: Timestamp) -> Option<(Session, Person)> {
+        let kept = self.sessions.get(key)?;
         let holds = kept.stamp == self.people().0 && (self.alone || kept.at.elapsed() < SHARED);
         // What ran out may have been made longer since.
         (holds && kept.value.0.expires_at > now).then(|| kept.value.clone())
     }
 
     /// Keeps a session that was read.
-    pub(super) fn keep_session(
-        &self,
-        token_hash: [u8; 32],
-        Stamp(stamp): Stamp,
-        found: &(SessionRow, Person),
-    ) {
+    pub(super) fn keep_session(&self, key: SessionKey, Stamp(stamp): Stamp, found: &(Session, Person)) {
         if self.sessions.len() >= ENTRIES {
             self.sessions.clear();
         }
-        self.sessions.insert(token_hash, Kept { stamp, at: Instant::now(), value: found.clone() });
+        self.sessions.insert(key, Kept { stamp, at: Instant::now(), value: found.clone() });
     }
 
     /// A session was written to.
-    pub(super) fn drop_session(&self, token_hash: &[u8; 32]) {
-        self.sessions.remove(token_hash);
+    pub(super) fn drop_session(&self, key: &SessionKey) {
+        self.sessions.remove(key);
     }
 
     /// An active bot with its keys. Where other processes write, too, it isn't kept: a key that is taken back ends at once.

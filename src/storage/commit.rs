@@ -14,6 +14,8 @@ mod outbox;
 mod people;
 mod reading;
 mod rooms;
+mod sessions;
+mod transfers;
 mod tx;
 
 use super::EncodePayload;
@@ -22,7 +24,7 @@ use super::error::StoreError;
 use super::options::{KeyTerms, StorageOptions};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, Timestamp,
+    Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, SessionChange, Timestamp,
 };
 use tx::Tx;
 
@@ -36,6 +38,10 @@ pub enum Write {
     },
     Enrol {
         enrolment: Enrolment,
+        origin: Origin,
+    },
+    Session {
+        change: SessionChange,
         origin: Origin,
     },
 }
@@ -111,6 +117,10 @@ pub(super) fn run(
                 tx.origin = *origin;
                 enrol::enrol(&mut tx, enrolment)
             }
+            Write::Session { change, origin } => {
+                tx.origin = *origin;
+                sessions::change(&mut tx, change)
+            }
         };
         verdicts.push(match done {
             Ok((ack, events)) => Verdict::Accepted { ack, events },
@@ -157,6 +167,7 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateBot { bot, name, webhook } => {
             people::update_bot(tx, actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
+        Command::CreateTransfer(new) => transfers::create(tx, actor, command, new),
     }
 }
 

@@ -11,11 +11,13 @@ pub(super) mod messages;
 pub(super) mod outbox;
 pub(super) mod people;
 pub(super) mod probing;
+pub(super) mod remains;
 pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
 pub(super) mod trail;
+pub(super) mod transfers;
 
 /// A limit as the databases take it.
 fn limited(limit: usize) -> i64 {

@@ -17,6 +17,8 @@ mod rooms;
 pub(super) mod route;
 mod search;
 mod sessions;
+mod signing_in;
+mod transfers;
 mod view;
 
 pub use around::provenance;
@@ -34,6 +36,7 @@ use actix_web::web;
 use chrono::Utc;
 use problem::{Answer, Problem};
 use route::{Anybody, Route, at};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -50,6 +53,8 @@ pub struct State {
     pub hasher: Hasher,
     /// Sign and open access tokens and links.
     pub keys: Keys,
+    /// Where the server is reached, as far as it knows by itself.
+    pub url: Arc<str>,
     /// Long polls that may still wait.
     polls: Arc<Semaphore>,
     /// Exports of the audit trail that may still begin.
@@ -57,12 +62,13 @@ pub struct State {
 }
 
 impl State {
-    /// Puts it together.
-    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys) -> Self {
+    /// Puts it together, for a server that listens on `address`.
+    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys, address: SocketAddr) -> Self {
         let hasher = Hasher::new(&config.auth);
         let polls = Arc::new(Semaphore::new(config.polling.waiting));
         let exports = Arc::new(Semaphore::new(config.audit.exports));
-        Self { store, bus, config, hasher, keys, polls, exports }
+        let url = config.server.url(address).into();
+        Self { store, bus, config, hasher, keys, url, polls, exports }
     }
 
     /// Refuses what would last, on a server that is on its way out.
@@ -118,11 +124,18 @@ fn routes() -> Vec<Route> {
     vec![
         at("/setup").get(Anybody, enter::needs_setup).post(Anybody, enter::set_up),
         at("/join/{code}").get(Anybody, enter::invitation).post(Anybody, enter::join),
-        at("/sessions").get(ReadSessions, sessions::list).post(Anybody, enter::sign_in),
+        at("/sessions")
+            .get(ReadSessions, sessions::list)
+            .post(Anybody, enter::sign_in)
+            .delete(EndSessions, sessions::end_others),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/transfers").post(CreateTransfer, transfers::create),
+        at("/transfers/look").post(Anybody, transfers::look),
+        at("/transfers/redeem").post(Anybody, transfers::redeem),
         at("/users").get(ReadUsers, people::list),
+        at("/users/{user}/transfers").post(CreateRecovery, transfers::recover),
         at("/rooms").get(ReadRooms, rooms::list).post(CreateRoom, rooms::create),
         at("/rooms/{room}")
             .get(ReadRoom, rooms::show)

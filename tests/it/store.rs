@@ -18,6 +18,7 @@ mod posting;
 mod rooms;
 mod schema;
 mod search;
+mod sessions;
 mod units;
 
 use bench::Bench;
