@@ -86,7 +86,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     // Of its own: what strangers' servers and certificates cost is not the core's to pay.
     let outside = Arbiter::new();
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
-    outside.spawn(cleaner::run(store.clone(), config.cleanup.clone()));
+    outside.spawn(cleaner::run(store.clone(), config.cleanup.clone(), config.audit.clone()));
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
 
     let listener = listen(&config.server)?;

@@ -1,6 +1,6 @@
 //! How long the audit trail is kept, and how it leaves the house.
 
-use super::units::{millis, seconds};
+use super::units::millis;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -12,13 +12,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Audit {
-    /// How long entries are kept (days); what is older is deleted, a few at a time.
+    /// How long entries are kept (days); what is older goes with the next cleanup, a few at a time.
     pub keep_days: u64,
-    /// How often what is too old is looked for.
-    #[serde(rename = "sweep_s", with = "seconds")]
-    pub sweep: Duration,
-    /// Entries deleted in one transaction (count); between two of them the commits that wait go first.
-    pub sweep_batch: usize,
     /// Exports at a time (count); over it: `overloaded`.
     pub exports: usize,
     /// How long a receiver may take nothing of its export; over it: the export is broken off.
@@ -28,13 +23,7 @@ pub struct Audit {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self {
-            keep_days: 400,
-            sweep: Duration::from_secs(3600),
-            sweep_batch: 500,
-            exports: 4,
-            stall: Duration::from_secs(60),
-        }
+        Self { keep_days: 400, exports: 4, stall: Duration::from_secs(60) }
     }
 }
 
@@ -52,15 +41,13 @@ impl Audit {
                 self.keep_days
             ));
         }
-        let counts = [("sweep_batch", self.sweep_batch), ("exports", self.exports)];
-        let spans = [("sweep_s", self.sweep), ("stall_ms", self.stall)];
-        let zero = counts.into_iter().filter(|(_, count)| *count == 0).map(|(key, _)| key);
-        let zero =
-            zero.chain(spans.into_iter().filter(|(_, span)| *span == Duration::ZERO).map(|(key, _)| key));
-        match { zero }.next() {
-            Some(key) => Err(format!("audit.{key} is 0: give it at least 1")),
-            None => Ok(()),
+        if self.exports == 0 {
+            return Err("audit.exports is 0: give it at least 1".to_owned());
         }
+        if self.stall.is_zero() {
+            return Err("audit.stall_ms is 0: give it at least 1".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -76,7 +63,7 @@ mod tests {
         assert!(short.check().expect_err("refused").contains("audit.keep_days (29)"));
         let none = Audit { exports: 0, ..Audit::default() };
         assert!(none.check().expect_err("refused").contains("audit.exports"));
-        let never = Audit { sweep: Duration::ZERO, ..Audit::default() };
-        assert!(never.check().expect_err("refused").contains("audit.sweep_s"));
+        let never = Audit { stall: Duration::ZERO, ..Audit::default() };
+        assert!(never.check().expect_err("refused").contains("audit.stall_ms"));
     }
 }

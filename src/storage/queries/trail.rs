@@ -136,6 +136,9 @@ impl Store {
     /// what the database keeps by itself goes, whatever is asked.
     pub async fn trim_audit(&self, before: Timestamp, batch: usize) -> Result<usize, StoreError> {
         self.write(move |conn| {
+            // The newest stays, however old it is: SQLite gives the number after the highest one there is, and none may mean two things.
+            let query = rows::table.order(rows::id.desc()).select(rows::id);
+            let newest: Option<i64> = on!(&mut *conn, |c| query.first(c)).optional()?;
             let kept = match conn {
                 Conn::Pg(_) => "(extract(epoch FROM now())::bigint - 2592000) * 1000",
                 Conn::Sqlite(_) => "(unixepoch() - 2592000) * 1000",
@@ -143,6 +146,7 @@ impl Store {
             let query = rows::table
                 .filter(rows::at.lt(before.as_millis()))
                 .filter(rows::at.le(sql::<BigInt>(kept)))
+                .filter(rows::id.lt(newest.unwrap_or_default()))
                 .order((rows::at, rows::id))
                 .limit(limited(batch))
                 .select(rows::id);
