@@ -2,12 +2,15 @@
 
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{MessageId, RoomId, Seq, UserId};
+use super::ids::{InviteId, MessageId, RoomId, Seq, UserId};
+use super::invite::{InviteCode, InviteTerms};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
 use super::policy::Action;
 use super::position::Position;
+use super::profile::Bio;
 use super::room::{RoomCard, RoomKind};
+use super::standing::StandingChange;
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -76,7 +79,8 @@ pub enum Command {
         seq: Seq,
     },
     UpdateProfile {
-        name: Name,
+        name: Option<Name>,
+        bio: Option<Bio>,
     },
     /// `settings` is a JSON object, as text.
     UpdateAccount {
@@ -88,6 +92,29 @@ pub enum Command {
         bot: UserId,
         name: Option<Name>,
         webhook: Option<Option<WebhookUrl>>,
+    },
+    /// Another role, deactivation, and the way back from it.
+    UpdateUser {
+        user: UserId,
+        change: StandingChange,
+    },
+    BanUser {
+        user: UserId,
+        reason: Bio,
+    },
+    LiftBan {
+        user: UserId,
+    },
+    CreateInvite {
+        code: InviteCode,
+        terms: InviteTerms,
+    },
+    RevokeInvite {
+        invite: InviteId,
+    },
+    /// Another standing code; the old one invites nobody any more.
+    RotateJoinCode {
+        code: InviteCode,
     },
 }
 
@@ -106,7 +133,13 @@ impl Command {
             Self::CreateRoom { .. }
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
-            | Self::UpdateBot { .. } => None,
+            | Self::UpdateBot { .. }
+            | Self::UpdateUser { .. }
+            | Self::BanUser { .. }
+            | Self::LiftBan { .. }
+            | Self::CreateInvite { .. }
+            | Self::RevokeInvite { .. }
+            | Self::RotateJoinCode { .. } => None,
         }
     }
 
@@ -125,6 +158,11 @@ impl Command {
             Self::UpdateProfile { .. } => Action::ChangeMe,
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
+            Self::UpdateUser { .. } => Action::ChangeUser,
+            Self::BanUser { .. } | Self::LiftBan { .. } => Action::BanUser,
+            Self::CreateInvite { .. } => Action::CreateInvite,
+            Self::RevokeInvite { .. } => Action::RevokeInvite,
+            Self::RotateJoinCode { .. } => Action::RotateJoinCode,
         }
     }
 
@@ -143,6 +181,12 @@ impl Command {
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
+            Self::UpdateUser { .. } => "user.update",
+            Self::BanUser { .. } => "user.ban",
+            Self::LiftBan { .. } => "user.unban",
+            Self::CreateInvite { .. } => "invite.create",
+            Self::RevokeInvite { .. } => "invite.revoke",
+            Self::RotateJoinCode { .. } => "join_code.rotate",
         }
     }
 }
@@ -152,8 +196,8 @@ impl Command {
 pub enum Enrolment {
     /// First run: the account, its commons, its first admin and its first room.
     SetUp { account_name: Name, join_code: String, name: Name, email: String, password_hash: String },
-    /// Sign-up by invite code.
-    Join { code: String, name: Name, email: String, password_hash: String },
+    /// Sign-up by invite code; a guest may come without a way to sign in again: address and the password's hash.
+    Join { code: InviteCode, name: Name, credentials: Option<(String, String)> },
     /// An operator at the command line.
     Operator { name: Name, email: String, password_hash: String, role: Role },
     /// A bot, made by an admin.
@@ -197,6 +241,9 @@ pub enum Ack {
         room: RoomId,
         read: Seq,
         unread: i64,
+    },
+    Invited {
+        invite: InviteId,
     },
     /// `room` is the first room, after [`Enrolment::SetUp`].
     Enrolled {

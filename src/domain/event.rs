@@ -30,22 +30,70 @@ impl Event {
 /// What happened, by kind; PROTOCOL.md section 2.2 has the counterparts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventBody {
-    MessagePosted { author: Person, client_message_id: Uuid, body: Arc<str> },
-    MessageEdited { message: MessageId, body: Arc<str>, version: i32, editor: UserId },
-    MessageDeleted { message: MessageId, deleted_by: UserId },
-    RoomCreated { kind: RoomKind, name: Option<Arc<str>>, created_by: Option<UserId> },
-    RoomUpdated { name: Arc<str>, updated_by: UserId },
-    RoomDeleted { deleted_by: UserId },
-    MemberAdded { user: Person, added_by: UserId },
-    MemberRemoved { user: UserId, removed_by: UserId },
-    MembershipGranted { room: Arc<RoomCard> },
-    MembershipRevoked { room: RoomId },
-    ReadMarked { room: RoomId, read: Seq },
-    RoomListed { room: Arc<RoomCard> },
-    RoomUnlisted { room: RoomId },
-    UserJoined { user: Person },
-    UserUpdated { user: Person },
-    AccountUpdated { name: Arc<str> },
+    MessagePosted {
+        author: Person,
+        client_message_id: Uuid,
+        body: Arc<str>,
+    },
+    MessageEdited {
+        message: MessageId,
+        body: Arc<str>,
+        version: i32,
+        editor: UserId,
+    },
+    MessageDeleted {
+        message: MessageId,
+        deleted_by: UserId,
+    },
+    RoomCreated {
+        kind: RoomKind,
+        name: Option<Arc<str>>,
+        created_by: Option<UserId>,
+    },
+    RoomUpdated {
+        name: Arc<str>,
+        updated_by: UserId,
+    },
+    RoomDeleted {
+        deleted_by: UserId,
+    },
+    MemberAdded {
+        user: Person,
+        added_by: UserId,
+    },
+    MemberRemoved {
+        user: UserId,
+        removed_by: UserId,
+    },
+    MembershipGranted {
+        room: Arc<RoomCard>,
+    },
+    MembershipRevoked {
+        room: RoomId,
+    },
+    ReadMarked {
+        room: RoomId,
+        read: Seq,
+    },
+    RoomListed {
+        room: Arc<RoomCard>,
+    },
+    RoomUnlisted {
+        room: RoomId,
+    },
+    UserJoined {
+        user: Person,
+    },
+    UserUpdated {
+        user: Person,
+    },
+    /// Deactivated or banned; who is back has joined.
+    UserLeft {
+        user: UserId,
+    },
+    AccountUpdated {
+        name: Arc<str>,
+    },
 }
 
 impl EventBody {
@@ -67,6 +115,7 @@ impl EventBody {
             Self::RoomUnlisted { .. } => "room.unlisted",
             Self::UserJoined { .. } => "user.joined",
             Self::UserUpdated { .. } => "user.updated",
+            Self::UserLeft { .. } => "user.left",
             Self::AccountUpdated { .. } => "account.updated",
         }
     }

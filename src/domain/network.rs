@@ -18,7 +18,9 @@ impl Network {
     pub fn of(address: IpAddr) -> Option<Self> {
         match address.to_canonical() {
             IpAddr::V4(ip) => is_public_v4(ip).then_some(Self::V4(ip)),
-            IpAddr::V6(ip) => is_public_v6(ip).then(|| Self::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))),
+            IpAddr::V6(ip) => {
+                is_public_v6(ip).then(|| Self::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)))
+            }
         }
     }
 }
@@ -131,7 +133,8 @@ mod tests {
 
     #[test]
     fn foreign_text_is_none() {
-        for text in ["", "x", "10.0.0.1", "203.0.113.7/64", "2001:db8::1", "2001:db8::1/64", "2001:db8::/48"] {
+        for text in ["", "x", "10.0.0.1", "203.0.113.7/64", "2001:db8::1", "2001:db8::1/64", "2001:db8::/48"]
+        {
             assert_eq!(text.parse::<Network>(), Err(NoNetwork), "{text}");
         }
     }

@@ -121,7 +121,8 @@ mod tests {
             for status in [None, Some(Status::Active), Some(Status::Deactivated)] {
                 for has_peer in [false, true] {
                     let ann = somebody(Role::Admin, Status::Active, has_peer);
-                    let loses = role.is_some_and(|role| role != Role::Admin) || status == Some(Status::Deactivated);
+                    let loses =
+                        role.is_some_and(|role| role != Role::Admin) || status == Some(Status::Deactivated);
                     let refused = ann.change(to(role, status)).err().map(|rejection| rejection.code);
                     let expected = (loses && !has_peer).then_some(RejectionCode::LastAdmin);
                     assert_eq!(refused, expected, "{role:?} {status:?} {has_peer}");
@@ -146,7 +147,10 @@ mod tests {
             let turn = bot.change(to(None, Some(Status::Deactivated)));
             assert_eq!(turn, Ok(Turn { role: None, status: Some(Status::Deactivated) }));
             let bob = somebody(Role::Member, Status::Active, true);
-            assert_eq!(bob.change(to(Some(program), None)).expect_err("refused").field.as_deref(), Some("role"));
+            assert_eq!(
+                bob.change(to(Some(program), None)).expect_err("refused").field.as_deref(),
+                Some("role")
+            );
         }
         let banned = somebody(Role::Member, Status::Banned, true);
         assert_eq!(banned.ban(), Ok(false));

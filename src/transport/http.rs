@@ -7,6 +7,7 @@ pub(super) mod call;
 mod enter;
 mod events;
 mod idempotency;
+mod invites;
 mod messages;
 mod people;
 mod poll;
@@ -115,7 +116,13 @@ fn routes() -> Vec<Route> {
         at("/sessions/{session}").delete(EndSessions, sessions::end),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
         at("/users").get(ReadUsers, people::list),
+        at("/users/{user}").get(ReadUser, people::show).patch(ChangeUser, people::change),
+        at("/users/{user}/ban").put(BanUser, people::ban).delete(BanUser, people::lift_ban),
+        at("/bans").get(ReadBans, people::bans),
+        at("/invites").get(ReadInvites, invites::list).post(CreateInvite, invites::create),
+        at("/invites/{invite}").delete(RevokeInvite, invites::revoke),
         at("/rooms").get(ReadRooms, rooms::list).post(CreateRoom, rooms::create),
         at("/rooms/{room}")
             .get(ReadRoom, rooms::show)

@@ -1,7 +1,7 @@
 //! Bots and their keys. Only the hash of a key is ever here.
 
-use super::people::{PROFILE_COLUMNS, PersonRow, Profile, ProfileRow, Status, person, profile};
-use crate::domain::{BotKeyId, IdempotencyKey, Person, Rejection, Role, Timestamp, UserId};
+use super::people::{PROFILE_COLUMNS, PersonRow, Profile, ProfileRow, person, profile};
+use crate::domain::{BotKeyId, IdempotencyKey, Person, Rejection, Role, Status, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::commit::Halt;
 use crate::storage::commit::once::{self, Answer, Fingerprint, Request};

@@ -1,7 +1,7 @@
 //! Sessions of browsers. Only the hash of a token is ever here.
 
-use super::people::{PersonRow, Status, person};
-use crate::domain::{Person, SessionId, Timestamp, UserId};
+use super::people::{PersonRow, person};
+use crate::domain::{Person, SessionId, Status, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::cache::{Cache, Touched};
 use crate::storage::conn::on;

@@ -16,6 +16,7 @@ use crate::protocol::json::{self, JsonError};
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,6 +93,11 @@ impl Visit {
         Ok(UserId::new(self.id("user")?))
     }
 
+    /// The invitation in the path.
+    pub(super) fn invite(&self) -> Result<i64, Rejection> {
+        self.id("invite")
+    }
+
     /// The session in the path.
     pub(super) fn session(&self) -> Result<i64, Rejection> {
         self.id("session")
@@ -115,25 +121,38 @@ impl Visit {
 
     /// The body, as JSON of the given shape.
     pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        read(&self.bytes().await?)
+    }
+
+    /// The same, where it may be missing.
+    pub(super) async fn read_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        let bytes = self.bytes().await?;
+        if bytes.is_empty() { Ok(None) } else { read(&bytes) }
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, Problem> {
         let http = &self.state.config.http;
         let limit = http.body_bytes;
         let payload = web::Payload::from_request(&self.request, &mut self.payload).await;
         let payload = payload.map_err(|_broken| interrupted())?;
         let arrival = tokio::time::timeout(http.body_timeout, payload.to_bytes_limited(limit)).await;
-        let bytes = match arrival {
-            Ok(Ok(Ok(bytes))) => bytes,
-            Ok(Ok(Err(_))) => return Err(interrupted()),
-            Ok(Err(_)) => return Err(Rejection::too_large("body", limit).into()),
+        match arrival {
+            Ok(Ok(Ok(bytes))) => Ok(bytes),
+            Ok(Ok(Err(_))) => Err(interrupted()),
+            Ok(Err(_)) => Err(Rejection::too_large("body", limit).into()),
             Err(_) => {
                 let late = Rejection::new(RejectionCode::InvalidPayload, "the body did not arrive in time");
-                return Err(Problem::unreadable(late));
+                Err(Problem::unreadable(late))
             }
-        };
-        json::read(&bytes, "body").map_err(|error| match error {
-            JsonError::Syntax(rejection) => Problem::unreadable(rejection),
-            JsonError::Shape(rejection) => rejection.into(),
-        })
+        }
     }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    json::read(bytes, "body").map_err(|error| match error {
+        JsonError::Syntax(rejection) => Problem::unreadable(rejection),
+        JsonError::Shape(rejection) => rejection.into(),
+    })
 }
 
 fn interrupted() -> Problem {
@@ -154,6 +173,11 @@ impl Call {
     /// The body, as JSON of the given shape.
     pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         self.visit.read().await
+    }
+
+    /// The same, where it may be missing.
+    pub(super) async fn read_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        self.visit.read_if_any().await
     }
 
     /// Sends a command down the street.
