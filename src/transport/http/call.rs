@@ -13,6 +13,7 @@ use crate::domain::{
 };
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
+use crate::transport::client_address;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
@@ -103,9 +104,9 @@ impl Visit {
         self.id("session")
     }
 
-    /// Where the client is.
+    /// Where the client is, as far as the proxies in front can be believed.
     pub(super) fn address(&self) -> Option<IpAddr> {
-        self.request.peer_addr().map(|peer| peer.ip())
+        client_address(self.request.peer_addr(), self.request.headers(), &self.state.config)
     }
 
     /// Where this comes from, before anybody is known.

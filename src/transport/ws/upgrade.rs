@@ -10,6 +10,7 @@ use crate::actors::{Bus, Ended};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
+use crate::auth::signing::Keys;
 use crate::config::Config;
 use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, may};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
@@ -18,6 +19,8 @@ use crate::protocol::view::PersonView;
 use crate::protocol::{CloseCode, SUBPROTOCOL, TraceId};
 use crate::storage::StoreError;
 use crate::telemetry::metrics;
+use crate::transport::client_address;
+use crate::transport::headers::guard;
 use crate::transport::http::problem::Problem;
 use actix_codec::Framed;
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
@@ -44,6 +47,8 @@ pub struct Upgrade {
     pub bus: Bus,
     pub board: Board,
     pub config: Arc<Config>,
+    /// Open access tokens.
+    pub keys: Keys,
 }
 
 type Stream = Framed<TcpStream, h1::Codec>;
@@ -67,7 +72,7 @@ impl Upgrade {
             Err((status, rejection)) => {
                 metrics::connection_refused(rejection.code.as_str());
                 tracing::debug!(trace_id = %trace, status = status.as_u16(), %rejection, "handshake refused");
-                refuse(&mut stream, status, rejection, trace).await?;
+                refuse(&mut stream, status, rejection, trace, self.config.is_tls()).await?;
             }
         }
         Ok(())
@@ -93,7 +98,7 @@ impl Upgrade {
             return Err(bad("Sec-WebSocket-Protocol", "offers nothing known; there is hearth.v1.json"));
         }
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
-        let from = request.peer_addr().map(|peer| peer.ip());
+        let from = client_address(request.peer_addr(), headers, &self.config);
         let entry = entry::enter(&self.bus, &self.config, from).await.map_err(with_status)?;
         let authorization = text(header::AUTHORIZATION);
         let cookie = SessionCookie::of(&self.config);
@@ -227,6 +232,7 @@ async fn refuse(
     status: StatusCode,
     rejection: Rejection,
     trace: TraceId,
+    is_tls: bool,
 ) -> Result<(), actix_web::Error> {
     let problem = if status == StatusCode::BAD_REQUEST {
         Problem::unreadable(rejection)
@@ -238,6 +244,7 @@ async fn refuse(
     if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
         response.headers_mut().insert(HeaderName::from_static("x-trace-id"), value);
     }
+    guard(response.headers_mut(), is_tls);
     let body = body.try_into_bytes().unwrap_or_default();
     let size = BodySize::Sized(u64::try_from(body.len()).unwrap_or_default());
     stream.send(h1::Message::Item((response, size))).await?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::actors::simulation::Ground;
+use crate::auth::signing::{Key, Ring};
 use crate::domain::{SessionId, Via};
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -20,8 +21,10 @@ fn an_upgrade_that_is_let_go_leaves_no_socket() {
         let via = Via::Session(SessionId::new(1));
         let person = house.people[0].clone();
         let identity = Identity { person, via, address: None, renewed: false, expires_at: None };
+        let current = Key::new(&"k".repeat(32)).expect("long enough");
+        let keys = Keys::new(Ring { current, retired: Vec::new() });
         let upgrade =
-            Upgrade { bus: bus.clone(), board: Rc::clone(&board), config: Arc::clone(&house.config) };
+            Upgrade { bus: bus.clone(), board: Rc::clone(&board), config: Arc::clone(&house.config), keys };
         let stream = Framed::new(near, h1::Codec::default());
         let trace = TraceId::random();
         let mut taken = Box::pin(upgrade.take_over(stream, identity, entry, trace, Instant::now()));
