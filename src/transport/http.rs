@@ -8,6 +8,7 @@ mod enter;
 mod events;
 mod idempotency;
 mod invites;
+mod joining;
 mod messages;
 mod people;
 mod poll;
@@ -17,6 +18,7 @@ mod rooms;
 pub(super) mod route;
 mod search;
 mod sessions;
+mod shut_out;
 mod view;
 
 pub use around::provenance;
@@ -114,7 +116,7 @@ fn routes() -> Vec<Route> {
     use Action::*;
     vec![
         at("/setup").get(Anybody, enter::needs_setup).post(Anybody, enter::set_up),
-        at("/join/{code}").get(Anybody, enter::invitation).post(Anybody, enter::join),
+        at("/join/{code}").get(Anybody, joining::invitation).post(Anybody, joining::join),
         at("/sessions").get(ReadSessions, sessions::list).post(Anybody, enter::sign_in),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
