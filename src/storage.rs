@@ -32,7 +32,7 @@ pub use queries::messages::{HistoryPage, Message, Page};
 pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
 pub use queries::people::{Account, Credentials, Profile};
 pub use queries::rooms::{RoomFilter, RoomView};
-pub use queries::sessions::{NewSession, SessionRow, SessionState};
+pub use queries::sessions::{SessionKey, SessionState};
 pub use stats::{CommitStats, OnCommit, StoreStats};
 pub use writer::BatchOutcome;
 

@@ -13,6 +13,7 @@ pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};
 pub use joining::Joining;
 pub use switchboard::Switchboard;
 
+use super::peer::Peer;
 use super::registry::Rooms;
 use super::turn::EndOfTurn;
 use super::watch;
@@ -120,8 +121,13 @@ impl Switchboard {
                 board.close_where(|peer| peer.user() == user, code);
                 board.ended(|of, _| of == user);
             }
+            HubMsg::ChangeRole { user, role, code } => {
+                let is_other = |peer: &Peer| peer.user() == user && peer.identity.person.role != role;
+                board.close_where(is_other, code);
+            }
             // Whoever asked may have gone.
             HubMsg::Count(asker) => drop(asker.send(board.counts())),
+            HubMsg::Fence(asker) => drop(asker.send(())),
             HubMsg::Restart { spread } => board.restart(spread),
             HubMsg::Census => board.census_anew(Instant::now()),
         }

@@ -219,6 +219,24 @@ impl Outbox {
         self.shut_down_after(self.linger);
     }
 
+    /// Ends it with nothing more said than why: what is queued is let go, but for a frame that is partly on the wire (AUTH-15).
+    pub fn cut(self: &Rc<Self>, code: CloseCode) {
+        if self.closed.get() {
+            return;
+        }
+        if self.closing.get().is_none() {
+            self.queue.borrow_mut().keep_begun();
+            return self.close(code, code.name());
+        }
+        // On its way out already. The last item is the goodbye, and it may be what is partly on the wire.
+        let mut queue = self.queue.borrow_mut();
+        let goodbye = if queue.items.len() > 1 { queue.items.pop_back() } else { None };
+        if let Some(goodbye) = goodbye {
+            queue.keep_begun();
+            queue.put(goodbye.class, goodbye.bytes);
+        }
+    }
+
     /// The peer answers our close frame by closing; the connection then ends by itself and this finds it ended.
     fn shut_down_after(self: &Rc<Self>, wait: Duration) {
         let this = Rc::clone(self);

@@ -141,6 +141,8 @@ impl Sequencer {
                     signs.worked = true;
                     for recorded in recorded {
                         metrics::event_committed(recorded.event.body.kind());
+                        // Before anything that follows in the log is on its way to a hub.
+                        self.rooms.end_by(&recorded.event.body);
                         if !touched.contains(&recorded.event.room) {
                             touched.push(recorded.event.room);
                         }

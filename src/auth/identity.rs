@@ -7,7 +7,7 @@ use crate::config::Auth;
 use crate::domain::{
     BotKeyId, Origin, Person, Principal, Rejection, RejectionCode, SessionId, Timestamp, Via,
 };
-use crate::storage::{BotKeyState, SessionState, Store, StoreError};
+use crate::storage::{BotKeyState, SessionKey, SessionState, Store, StoreError};
 use std::net::IpAddr;
 
 /// What a request brings to be known by.
@@ -129,8 +129,8 @@ async fn by_session(
     address: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Identity, Rejection> {
-    let token_hash = token::hash(token.0);
-    let (session, person) = match store.session(token_hash, now).await.map_err(refusal)? {
+    let key = SessionKey::Token(token::hash(token.0));
+    let (session, person) = match store.session(key, now).await.map_err(refusal)? {
         SessionState::Living(session, person) => (session, person),
         SessionState::Expired => return Err(token_expired()),
         SessionState::Revoked => return Err(token_revoked()),
@@ -138,7 +138,7 @@ async fn by_session(
     };
     let mut renewed = false;
     if session.last_active_at.after(auth.touch) <= now {
-        match store.touch_session(token_hash, now, now.after(auth.session)).await {
+        match store.touch_session(key, address, now, Some(now.after(auth.session))).await {
             Ok(()) => renewed = true,
             // It is in use all the same; the next request tries again.
             Err(error) => tracing::warn!(%error, "could not note that a session is in use"),

@@ -109,6 +109,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("storage.commit_batch", storage.commit_batch),
         ("storage.readers", usize::try_from(storage.readers).unwrap_or(usize::MAX)),
         ("auth.hash_concurrency", auth.hash_concurrency),
+        ("auth.sessions_per_user", auth.sessions_per_user),
         ("socket.coalesce", socket.coalesce),
         ("socket.subscriptions", socket.subscriptions),
         ("socket.per_user", socket.per_user),

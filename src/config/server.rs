@@ -61,6 +61,8 @@ pub struct Auth {
     /// How exactly `last_active_at` is kept; fewer writes when longer.
     #[serde(rename = "touch_s", with = "seconds")]
     pub touch: Duration,
+    /// Sessions of one user (count); over it: the one that wasn't used for longest ends.
+    pub sessions_per_user: usize,
     /// How long an access token is good.
     #[serde(rename = "access_token_s", with = "seconds")]
     pub access_token: Duration,
@@ -81,6 +83,7 @@ impl Default for Auth {
         Self {
             session: Duration::from_secs(30 * 24 * 60 * 60),
             touch: Duration::from_secs(60),
+            sessions_per_user: 100,
             access_token: Duration::from_secs(15 * 60),
             transfer: Duration::from_secs(10 * 60),
             key_overlap: Duration::from_secs(24 * 60 * 60),

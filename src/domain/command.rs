@@ -2,7 +2,7 @@
 
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{InviteId, MessageId, RoomId, Seq, UserId};
+use super::ids::{InviteId, MessageId, RoomId, Seq, SessionId, UserId};
 use super::invite::{InviteCode, InviteTerms};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
@@ -10,6 +10,7 @@ use super::policy::Action;
 use super::position::Position;
 use super::profile::Bio;
 use super::room::{RoomCard, RoomKind};
+use super::session::Session;
 use super::standing::StandingChange;
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
@@ -250,6 +251,9 @@ pub enum Ack {
         person: Person,
         room: Option<Arc<RoomCard>>,
     },
+    SessionBegun(Arc<Session>),
+    /// These sessions ended.
+    SessionsEnded(Vec<SessionId>),
     /// It was done before, with the same idempotency key, and came to this.
     Replayed(Box<Ack>),
 }

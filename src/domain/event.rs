@@ -1,9 +1,10 @@
 //! What happened. An event is past tense, durable, and the same for everybody.
 
-use super::ids::{EventId, MessageId, RoomId, Seq, UserId};
+use super::ids::{EventId, MessageId, RoomId, Seq, SessionId, UserId};
 use super::person::Person;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::session::Session;
 use super::time::Timestamp;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -30,70 +31,25 @@ impl Event {
 /// What happened, by kind; PROTOCOL.md section 2.2 has the counterparts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventBody {
-    MessagePosted {
-        author: Person,
-        client_message_id: Uuid,
-        body: Arc<str>,
-    },
-    MessageEdited {
-        message: MessageId,
-        body: Arc<str>,
-        version: i32,
-        editor: UserId,
-    },
-    MessageDeleted {
-        message: MessageId,
-        deleted_by: UserId,
-    },
-    RoomCreated {
-        kind: RoomKind,
-        name: Option<Arc<str>>,
-        created_by: Option<UserId>,
-    },
-    RoomUpdated {
-        name: Arc<str>,
-        updated_by: UserId,
-    },
-    RoomDeleted {
-        deleted_by: UserId,
-    },
-    MemberAdded {
-        user: Person,
-        added_by: UserId,
-    },
-    MemberRemoved {
-        user: UserId,
-        removed_by: UserId,
-    },
-    MembershipGranted {
-        room: Arc<RoomCard>,
-    },
-    MembershipRevoked {
-        room: RoomId,
-    },
-    ReadMarked {
-        room: RoomId,
-        read: Seq,
-    },
-    RoomListed {
-        room: Arc<RoomCard>,
-    },
-    RoomUnlisted {
-        room: RoomId,
-    },
-    UserJoined {
-        user: Person,
-    },
-    UserUpdated {
-        user: Person,
-    },
-    /// Deactivated or banned; who is back has joined.
-    UserLeft {
-        user: UserId,
-    },
-    AccountUpdated {
-        name: Arc<str>,
-    },
+    MessagePosted { author: Person, client_message_id: Uuid, body: Arc<str> },
+    MessageEdited { message: MessageId, body: Arc<str>, version: i32, editor: UserId },
+    MessageDeleted { message: MessageId, deleted_by: UserId },
+    RoomCreated { kind: RoomKind, name: Option<Arc<str>>, created_by: Option<UserId> },
+    RoomUpdated { name: Arc<str>, updated_by: UserId },
+    RoomDeleted { deleted_by: UserId },
+    MemberAdded { user: Person, added_by: UserId },
+    MemberRemoved { user: UserId, removed_by: UserId },
+    MembershipGranted { room: Arc<RoomCard> },
+    MembershipRevoked { room: RoomId },
+    ReadMarked { room: RoomId, read: Seq },
+    SessionBegun { session: Arc<Session> },
+    SessionEnded { session: SessionId },
+    RoomListed { room: Arc<RoomCard> },
+    RoomUnlisted { room: RoomId },
+    UserJoined { user: Person },
+    UserUpdated { user: Person },
+    UserLeft { user: UserId },
+    AccountUpdated { name: Arc<str> },
 }
 
 impl EventBody {
@@ -111,6 +67,8 @@ impl EventBody {
             Self::MembershipGranted { .. } => "membership.granted",
             Self::MembershipRevoked { .. } => "membership.revoked",
             Self::ReadMarked { .. } => "read.marked",
+            Self::SessionBegun { .. } => "session.begun",
+            Self::SessionEnded { .. } => "session.ended",
             Self::RoomListed { .. } => "room.listed",
             Self::RoomUnlisted { .. } => "room.unlisted",
             Self::UserJoined { .. } => "user.joined",

@@ -70,6 +70,11 @@ impl CloseCode {
         }
     }
 
+    /// Whether the client isn't to come back by itself.
+    pub const fn stays_away(self) -> bool {
+        self.code() >= 4500
+    }
+
     /// The name: the reason in the close frame and the label of the metric.
     pub const fn name(self) -> &'static str {
         match self {

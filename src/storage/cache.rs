@@ -5,10 +5,12 @@
 //! its stamp, the number of changes as they were before the read.
 
 use super::queries::rooms::RoomView;
-use super::queries::sessions::SessionRow;
+use super::queries::sessions::SessionKey;
 use super::writer::BatchOutcome;
 use super::{StoreError, Verdict};
-use crate::domain::{Event, EventBody, EventId, Person, Role, RoomId, RoomKind, Seq, Timestamp, UserId};
+use crate::domain::{
+    Event, EventBody, EventId, Person, Role, RoomId, RoomKind, Seq, Session, Timestamp, UserId,
+};
 use dashmap::DashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -28,8 +30,6 @@ const UNKNOWN: i64 = -1;
 pub(super) enum Touched {
     /// Nothing that is kept here.
     Nothing,
-    /// Sessions, or who may do what.
-    People,
     /// It may have been anything.
     Anything,
 }
@@ -44,7 +44,7 @@ pub(super) struct Cache {
     rooms: AtomicU64,
     /// The last event of the log.
     last_id: AtomicI64,
-    sessions: DashMap<[u8; 32], Kept<(SessionRow, Person)>>,
+    sessions: DashMap<SessionKey, Kept<(Session, Person)>>,
     standings: DashMap<UserId, Kept<Standing>>,
     /// The rooms that got events since the start.
     heads: DashMap<RoomId, Seq>,
@@ -111,9 +111,6 @@ impl Cache {
     pub(super) fn touched(&self, what: Touched) {
         match what {
             Touched::Nothing => {}
-            Touched::People => {
-                self.people.fetch_add(1, Ordering::AcqRel);
-            }
             Touched::Anything => {
                 self.last_id.store(UNKNOWN, Ordering::Release);
                 self.people.fetch_add(1, Ordering::AcqRel);
@@ -135,6 +132,8 @@ impl Cache {
             | EventBody::MessageDeleted { .. }
             | EventBody::ReadMarked { .. }
             | EventBody::UserJoined { .. }
+            // Nobody has looked for it yet.
+            | EventBody::SessionBegun { .. }
             | EventBody::AccountUpdated { .. } => {}
             EventBody::RoomCreated { .. }
             | EventBody::RoomUpdated { .. }
@@ -146,6 +145,9 @@ impl Cache {
             | EventBody::RoomListed { .. }
             | EventBody::RoomUnlisted { .. } => {
                 self.rooms.fetch_add(1, Ordering::AcqRel);
+            }
+            EventBody::SessionEnded { .. } => {
+                self.people.fetch_add(1, Ordering::AcqRel);
             }
             EventBody::UserUpdated { .. } | EventBody::UserLeft { .. } => {
                 self.people.fetch_add(1, Ordering::AcqRel);
@@ -175,29 +177,24 @@ impl Cache {
     }
 
     /// A session that lives at `now`.
-    pub(super) fn session(&self, token_hash: &[u8; 32], now: Timestamp) -> Option<(SessionRow, Person)> {
-        let kept = self.sessions.get(token_hash)?;
+    pub(super) fn session(&self, key: &SessionKey, now: Timestamp) -> Option<(Session, Person)> {
+        let kept = self.sessions.get(key)?;
         let holds = kept.stamp == self.people().0 && (self.alone || kept.at.elapsed() < SHARED);
         // What ran out may have been made longer since.
         (holds && kept.value.0.expires_at > now).then(|| kept.value.clone())
     }
 
     /// Keeps a session that was read.
-    pub(super) fn keep_session(
-        &self,
-        token_hash: [u8; 32],
-        Stamp(stamp): Stamp,
-        found: &(SessionRow, Person),
-    ) {
+    pub(super) fn keep_session(&self, key: SessionKey, Stamp(stamp): Stamp, found: &(Session, Person)) {
         if self.sessions.len() >= ENTRIES {
             self.sessions.clear();
         }
-        self.sessions.insert(token_hash, Kept { stamp, at: Instant::now(), value: found.clone() });
+        self.sessions.insert(key, Kept { stamp, at: Instant::now(), value: found.clone() });
     }
 
     /// A session was written to.
-    pub(super) fn drop_session(&self, token_hash: &[u8; 32]) {
-        self.sessions.remove(token_hash);
+    pub(super) fn drop_session(&self, key: &SessionKey) {
+        self.sessions.remove(key);
     }
 
     /// How `person` stood, as far as it holds.

@@ -14,6 +14,7 @@ mod outbox;
 mod people;
 mod reading;
 mod rooms;
+mod sessions;
 mod standing;
 mod tx;
 
@@ -23,7 +24,7 @@ use super::error::StoreError;
 use super::options::{KeyTerms, StorageOptions};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, Timestamp,
+    Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, SessionChange, Timestamp,
 };
 use tx::Tx;
 
@@ -37,6 +38,10 @@ pub enum Write {
     },
     Enrol {
         enrolment: Enrolment,
+        origin: Origin,
+    },
+    Session {
+        change: SessionChange,
         origin: Origin,
     },
 }
@@ -111,6 +116,10 @@ pub(super) fn run(
             Write::Enrol { enrolment, origin } => {
                 tx.origin = *origin;
                 enrol::enrol(&mut tx, enrolment)
+            }
+            Write::Session { change, origin } => {
+                tx.origin = *origin;
+                sessions::change(&mut tx, change)
             }
         };
         verdicts.push(match done {

@@ -19,6 +19,7 @@ pub(super) mod route;
 mod search;
 mod sessions;
 mod shut_out;
+mod signing_in;
 mod view;
 
 pub use around::provenance;
@@ -117,7 +118,10 @@ fn routes() -> Vec<Route> {
     vec![
         at("/setup").get(Anybody, enter::needs_setup).post(Anybody, enter::set_up),
         at("/join/{code}").get(Anybody, joining::invitation).post(Anybody, joining::join),
-        at("/sessions").get(ReadSessions, sessions::list).post(Anybody, enter::sign_in),
+        at("/sessions")
+            .get(ReadSessions, sessions::list)
+            .post(Anybody, enter::sign_in)
+            .delete(EndSessions, sessions::end_others),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),

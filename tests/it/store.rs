@@ -17,6 +17,7 @@ mod posting;
 mod rooms;
 mod schema;
 mod search;
+mod sessions;
 mod units;
 
 use bench::Bench;

@@ -288,7 +288,11 @@ impl Switchboard {
 
     pub(super) fn close_where(&mut self, which: impl Fn(&Peer) -> bool, code: CloseCode) {
         for peer in self.peers.values().filter(|peer| which(peer)) {
-            peer.outbox.close(code, code.name());
+            if code.stays_away() {
+                peer.outbox.cut(code);
+            } else {
+                peer.outbox.close(code, code.name());
+            }
         }
     }
 

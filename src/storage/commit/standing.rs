@@ -1,17 +1,16 @@
 //! Roles, deactivation and the way back: who may come in, and as what. Memberships, messages and read marks stay as they are.
 
-use super::Done;
-use super::reading;
 use super::tx::Tx;
+use super::{Done, reading, sessions};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, EventBody, Person, Rejection, Role, Standing,
-    StandingChange, Status, Subject, Timestamp, UserId,
+    StandingChange, Status, Subject, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
 use crate::storage::queries::people::{PersonRow, person, status_from};
-use crate::storage::schema::{sessions, users};
+use crate::storage::schema::users;
 use diesel::prelude::*;
 
 /// Changes somebody's role, deactivates them, or lets them back in.
@@ -96,7 +95,7 @@ pub(super) fn leave(
     status: Status,
 ) -> Result<Recorded, StoreError> {
     set_status(tx, user, status)?;
-    end_sessions(tx, user, tx.now)?;
+    sessions::revoke_all(tx, user)?;
     tx.facts.forget_person(user);
     let commons = tx.commons()?;
     tx.record(commons, Some(actor.id), EventBody::UserLeft { user })
@@ -116,13 +115,5 @@ pub(super) fn set_status(tx: &mut Tx<'_>, user: UserId, status: Status) -> Resul
     on!(&mut *tx.conn, |c| query.execute(c))?;
     // Bots with a webhook are told of messages while they are active.
     tx.hooked = None;
-    Ok(())
-}
-
-fn end_sessions(tx: &mut Tx<'_>, user: UserId, now: Timestamp) -> Result<(), StoreError> {
-    let living =
-        sessions::table.filter(sessions::user_id.eq(user.get())).filter(sessions::revoked_at.is_null());
-    let query = diesel::update(living).set(sessions::revoked_at.eq(now.as_millis()));
-    on!(&mut *tx.conn, |c| query.execute(c))?;
     Ok(())
 }

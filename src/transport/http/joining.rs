@@ -1,13 +1,14 @@
 //! Coming in by a code: the account's standing one, or an invitation. It ends with a session cookie.
 
 use super::call::{Visit, ok};
-use super::enter::{begin_session, enrol};
+use super::enter::enrol;
 use super::problem::{Answer, Problem};
+use super::signing_in::begin_session;
 use super::view::Me;
 use crate::auth::email;
 use crate::auth::identity::refusal;
 use crate::auth::password::Password;
-use crate::domain::{Enrolment, InviteCode, Name, Rejection, Role};
+use crate::domain::{BegunBy, Enrolment, InviteCode, Name, Rejection, Role};
 use crate::storage::Account;
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -41,7 +42,7 @@ pub(super) async fn join(mut visit: Visit) -> Answer {
     };
     let code = InviteCode::new(visit.part("code"));
     let (person, _) = enrol(&visit, Enrolment::Join { code, name, credentials }).await?;
-    let (profile, _, cookie) = begin_session(&visit, &person).await?;
+    let (profile, _, cookie) = begin_session(&visit, &person, BegunBy::Join, None).await?;
     let mut response = HttpResponse::Created();
     Ok(response.insert_header((header::SET_COOKIE, cookie)).json(json!({ "user": Me::from(&profile) })))
 }

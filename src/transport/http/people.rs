@@ -127,6 +127,8 @@ pub(super) async fn change(mut call: Call) -> Answer {
     let no_status = || Rejection::invalid("status", "is not active or deactivated");
     let status = status.map(|status| Status::parse(&status).ok_or_else(no_status)).transpose()?;
     call.submit(Command::UpdateUser { user, change: StandingChange { role, status } }).await?;
+    // Once this is answered, nobody hears what isn't for them any more.
+    call.state.bus.settled().await;
     changed(&call, user).await
 }
 
@@ -136,6 +138,7 @@ pub(super) async fn ban(mut call: Call) -> Answer {
     let Reason { reason } = call.read_if_any().await?.unwrap_or_default();
     let reason = Bio::parse("reason", &reason)?;
     call.submit(Command::BanUser { user, reason }).await?;
+    call.state.bus.settled().await;
     call.state.bus.learn_bans().await;
     changed(&call, user).await
 }

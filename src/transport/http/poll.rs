@@ -100,6 +100,10 @@ impl Poll<'_> {
             if self.has_ended() {
                 return Err(token_revoked().into());
             }
+            if self.state.bus.changed_since(self.me, self.began) {
+                // What was read is for whom they were: asked again, they get what is for whom they are.
+                return Ok((Vec::new(), self.after));
+            }
             if !events.is_empty() || is_over {
                 let last = events.last().map_or(self.after, |event| event.id);
                 let next = if events.len() < self.limit { last.max(head) } else { last };

@@ -157,6 +157,8 @@ impl Upgrade {
         let ended = [peer.identity.session().map(Ended::Session), Some(Ended::User(peer.user()))];
         if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
+        } else if self.bus.changed_since(&peer.identity.person, began) {
+            peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.name());
         } else if self.bus.draining() {
             self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }
