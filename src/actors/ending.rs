@@ -4,7 +4,7 @@ use super::bus::Bus;
 use super::hub::HubMsg;
 use super::registry::Rooms;
 use crate::auth::identity::Identity;
-use crate::domain::{BotKeyId, SessionId, Timestamp, UserId, Via};
+use crate::domain::{BotKeyId, EventBody, Person, Role, SessionId, Timestamp, UserId, Via};
 use crate::protocol::CloseCode;
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub enum Ended {
     User(UserId),
     /// The key ends sooner than it was to: who just connected with it comes back to learn when.
     Limited(BotKeyId),
+    /// The user has this role from then on: whoever was known by another comes back.
+    Role(UserId, Role),
 }
 
 /// What ended lately, for handshakes that were under way then.
@@ -41,6 +43,7 @@ impl Rooms {
                 Ended::Session(session) => HubMsg::CloseSession { session, code },
                 Ended::BotKey(key) | Ended::Limited(key) => HubMsg::CloseBotKey { key, code },
                 Ended::User(user) => HubMsg::CloseUser { user, code },
+                Ended::Role(user, role) => HubMsg::ChangeRole { user, role, code },
             });
         }
         // Wakes the long polls, which look whether it is theirs.
@@ -53,6 +56,22 @@ impl Endings {
         let (Self(ended), now) = (self, Instant::now());
         ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
         ended.insert(which, now);
+    }
+}
+
+impl Rooms {
+    /// Closes the sockets whose right to be open, or to be what they are, has ended by something that happened.
+    pub(super) fn end_by(&self, happened: &EventBody) {
+        match happened {
+            EventBody::SessionEnded { session } => {
+                self.end(Ended::Session(*session), CloseCode::SessionRevoked);
+            }
+            EventBody::UserLeft { user } => self.end(Ended::User(*user), CloseCode::Forbidden),
+            EventBody::UserUpdated { user: Person { id, role, .. } } => {
+                self.end(Ended::Role(*id, *role), CloseCode::IdentityChanged);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -85,6 +104,12 @@ impl Bus {
     pub fn ended_since(&self, which: Ended, since: Instant) -> bool {
         let Endings(ended) = self.rooms().endings();
         ended.get(&which).is_some_and(|at| *at >= since)
+    }
+
+    /// Whether somebody isn't any more who they were known as at `since`.
+    pub fn changed_since(&self, known: &Person, since: Instant) -> bool {
+        let mut others = Role::ALL.into_iter().filter(|role| *role != known.role);
+        others.any(|role| self.ended_since(Ended::Role(known.id, role), since))
     }
 
     /// Waits until every hub has done what it was told so far: sockets that were to be closed hear nothing more.

@@ -13,6 +13,7 @@ pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};
 pub use joining::Joining;
 pub use switchboard::Switchboard;
 
+use super::peer::Peer;
 use super::registry::Rooms;
 use super::turn::EndOfTurn;
 use super::watch;
@@ -124,6 +125,10 @@ impl Switchboard {
             HubMsg::CloseUser { user, code } => {
                 board.close_where(|peer| peer.user() == user, code);
                 board.ended(|of, _| of == user);
+            }
+            HubMsg::ChangeRole { user, role, code } => {
+                let is_other = |peer: &Peer| peer.user() == user && peer.identity.person.role != role;
+                board.close_where(is_other, code);
             }
             // Whoever asked may have gone.
             HubMsg::Count(asker) => drop(asker.send(board.counts())),

@@ -29,10 +29,14 @@ pub enum List {
     Rooms,
     Sessions,
     Bots,
+    /// The newest first: what has a smaller id.
+    Invites,
+    /// The newest first.
+    Bans,
 }
 
 impl List {
-    const ALL: [Self; 4] = [Self::Users, Self::Rooms, Self::Sessions, Self::Bots];
+    const ALL: [Self; 6] = [Self::Users, Self::Rooms, Self::Sessions, Self::Bots, Self::Invites, Self::Bans];
 
     const fn tag(self) -> &'static str {
         match self {
@@ -40,6 +44,8 @@ impl List {
             Self::Rooms => "r",
             Self::Sessions => "s",
             Self::Bots => "b",
+            Self::Invites => "i",
+            Self::Bans => "x",
         }
     }
 }

@@ -157,7 +157,7 @@ impl Cache {
             EventBody::SessionEnded { .. } => {
                 self.people.fetch_add(1, Ordering::AcqRel);
             }
-            EventBody::UserUpdated { .. } => {
+            EventBody::UserUpdated { .. } | EventBody::UserLeft { .. } => {
                 self.people.fetch_add(1, Ordering::AcqRel);
                 self.rooms.fetch_add(1, Ordering::AcqRel);
             }

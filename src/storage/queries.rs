@@ -2,11 +2,13 @@
 
 pub(super) mod audit;
 pub(super) mod badges;
+pub(super) mod bans;
 pub(super) mod bot_keys;
 pub(super) mod bots;
 pub(super) mod drift;
 pub(super) mod events;
 mod idempotency;
+pub(super) mod invites;
 pub(super) mod messages;
 pub(super) mod outbox;
 pub(super) mod people;

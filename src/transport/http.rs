@@ -8,6 +8,8 @@ pub(super) mod call;
 mod enter;
 mod events;
 mod idempotency;
+mod invites;
+mod joining;
 mod messages;
 mod people;
 mod poll;
@@ -17,6 +19,7 @@ mod rooms;
 pub(super) mod route;
 mod search;
 mod sessions;
+mod shut_out;
 mod signing_in;
 mod transfers;
 mod view;
@@ -123,7 +126,7 @@ fn routes() -> Vec<Route> {
     use Action::*;
     vec![
         at("/setup").get(Anybody, enter::needs_setup).post(Anybody, enter::set_up),
-        at("/join/{code}").get(Anybody, enter::invitation).post(Anybody, enter::join),
+        at("/join/{code}").get(Anybody, joining::invitation).post(Anybody, joining::join),
         at("/sessions")
             .get(ReadSessions, sessions::list)
             .post(Anybody, enter::sign_in)
@@ -131,11 +134,17 @@ fn routes() -> Vec<Route> {
         at("/sessions/{session}").delete(EndSessions, sessions::end),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
         at("/transfers").post(CreateTransfer, transfers::create),
         at("/transfers/look").post(Anybody, transfers::look),
         at("/transfers/redeem").post(Anybody, transfers::redeem),
         at("/users").get(ReadUsers, people::list),
+        at("/users/{user}").get(ReadUser, people::show).patch(ChangeUser, people::change),
+        at("/users/{user}/ban").put(BanUser, people::ban).delete(BanUser, people::lift_ban),
         at("/users/{user}/transfers").post(CreateRecovery, transfers::recover),
+        at("/bans").get(ReadBans, people::bans),
+        at("/invites").get(ReadInvites, invites::list).post(CreateInvite, invites::create),
+        at("/invites/{invite}").delete(RevokeInvite, invites::revoke),
         at("/rooms").get(ReadRooms, rooms::list).post(CreateRoom, rooms::create),
         at("/rooms/{room}")
             .get(ReadRoom, rooms::show)
@@ -153,7 +162,7 @@ fn routes() -> Vec<Route> {
             .delete(DeleteMessage, messages::delete),
         at("/events").get(ReadEvents, poll::events),
         at("/bots").get(ReadBots, bots::list).post(CreateBot, bots::create),
-        at("/bots/{user}").patch(ChangeBot, bots::change),
+        at("/bots/{user}").patch(ChangeBot, bots::change).delete(RemoveBot, bots::remove),
         at("/bots/{user}/key").post(RotateBotKey, bots::rotate),
         at("/bots/{user}/keys/{key}").delete(RevokeBotKey, bots::revoke),
         at("/audit").get(ReadAudit, audit::list),

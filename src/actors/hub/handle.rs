@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::actors::outbox::Class;
 use crate::actors::registries::HubCounts;
-use crate::domain::{BotKeyId, Rejection, RoomId, Seq, SessionId, Timestamp, UserId};
+use crate::domain::{BotKeyId, Rejection, Role, RoomId, Seq, SessionId, Timestamp, UserId};
 use crate::protocol::{CloseCode, Level};
 use actix::{Addr, Message};
 use bytes::Bytes;
@@ -112,6 +112,12 @@ pub enum HubMsg {
     },
     CloseUser {
         user: UserId,
+        code: CloseCode,
+    },
+    /// The user is known by another role from here on.
+    ChangeRole {
+        user: UserId,
+        role: Role,
         code: CloseCode,
     },
     /// To be answered once everything told before is done.

@@ -1,13 +1,14 @@
-//! How bots come to be.
+//! How bots come to be, and how they end.
 
 use super::enrol::join;
 use super::once::{Fingerprint, Request};
 use super::tx::Tx;
-use super::{Done, people};
+use super::{Done, people, standing};
 use crate::domain::{
-    Ack, Action, AuditAction, AuditNote, AuditTarget, IdempotencyKey, Name, Person, Rejection, Role, Target,
-    WebhookUrl, may,
+    Ack, Action, AuditAction, AuditNote, AuditTarget, Command, IdempotencyKey, Name, Person, Rejection, Role,
+    Status, Subject, Target, UserId, WebhookUrl, may,
 };
+use crate::storage::error::StoreError;
 use crate::storage::queries::bot_keys::{self, NewKey};
 use std::time::Duration;
 
@@ -49,4 +50,24 @@ pub(super) fn create(tx: &mut Tx<'_>, new: &NewBot<'_>) -> Done {
         }
         Ok(done)
     })
+}
+
+/// Deactivates a bot.
+pub(super) fn remove(tx: &mut Tx<'_>, actor: &Person, command: &Command, bot: UserId) -> Done {
+    let commons = tx.commons()?;
+    tx.decide(commons, actor, command, None, &Subject::Unknown)?;
+    if !tx.active_person(bot)?.is_some_and(|bot| bot.role == Role::Bot) {
+        return Err(Rejection::not_found("bot").into());
+    }
+    tx.audit(Some(actor.id), &AuditNote::new(AuditAction::BotDeactivated, AuditTarget::User(bot)))?;
+    let left = standing::leave(tx, actor, bot, Status::Deactivated)?;
+    Ok((Ack::Recorded(left.event.position()), vec![left]))
+}
+
+/// Takes back all keys of somebody who leaves: a bot that is let in again gets a new one.
+pub(super) fn take_keys(tx: &mut Tx<'_>, actor: &Person, bot: UserId) -> Result<(), StoreError> {
+    let (now, mut notes) = (tx.now, Vec::new());
+    let living = bot_keys::living(tx.conn, bot, now)?;
+    bot_keys::end(tx.conn, bot, &living, now, now, &mut notes)?;
+    notes.iter().try_for_each(|note| tx.audit(Some(actor.id), note))
 }

@@ -2,11 +2,11 @@
 
 use super::bots::{self, NewBot};
 use super::tx::Tx;
-use super::{Done, Halt, members, reading, rooms};
+use super::{Done, Halt, invites, members, reading, rooms};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, Enrolment, EventBody, Name, Person, Rejection, RejectionCode,
-    Role, RoomCard, RoomId, RoomKind, UserId, Via,
+    Ack, AuditAction, AuditNote, AuditTarget, Enrolment, EventBody, InviteCode, Name, Person, Rejection,
+    RejectionCode, Role, RoomCard, RoomId, RoomKind, UserId, Via,
 };
 use crate::storage::conn::on;
 use crate::storage::queries::people::{self as people_queries, Account};
@@ -47,13 +47,10 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             )?;
             joined(tx, done, "setup")
         }
-        Enrolment::Join { code, name, email, password_hash } => {
-            let invited = |account: Account| account.join_code.as_bytes().ct_eq(code.as_bytes()).into();
-            if !account.is_some_and(invited) {
-                return Err(Rejection::not_found("invite").into());
-            }
-            let done = join(tx, name, Role::Member, Some(&Credentials { email, password_hash }))?;
-            joined(tx, done, "join_code")
+        Enrolment::Join { code, name, credentials } => {
+            let credentials = credentials.as_ref();
+            let credentials = credentials.map(|(email, password_hash)| Credentials { email, password_hash });
+            join_by(tx, account.as_ref(), code, name, credentials.as_ref())
         }
         Enrolment::Operator { name, email, password_hash, role } => {
             if matches!(role, Role::Bot | Role::Assistant) {
@@ -132,6 +129,37 @@ fn begin(
     let room: Arc<RoomCard> = members::card(tx.room(general)?, Vec::new());
     events.push(tx.record(commons, Some(person.id), EventBody::RoomListed { room: Arc::clone(&room) })?);
     Ok((Ack::Enrolled { person, room: Some(room) }, events))
+}
+
+/// By the standing code of the account, or by an invitation.
+fn join_by(
+    tx: &mut Tx<'_>,
+    account: Option<&Account>,
+    code: &InviteCode,
+    name: &Name,
+    credentials: Option<&Credentials<'_>>,
+) -> Done {
+    let Some(account) = account else { return Err(Rejection::not_found("invite").into()) };
+    let is_standing: bool = account.join_code.as_bytes().ct_eq(code.reveal().as_bytes()).into();
+    let invite = if is_standing { None } else { Some(invites::find(tx, code)?) };
+    let role = invite.as_ref().map_or(Role::Member, |invite| invite.role);
+    if role != Role::Guest && credentials.is_none() {
+        return Err(Rejection::invalid("email", "is missing").into());
+    }
+    let (ack, mut events) = join(tx, name, role, credentials)?;
+    let Ack::Enrolled { person, .. } = &ack else { return Ok((ack, events)) };
+    let note = AuditNote::new(AuditAction::UserJoined, AuditTarget::User(person.id));
+    let note = note.with("role", role.as_str());
+    let note = match &invite {
+        Some(invite) => note.with("invite", invite.id.to_string()),
+        None => note,
+    };
+    tx.audit(Some(person.id), &note)?;
+    if let Some(invite) = invite {
+        invites::count(tx, invite.id)?;
+        events.extend(invites::admit(tx, person, &invite.rooms, invite.created_by)?);
+    }
+    Ok((ack, events))
 }
 
 /// One user more.

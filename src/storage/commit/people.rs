@@ -3,8 +3,8 @@
 use super::Done;
 use super::tx::Tx;
 use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, Command, EventBody, Name, Person, Rejection, Role, Subject,
-    UserId, WebhookUrl,
+    Ack, AuditAction, AuditNote, AuditTarget, Bio, Command, EventBody, Name, Person, Rejection, Role,
+    Subject, UserId, WebhookUrl,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -12,13 +12,23 @@ use crate::storage::queries::people as people_queries;
 use crate::storage::schema::{accounts, users, webhooks};
 use diesel::prelude::*;
 
-/// Renames oneself, for everybody to hear.
-pub(super) fn update_profile(tx: &mut Tx<'_>, actor: &Person, command: &Command, name: &Name) -> Done {
+/// Renames oneself, for everybody to hear, and says something about oneself, for those who ask.
+pub(super) fn update_profile(
+    tx: &mut Tx<'_>,
+    actor: &Person,
+    command: &Command,
+    name: Option<&Name>,
+    bio: Option<&Bio>,
+) -> Done {
     let commons = tx.commons()?;
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
-    if *actor.name == *name.as_str() {
-        return Ok((Ack::Unchanged, Vec::new()));
+    if let Some(bio) = bio {
+        let query = diesel::update(users::table.find(actor.id.get())).set(users::bio.eq(bio.as_str()));
+        on!(&mut *tx.conn, |c| query.execute(c))?;
     }
+    let Some(name) = name.filter(|name| *name.as_str() != *actor.name) else {
+        return Ok((Ack::Unchanged, Vec::new()));
+    };
     let query = diesel::update(users::table.find(actor.id.get())).set(users::name.eq(name.as_str()));
     on!(&mut *tx.conn, |c| query.execute(c))?;
     let user = Person { name: name.shared(), ..actor.clone() };

@@ -1,9 +1,9 @@
 //! The keys of bots: made, replaced, taken back, and looked up at every request. Only the hash of a key is ever here.
 
-use super::people::{PersonRow, Status, person};
+use super::people::{PersonRow, person};
 use crate::domain::{
     Action, AuditAction, AuditNote, AuditTarget, BotKeyId, IdempotencyKey, Person, Principal, Rejection,
-    Role, Target, Timestamp, UserId, may,
+    Role, Status, Target, Timestamp, UserId, may,
 };
 use crate::storage::Store;
 use crate::storage::cache::{Cache, Touched};
@@ -147,10 +147,12 @@ impl Store {
                 let problem = "leaves more than 10 keys of this bot: revoke one of them";
                 return Ok(Rotation::Refused(Rejection::invalid("overlap_s", problem)));
             }
-            let old = end(conn, &by, bot, &living, now.after(next.overlap), now)?;
+            let mut notes = Vec::new();
+            let old = end(conn, bot, &living, now.after(next.overlap), now, &mut notes)?;
             let new = NewKey { hash: next.hash, expires_at: next.expires_in.map(|span| now.after(span)) };
             let key = insert(conn, bot, by.person.id, &new, now)?;
-            audit::insert(conn, Some(by.person.id), by.origin, &created(bot, key, &new), now)?;
+            notes.push(created(bot, key, &new));
+            write_down(conn, &by, &notes, now)?;
             if let Some(request) = &request {
                 once::remember(conn, request, &Answer::BotKey, now, terms)?;
             }
@@ -179,7 +181,9 @@ impl Store {
             if living.is_empty() {
                 return Ok(Err(Rejection::not_found("key")));
             }
-            end(conn, &by, bot, &living, now, now)?;
+            let mut notes = Vec::new();
+            end(conn, bot, &living, now, now, &mut notes)?;
+            write_down(conn, &by, &notes, now)?;
             Ok(Ok(()))
         })
         .await
@@ -235,14 +239,24 @@ pub(in crate::storage) fn living(
     Ok(rows.into_iter().map(|(id, at)| (BotKeyId::new(id), at.map(Timestamp::from_millis))).collect())
 }
 
-/// Lets `keys` end at `at`, at once if that is `now`; when each ends. One that ends before stays as it is.
-pub(in crate::storage) fn end(
+fn write_down(
     conn: &mut Conn,
     by: &Principal,
+    notes: &[AuditNote],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    notes.iter().try_for_each(|note| audit::insert(conn, Some(by.person.id), by.origin, note, now))
+}
+
+/// Lets `keys` end at `at`, at once if that is `now`; when each ends. One that ends before stays as it is. What is to be
+/// written to the audit trail comes to `notes`.
+pub(in crate::storage) fn end(
+    conn: &mut Conn,
     bot: UserId,
     keys: &[(BotKeyId, Option<Timestamp>)],
     at: Timestamp,
     now: Timestamp,
+    notes: &mut Vec<AuditNote>,
 ) -> Result<Vec<(BotKeyId, Timestamp)>, StoreError> {
     let mut ended = Vec::with_capacity(keys.len());
     for (key, expires_at) in keys {
@@ -256,10 +270,8 @@ pub(in crate::storage) fn end(
                 let query = diesel::update(row).set(bot_keys::expires_at.eq(at.as_millis()));
                 on!(&mut *conn, |c| query.execute(c))?;
             }
-            let note = AuditNote::new(AuditAction::BotKeyRevoked, AuditTarget::BotKey(*key))
-                .with("bot", bot.to_string())
-                .with("ends_at", at.to_string());
-            audit::insert(conn, Some(by.person.id), by.origin, &note, now)?;
+            let note = AuditNote::new(AuditAction::BotKeyRevoked, AuditTarget::BotKey(*key));
+            notes.push(note.with("bot", bot.to_string()).with("ends_at", at.to_string()));
         }
         ended.push((*key, at));
     }

@@ -1,7 +1,7 @@
 //! Bots as admins see them.
 
-use super::people::{PROFILE_COLUMNS, Profile, ProfileRow, Status, profile};
-use crate::domain::{BotKeyId, Role, Timestamp, UserId};
+use super::people::{PROFILE_COLUMNS, Profile, ProfileRow, profile};
+use crate::domain::{BotKeyId, Role, Status, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;

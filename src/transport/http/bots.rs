@@ -162,6 +162,7 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
             for (old, ends_at) in old {
                 end_key(&call, old, ends_at, now);
             }
+            call.state.bus.settled().await;
             (key, expires_at)
         }
         Rotation::Repeated => return idempotency::replayed(ok(&json!({ "id": bot.get() }))),
@@ -175,12 +176,23 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
     }))
 }
 
+/// `DELETE /bots/{id}`
+pub(super) async fn remove(call: Call) -> Answer {
+    let bot = call.user()?;
+    call.submit(Command::RemoveBot { bot }).await?;
+    // Once this is answered, it hears nothing more.
+    call.state.bus.settled().await;
+    nothing()
+}
+
 /// `DELETE /bots/{id}/keys/{key_id}`
 pub(super) async fn revoke(call: Call) -> Answer {
     let (bot, key, now) = (call.user()?, call.bot_key()?, super::now());
     let revoked = call.state.store.revoke_bot_key(call.identity.principal(), bot, key, now).await;
     revoked.map_err(refusal)??;
     end_key(&call, key, now, now);
+    // Once this is answered, nobody hears anything more by this key.
+    call.state.bus.settled().await;
     nothing()
 }
 

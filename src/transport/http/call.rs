@@ -16,8 +16,8 @@ use crate::protocol::json::{self, JsonError};
 use crate::transport::client_address;
 use actix_web::dev::Payload;
 use actix_web::http::{Method, header};
-use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,6 +92,11 @@ impl Visit {
     /// The user in the path.
     pub(super) fn user(&self) -> Result<UserId, Rejection> {
         Ok(UserId::new(self.id("user")?))
+    }
+
+    /// The invitation in the path.
+    pub(super) fn invite(&self) -> Result<i64, Rejection> {
+        self.id("invite")
     }
 
     /// The session in the path.

@@ -100,6 +100,10 @@ impl Poll<'_> {
             if self.has_expired() {
                 return Err(token_expired().into());
             }
+            if self.state.bus.changed_since(me, self.began) {
+                // What was read is for whom they were: asked again, they get what is for whom they are.
+                return Ok((Vec::new(), self.after));
+            }
             if !events.is_empty() || is_over {
                 let last = events.last().map_or(self.after, |event| event.id);
                 let next = if events.len() < self.limit { last.max(head) } else { last };
@@ -116,6 +120,12 @@ impl Poll<'_> {
     /// Whether the credentials ended while we waited.
     fn has_ended(&self) -> bool {
         self.state.bus.has_ended(self.identity, self.began)
+    }
+
+    /// Whether there is nothing to wait for any more.
+    fn is_interrupted(&self) -> bool {
+        let bus = &self.state.bus;
+        self.has_ended() || bus.changed_since(&self.identity.person, self.began) || bus.draining()
     }
 
     /// When the key ends that this came with. A session lives longer by being used, a key doesn't.
@@ -141,7 +151,7 @@ impl Poll<'_> {
             match timeout_at(deadline, tail.recv()).await {
                 Ok(Ok(touched)) => {
                     // Nothing in particular: somebody's credentials ended, or the server is about to.
-                    let is_over = touched.is_empty() && (self.has_ended() || self.state.bus.draining());
+                    let is_over = touched.is_empty() && self.is_interrupted();
                     if is_over || touched.iter().any(|room| rooms.contains(room)) {
                         return;
                     }

@@ -82,6 +82,10 @@ impl Upgrade {
         &self,
         request: &Request,
     ) -> Result<(Response<()>, Identity, Entry), (StatusCode, Rejection)> {
+        let from = client_address(request.peer_addr(), request.headers(), &self.config);
+        if self.bus.bans().shut_out(from) {
+            return Err(with_status(Rejection::banned()));
+        }
         if request.path() != "/ws" {
             return Err(with_status(Rejection::not_found("WebSocket")));
         }
@@ -98,7 +102,6 @@ impl Upgrade {
             return Err(bad("Sec-WebSocket-Protocol", "offers nothing known; there is hearth.v1.json"));
         }
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
-        let from = client_address(request.peer_addr(), headers, &self.config);
         let entry = entry::enter(&self.bus, &self.config, from).await.map_err(with_status)?;
         let authorization = text(header::AUTHORIZATION);
         let cookie = SessionCookie::of(&self.config);
@@ -153,6 +156,8 @@ impl Upgrade {
         self.board.borrow_mut().push(peer, Class::Control, handshake);
         if self.bus.has_ended(&peer.identity, began) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
+        } else if self.bus.changed_since(&peer.identity.person, began) {
+            peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.name());
         } else if self.bus.draining() || self.is_limited(peer, began) {
             self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }

@@ -2,8 +2,10 @@
 
 use super::bench::{Bench, NOW, accepted, enrols, kinds, name, refused};
 use super::contracts;
-use hearth::domain::{Ack, Enrolment, Person, Principal, Rejection, RejectionCode, Role, Timestamp, UserId};
-use hearth::storage::{BotKeyState, NextKey, Rotation, Status};
+use hearth::domain::{
+    Ack, Enrolment, InviteCode, Person, Principal, Rejection, RejectionCode, Role, Status, Timestamp, UserId,
+};
+use hearth::storage::{BotKeyState, NextKey, Rotation};
 use std::time::Duration;
 
 contracts!(
@@ -28,10 +30,9 @@ fn set_up(n: usize) -> Enrolment {
 
 fn join(code: &str, email: &str) -> Enrolment {
     Enrolment::Join {
-        code: code.to_owned(),
+        code: InviteCode::new(code),
         name: name("Bob"),
-        email: email.to_owned(),
-        password_hash: "hash".to_owned(),
+        credentials: Some((email.to_owned(), "hash".to_owned())),
     }
 }
 
@@ -181,7 +182,7 @@ async fn people_are_listed_by_id(bench: Bench) {
     }
     bench.sql("UPDATE users SET status = 'deactivated' WHERE name = 'Cleo'").unwrap();
     let ids = async |after, limit| -> Vec<UserId> {
-        let people = bench.store.people(after, limit).await.unwrap();
+        let people = bench.people(after, limit).await;
         people.into_iter().map(|profile| profile.person.id).collect()
     };
     assert_eq!(ids(None, 2).await, [all[0], all[1]]);

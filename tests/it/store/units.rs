@@ -1,6 +1,6 @@
 //! One request is one unit of work: however much it changes, it commits once.
 
-use super::bench::{Bench, NOW, accepted, by, name, post};
+use super::bench::{Bench, NOW, accepted, by, name, post, renamed};
 use super::contracts;
 use super::sessions::{begin, change, session};
 use hearth::domain::{
@@ -60,7 +60,7 @@ async fn each_request_commits_once(bench: Bench) {
         Command::AddMember { room: den, user: people[0] },
         Command::RenameRoom { room: den, name: name("Lair") },
         Command::UpdateBot { bot: robot.id, name: Some(name("Golem")), webhook: Some(None) },
-        Command::UpdateProfile { name: name("Anna") },
+        renamed("Anna"),
         Command::UpdateAccount { name: Some(name("Inc")), settings: Some("{}".to_owned()) },
         Command::DeleteRoom { room: den },
     ];
