@@ -22,6 +22,7 @@ mod rooms;
 mod searching;
 mod secrets;
 mod signing_keys;
+mod transfers;
 mod watching;
 
 pub(crate) use caller::Caller;

@@ -14,10 +14,12 @@ mod outage;
 mod outbox;
 mod people;
 mod posting;
+mod remains;
 mod rooms;
 mod schema;
 mod search;
 mod sessions;
+mod transfers;
 mod units;
 
 use bench::Bench;
