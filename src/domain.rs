@@ -34,7 +34,7 @@ pub use position::{Epoch, Position};
 pub use principal::{Origin, Principal, Via};
 pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
-pub use session::{BegunBy, Ending, NewSession, PasswordProof, Session, SessionChange};
+pub use session::{BegunBy, Ending, NewRefresh, NewSession, PasswordProof, Session, SessionChange};
 pub use signal::{Attendance, PresenceState, Signal};
 pub use time::Timestamp;
 pub use transfer::{NewTransfer, TransferKind};

@@ -294,7 +294,11 @@ impl<'a> From<&'a Ack> for AckData<'a> {
                 ..Self::default()
             },
             // Only REST changes sessions and makes links.
-            Ack::SessionBegun(_) | Ack::SessionsEnded(_) | Ack::TransferCreated { .. } => Self::default(),
+            Ack::SessionBegun(_)
+            | Ack::Refreshed { .. }
+            | Ack::TokenReused
+            | Ack::SessionsEnded(_)
+            | Ack::TransferCreated { .. } => Self::default(),
             Ack::Enrolled { person, .. } => Self { user: Some(person.into()), ..Self::default() },
             Ack::Replayed(original) => Self { duplicate: true, ..Self::from(original.as_ref()) },
         }

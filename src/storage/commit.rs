@@ -13,6 +13,7 @@ mod people;
 mod reading;
 mod rooms;
 mod sessions;
+mod tokens;
 mod transfers;
 mod tx;
 

@@ -8,6 +8,7 @@ mod enter;
 mod events;
 mod idempotency;
 mod messages;
+mod password;
 mod people;
 mod poll;
 pub mod problem;
@@ -17,6 +18,7 @@ pub(super) mod route;
 mod search;
 mod sessions;
 mod signing_in;
+mod tokens;
 mod transfers;
 mod view;
 
@@ -125,8 +127,10 @@ fn routes() -> Vec<Route> {
             .post(Anybody, enter::sign_in)
             .delete(EndSessions, sessions::end_others),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
+        at("/tokens").post(Anybody, tokens::grant),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/me/password").put(ChangePassword, password::change),
         at("/transfers").post(CreateTransfer, transfers::create),
         at("/transfers/look").post(Anybody, transfers::look),
         at("/transfers/redeem").post(Anybody, transfers::redeem),

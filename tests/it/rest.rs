@@ -21,7 +21,9 @@ mod proxies;
 mod rooms;
 mod searching;
 mod secrets;
+mod sessions;
 mod signing_keys;
+mod tokens;
 mod transfers;
 mod watching;
 

@@ -19,6 +19,7 @@ mod rooms;
 mod schema;
 mod search;
 mod sessions;
+mod tokens;
 mod transfers;
 mod units;
 
