@@ -284,6 +284,14 @@ on_both!(an_admin_lets_somebody_back_in, async |ground| {
     redeems(&nobody, &token).await.is_problem(410, "gone", None);
     // The other devices stay until the password is another.
     assert_eq!(sessions_of(&desk).await.len(), 2);
+    let back = nobody.with("cookie", &answer.cookie());
+    back.put("/me/password", json!({ "new_password": "another horse battery" })).await.expect(204);
+    desk.get("/me").await.is_problem(401, "token_revoked", None);
+    let sign_in = |password: &str| json!({ "email": "bob@example.org", "password": password });
+    nobody.post("/sessions", sign_in(PASSWORD)).await.is_problem(401, "unauthenticated", None);
+    let desk = nobody.post("/sessions", sign_in("another horse battery")).await;
+    desk.expect(201);
+    let desk = nobody.with("cookie", &desk.cookie());
 
     let robot = house.admin.client.create_bot("Robot").await.expect("a bot");
     let bot = Caller::nobody(&house.url()).bearing(&robot.key);
