@@ -12,7 +12,7 @@ mod history;
 mod keys;
 mod metrics;
 mod origins;
-mod place;
+pub(crate) mod place;
 mod polling;
 mod problems;
 mod rooms;
