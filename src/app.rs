@@ -8,6 +8,7 @@ use crate::actors::presence::{PresenceHandle, PresenceTracker};
 use crate::actors::reconciler;
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
+use crate::auth::signing::{Keys, Supply};
 use crate::config::{self, Config};
 use crate::protocol::payload;
 use crate::storage::{KeyTerms, StorageOptions, Store, StoreError};
@@ -39,6 +40,8 @@ pub enum ServeError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Secrets(String),
     #[error("metrics: {0}")]
     Metrics(String),
     #[error("the core thread did not start")]
@@ -47,6 +50,8 @@ pub enum ServeError {
 
 /// How often histograms are folded and gauges read.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often it is looked whether the signing keys were rotated.
+const KEYS: Duration = Duration::from_secs(2);
 
 /// HTTP connections a worker takes at least, however few sockets there may be: who is refused has to be told so.
 const MIN_CONNECTIONS: usize = 1024;
@@ -67,6 +72,8 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
         outbox_rows: config.outbox.rows_max,
         ..config.storage.options()
     };
+    config.must_have_secrets().map_err(ServeError::Secrets)?;
+    let (keys, supply) = Supply::open(&config, Utc::now().into()).map_err(ServeError::Secrets)?;
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await
         .map_err(std::io::Error::other)??;
@@ -79,15 +86,16 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let outside = Arbiter::new();
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
-    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config));
+    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone());
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
     let leaving = watch::Sender::new(false);
-    let server = serve_workers(listener, &bus, state, &config, &leaving)?;
+    let server = serve_workers(listener, &bus, state, &leaving)?;
     let exit = Exit { server: server.handle(), leaving, courier };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
+    actix_rt::spawn(keep_keys(keys, supply));
     actix_rt::spawn(load::watch(bus.clone()));
     actix_rt::spawn(load::probe(bus.clone()));
     announce(&config, address);
@@ -136,15 +144,15 @@ fn serve_workers(
     listener: TcpListener,
     bus: &Bus,
     state: State,
-    config: &Arc<Config>,
     leaving: &watch::Sender<bool>,
 ) -> Result<Server, ServeError> {
+    let config = Arc::clone(&state.config);
     let workers = config
         .server
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let next_hub = Arc::new(AtomicU16::new(0));
-    let (bus, config) = (bus.clone(), Arc::clone(config));
+    let bus = bus.clone();
     let drain = config.shutdown.drain.as_secs();
     let leaving = leaving.subscribe();
     let server = Server::build()
@@ -158,7 +166,8 @@ fn serve_workers(
             let id = next_hub.fetch_add(1, Ordering::Relaxed);
             let (hub, board) = Hub::start(id, Arc::clone(bus.rooms()), Arc::clone(&config));
             bus.rooms().add_hub(hub);
-            let upgrade = Upgrade { bus: bus.clone(), board, config: Arc::clone(&config) };
+            let upgrade =
+                Upgrade { bus: bus.clone(), board, config: Arc::clone(&config), keys: state.keys.clone() };
             let (state, leaving) = (state.clone(), leaving.clone());
             let app = App::new().configure(|service| http::configure(service, state));
             HttpService::build()
@@ -269,6 +278,34 @@ async fn forget_keys(store: Store, config: config::Idempotency) {
                 }
             }
         }
+    }
+}
+
+/// Takes over signing keys that were rotated, and lets go of those whose time is over.
+async fn keep_keys(keys: Keys, mut supply: Supply) {
+    let mut tick = tokio::time::interval(KEYS);
+    let mut told = None;
+    loop {
+        tick.tick().await;
+        let shared = keys.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let done = supply.refresh(&shared, Utc::now().into());
+            (supply, done)
+        });
+        let Ok((back, done)) = looked.await else {
+            tracing::error!("signing keys can't be looked after any more: rotations need a restart");
+            return;
+        };
+        supply = back;
+        if let Ok(Some(key)) = &done {
+            tracing::info!(%key, "another signing key signs");
+        }
+        let problem = done.err();
+        // Said once: it is tried again soon, and meanwhile those there are go on.
+        if let Some(problem) = problem.as_ref().filter(|problem| told.as_ref() != Some(*problem)) {
+            tracing::error!(problem, "the signing keys stay as they are");
+        }
+        told = problem;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: settings from flags, and what to do with them.
 
 mod admin;
+mod keys;
 mod migrate;
 mod verify;
 
@@ -37,6 +38,13 @@ enum Verb {
     Verify {
         #[command(flatten)]
         verify: verify::VerifyFlags,
+        #[command(flatten)]
+        flags: CommonFlags,
+    },
+    /// The keys that sign access tokens and links; a running server takes over new ones.
+    Keys {
+        #[command(subcommand)]
+        task: keys::Task,
         #[command(flatten)]
         flags: CommonFlags,
     },
@@ -80,6 +88,9 @@ struct ServeFlags {
     /// What people type into their browser, when a proxy stands in front: https://chat.example.org.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Make up nothing: secrets that are missing stop the start.
+    #[arg(long)]
+    production: bool,
     /// Threads that serve [default: one per core].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
@@ -102,6 +113,7 @@ pub fn run() -> ExitCode {
         Some(Verb::Verify { verify, flags }) => {
             flags.settle().and_then(|config| verify::run(verify, &config))
         }
+        Some(Verb::Keys { task, flags }) => flags.settle().and_then(|config| keys::run(task, &config)),
         Some(Verb::Admin { task, flags }) => flags.settle().and_then(|config| admin::run(task, &config)),
     };
     match done {
@@ -114,10 +126,11 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(flags: ServeFlags) -> Result<ExitCode, String> {
-    let ServeFlags { listen, public_url, workers, common } = flags;
+    let ServeFlags { listen, public_url, production, workers, common } = flags;
     let config = common.settle_with([
         ("server.listen", listen),
         ("server.public_url", public_url),
+        ("server.production", production.then(|| true.to_string())),
         ("server.workers", workers),
     ])?;
     telemetry::metrics::install()?;

@@ -7,9 +7,11 @@ mod limiting;
 mod limits;
 mod load;
 mod outbox;
+mod proxies;
 mod public_url;
 mod reconcile;
 mod secret;
+mod secrets;
 mod server;
 mod storage;
 mod units;
@@ -19,9 +21,11 @@ pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
 pub use load::{ConfigError, Sources, load};
 pub use outbox::Outbox;
+pub use proxies::TrustedProxies;
 pub use public_url::PublicUrl;
 pub use reconcile::Reconcile;
 pub use secret::Secret;
+pub use secrets::{Given, Secrets};
 pub use server::{Auth, Log, LogFormat, Metrics, Server};
 pub use storage::{Storage, Synchronous};
 
@@ -33,6 +37,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Config {
     pub server: Server,
+    pub secrets: Secrets,
     pub storage: Storage,
     pub auth: Auth,
     pub log: Log,

@@ -22,14 +22,14 @@ pub use commit::{Verdict, Write};
 pub use conn::Conn;
 pub use error::StoreError;
 pub use options::{Database, KeyTerms, PostgresUrl, StorageOptions, Synchronous};
-pub use queries::bots::{BotView, Rotation};
+pub use queries::bots::{BotKeyState, BotView, Rotation};
 pub use queries::drift::{Drift, Finding};
 pub use queries::events::{LogHead, StoredEvent};
 pub use queries::messages::{HistoryPage, Message, Page};
 pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
 pub use queries::people::{Account, Credentials, Profile, Status};
 pub use queries::rooms::{RoomFilter, RoomView};
-pub use queries::sessions::{NewSession, SessionRow};
+pub use queries::sessions::{NewSession, SessionRow, SessionState};
 pub use stats::{CommitStats, OnCommit, StoreStats};
 pub use writer::BatchOutcome;
 

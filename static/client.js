@@ -116,7 +116,7 @@ export class Client {
       await api.delete('/sessions/current');
     } catch (error) {
       // Without an answer it is done all the same where the socket was told so, or there is no such session any more.
-      if (!this.stopped && error.code !== 'unauthenticated') throw error;
+      if (!this.stopped && !error.isSignedOut) throw error;
     }
     // First of all: what ends with the socket must not be written down again.
     this.stop();

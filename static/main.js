@@ -25,7 +25,7 @@ async function boot(notice) {
     const me = await api.get('/me');
     enter(me);
   } catch (error) {
-    if (error.code !== 'unauthenticated') {
+    if (!error.isSignedOut) {
       waitForServer(error);
       return;
     }

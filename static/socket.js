@@ -113,7 +113,7 @@ export class Socket {
     if (opened) return;
     const refusal = await this.refusal();
     if (!refusal || !this.#wanted) return;
-    if (refusal.code === 'unauthenticated') {
+    if (refusal.isSignedOut) {
       this.#wanted = false;
       this.#discard(1000);
       this.onState({ state: 'stopped', code: 4500 });

@@ -8,6 +8,11 @@ export class Refusal extends Error {
     super(message ?? detail ?? code);
     Object.assign(this, { code, retryable: false }, rest);
   }
+
+  /** Whether one is nobody here: no credentials, or such as don't hold any more. */
+  get isSignedOut() {
+    return this.status === 401;
+  }
 }
 
 const SILENT = new Set(['reply', 'error']);

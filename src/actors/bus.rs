@@ -8,7 +8,8 @@ use super::reply::{Asked, ReplySink};
 use super::sequencer::{Append, SequencerHandle, rejection_of};
 use super::sockets::Sockets;
 use crate::domain::{
-    Ack, Command, Enrolment, Person, PresenceState, Rejection, RejectionCode, RoomId, SessionId, UserId,
+    Ack, Command, Enrolment, Origin, PresenceState, Principal, Rejection, RejectionCode, RoomId, SessionId,
+    UserId,
 };
 use crate::limits::{Limits, fill};
 use crate::protocol::{CloseCode, TraceId};
@@ -81,21 +82,21 @@ impl Bus {
     }
 
     /// Carries out a command and waits for its outcome.
-    pub async fn submit(&self, actor: Person, command: Command, trace: TraceId) -> Result<Ack, Rejection> {
-        let (sink, outcome) = ReplySink::request(Asked::command(&actor, &command, trace));
-        self.post(actor, command, sink);
+    pub async fn submit(&self, by: Principal, command: Command, trace: TraceId) -> Result<Ack, Rejection> {
+        let (sink, outcome) = ReplySink::request(Asked::command(&by.person, &command, trace));
+        self.post(by, command, sink);
         outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()))
     }
 
     /// Carries out a command; the outcome goes to `sink`.
-    pub fn post(&self, actor: Person, command: Command, sink: ReplySink) {
+    pub fn post(&self, by: Principal, command: Command, sink: ReplySink) {
         if self.load().is_read_only() {
             return sink.answer(Err(Rejection::read_only()));
         }
-        match self.limits.command(&actor, &command, Instant::now()) {
-            Ok(()) => self.pass_on(actor, command, sink),
+        match self.limits.command(&by.person, &command, Instant::now()) {
+            Ok(()) => self.pass_on(by, command, sink),
             Err(rejection) if rejection.code == RejectionCode::DuplicateMessage => {
-                self.unless_known(actor, command, sink, rejection);
+                self.unless_known(by, command, sink, rejection);
             }
             Err(rejection) => sink.answer(Err(rejection)),
         }
@@ -103,36 +104,42 @@ impl Bus {
 
     /// What looks like one time too many may be a retry of what was said long ago: then it gets the original answer. It
     /// writes nothing, so it may be late.
-    fn unless_known(&self, actor: Person, command: Command, sink: ReplySink, rejection: Rejection) {
+    fn unless_known(&self, by: Principal, command: Command, sink: ReplySink, rejection: Rejection) {
         let Command::PostMessage { room, client_message_id, .. } = &command else {
             return sink.answer(Err(rejection));
         };
         let (bus, room, id) = (self.clone(), *room, *client_message_id);
         actix_rt::spawn(async move {
-            match bus.rooms.store().was_posted(room, actor.id, id).await {
-                Ok(true) => bus.pass_on(actor, command, sink),
+            match bus.rooms.store().was_posted(room, by.person.id, id).await {
+                Ok(true) => bus.pass_on(by, command, sink),
                 Ok(false) => sink.answer(Err(rejection)),
                 Err(error) => sink.answer(Err(rejection_of(&error))),
             }
         });
     }
 
-    fn pass_on(&self, actor: Person, command: Command, sink: ReplySink) {
+    fn pass_on(&self, by: Principal, command: Command, sink: ReplySink) {
         match command.room().or_else(|| self.rooms.commons()) {
-            Some(room) => self.rooms.submit(room, actor, command, sink),
+            Some(room) => self.rooms.submit(room, by, command, sink),
             None => sink.answer(Err(Rejection::not_found("account"))),
         }
     }
 
     /// Makes somebody a user.
-    pub async fn enrol(&self, enrolment: Enrolment, trace: TraceId) -> Result<Ack, Rejection> {
+    pub async fn enrol(
+        &self,
+        enrolment: Enrolment,
+        origin: Origin,
+        trace: TraceId,
+    ) -> Result<Ack, Rejection> {
         if self.load().is_read_only() {
             return Err(Rejection::read_only());
         }
         let (sink, outcome) = ReplySink::request(Asked::enrolment(trace));
         match self.rooms.sequencer() {
             Some(sequencer) => {
-                sequencer.append(Append { write: Write::Enrol(enrolment), sink, permit: None });
+                let write = Write::Enrol { enrolment, origin };
+                sequencer.append(Append { write, sink, permit: None });
             }
             None => sink.answer(Err(Rejection::unavailable())),
         }

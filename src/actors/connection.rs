@@ -154,10 +154,10 @@ impl Connection {
         match request {
             Request::Command(command) => {
                 let hub = self.board.borrow().hub().clone();
-                let actor = self.peer.identity.person.clone();
-                let asked = Asked::command(&actor, &command, trace);
+                let by = self.peer.identity.principal();
+                let asked = Asked::command(&by.person, &command, trace);
                 let sink = ReplySink::socket(hub, self.peer.id, request_id, asked);
-                self.bus.post(actor, command, sink);
+                self.bus.post(by, command, sink);
             }
             Request::Subscribe { rooms, epoch, batch } => {
                 if let Err(rejection) =

@@ -10,7 +10,7 @@ use super::reply::ReplySink;
 use super::room::{Room, RoomHandle, RoomMsg, Subscribe};
 use super::sequencer::SequencerHandle;
 use crate::config::Config;
-use crate::domain::{Command, EventBody, Person, Recorded, Rejection, RoomId, Signal};
+use crate::domain::{Command, EventBody, Person, Principal, Recorded, Rejection, RoomId, Signal};
 use crate::protocol::client_frame::TypingChange;
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics;
@@ -168,9 +168,9 @@ impl Rooms {
     }
 
     /// Hands a command to its room; when the room or the loading of rooms has too much to do it is answered `overloaded`.
-    pub fn submit(self: &Arc<Self>, room: RoomId, actor: Person, command: Command, sink: ReplySink) {
+    pub fn submit(self: &Arc<Self>, room: RoomId, by: Principal, command: Command, sink: ReplySink) {
         match self.place(room) {
-            Ok((handle, permit)) => handle.tell(RoomMsg::Submit { actor, command, sink, permit }),
+            Ok((handle, permit)) => handle.tell(RoomMsg::Submit { by, command, sink, permit }),
             Err(rejection) => sink.answer(Err(rejection)),
         }
     }

@@ -18,7 +18,7 @@ use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::sequencer::Append;
 use super::watch::{self, Ending};
-use crate::domain::{self, Command, EventBody, Person, Recorded, Rejection, RoomId, Subject, UserId};
+use crate::domain::{self, Command, EventBody, Principal, Recorded, Rejection, RoomId, Subject, UserId};
 use crate::protocol::{encode, websocket};
 use crate::storage::{StoreError, Write};
 use crate::telemetry::metrics;
@@ -165,9 +165,9 @@ impl Room {
         }
     }
 
-    fn on_submit(&mut self, actor: Person, command: Command, sink: ReplySink, permit: OwnedSemaphorePermit) {
+    fn on_submit(&mut self, by: Principal, command: Command, sink: ReplySink, permit: OwnedSemaphorePermit) {
         let Phase::Ready(state) = &self.phase else { return };
-        if let Err(rejection) = state.decide(&actor, &command, &Subject::Unknown) {
+        if let Err(rejection) = state.decide(&by.person, &command, &Subject::Unknown) {
             // A repeated post gets its original answer even from somebody who was removed since; only the store knows.
             if !matches!(command, Command::PostMessage { .. }) {
                 sink.answer(Err(rejection));
@@ -177,7 +177,7 @@ impl Room {
         match self.rooms.sequencer() {
             Some(sequencer) => {
                 sequencer.append(Append {
-                    write: Write::Command { actor, command },
+                    write: Write::Command { by, command },
                     sink,
                     permit: Some(permit),
                 });
@@ -314,7 +314,7 @@ impl Handler<RoomMsg> for Room {
             Phase::Ready(_) => {}
         }
         match message {
-            RoomMsg::Submit { actor, command, sink, permit } => self.on_submit(actor, command, sink, permit),
+            RoomMsg::Submit { by, command, sink, permit } => self.on_submit(by, command, sink, permit),
             RoomMsg::Committed(recorded) => self.on_committed(recorded, ctx),
             RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
             RoomMsg::Confirmed { conn } => self.on_confirmed(conn, ctx),

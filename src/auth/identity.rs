@@ -4,8 +4,11 @@ use super::bot_key::BotKey;
 use super::cookie::SessionCookie;
 use super::token;
 use crate::config::Auth;
-use crate::domain::{Person, Rejection, RejectionCode, SessionId, Timestamp};
-use crate::storage::{Store, StoreError};
+use crate::domain::{
+    BotKeyId, Origin, Person, Principal, Rejection, RejectionCode, SessionId, Timestamp, Via,
+};
+use crate::storage::{BotKeyState, SessionState, Store, StoreError};
+use std::net::IpAddr;
 
 /// What a request brings to be known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +32,12 @@ pub struct SessionToken<'a>(&'a str);
 pub struct Identity {
     pub person: Person,
     pub via: Via,
+    /// Where they are, as far as it is known.
+    pub address: Option<IpAddr>,
     /// The session's life was just made longer, so its cookie's should be too.
     pub renewed: bool,
     /// When the session ends if it isn't used again; none for bots.
     pub expires_at: Option<Timestamp>,
-}
-
-/// How somebody is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    Session(SessionId),
-    BotKey,
 }
 
 impl Identity {
@@ -47,8 +45,16 @@ impl Identity {
     pub const fn session(&self) -> Option<SessionId> {
         match self.via {
             Via::Session(session) => Some(session),
-            Via::BotKey => None,
+            Via::BotKey(_) | Via::Nobody | Via::Operator | Via::System => None,
         }
+    }
+}
+
+impl Identity {
+    /// Who acts, for what is done on their behalf.
+    pub fn principal(&self) -> Principal {
+        let origin = Origin { via: self.via, address: self.address };
+        Principal { person: self.person.clone(), origin }
     }
 }
 
@@ -99,29 +105,20 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// Finds out whose `credentials` are; `None` when they are missing, wrong, expired or revoked. A session in use is
-/// noted as such, not more often than `auth.touch`.
+/// Finds out whose `credentials` are, who come from `address`. What was shown and doesn't hold is told apart (AUTH-08): only who
+/// had it once learns that it is over. A session in use is noted as such, not more often than `auth.touch`.
 pub async fn identify(
     store: &Store,
     auth: &Auth,
     credentials: Credentials<'_>,
+    address: Option<IpAddr>,
     now: Timestamp,
-) -> Result<Option<Identity>, Rejection> {
+) -> Result<Identity, Rejection> {
     match credentials {
-        Credentials::None | Credentials::Malformed => Ok(None),
-        Credentials::Session(token) => by_session(store, auth, token, now).await,
-        Credentials::BotKey(key) => {
-            let found = store.bot_key(key.bot, now).await.map_err(refusal)?;
-            // Every hash is compared, so that time doesn't tell which one fits.
-            let fits = |hashes: &[[u8; 32]]| hashes.iter().fold(false, |fits, hash| key.matches(hash) | fits);
-            let owner = found.filter(|(_, hashes)| fits(hashes));
-            Ok(owner.map(|(person, _)| Identity {
-                person,
-                via: Via::BotKey,
-                renewed: false,
-                expires_at: None,
-            }))
-        }
+        Credentials::None => Err(unauthenticated()),
+        Credentials::Malformed => Err(token_invalid()),
+        Credentials::Session(token) => by_session(store, auth, token, address, now).await,
+        Credentials::BotKey(key) => by_bot_key(store, key, address, now).await,
     }
 }
 
@@ -129,11 +126,16 @@ async fn by_session(
     store: &Store,
     auth: &Auth,
     token: SessionToken<'_>,
+    address: Option<IpAddr>,
     now: Timestamp,
-) -> Result<Option<Identity>, Rejection> {
+) -> Result<Identity, Rejection> {
     let token_hash = token::hash(token.0);
-    let found = store.session(token_hash, now).await.map_err(refusal)?;
-    let Some((session, person)) = found else { return Ok(None) };
+    let (session, person) = match store.session(token_hash, now).await.map_err(refusal)? {
+        SessionState::Living(session, person) => (session, person),
+        SessionState::Expired => return Err(token_expired()),
+        SessionState::Revoked => return Err(token_revoked()),
+        SessionState::Unknown => return Err(token_invalid()),
+    };
     let mut renewed = false;
     if session.last_active_at.after(auth.touch) <= now {
         match store.touch_session(token_hash, now, now.after(auth.session)).await {
@@ -144,10 +146,49 @@ async fn by_session(
     }
     let expires_at = if renewed { now.after(auth.session) } else { session.expires_at };
     let via = Via::Session(session.id);
-    Ok(Some(Identity { person, via, renewed, expires_at: Some(expires_at) }))
+    Ok(Identity { person, via, address, renewed, expires_at: Some(expires_at) })
 }
 
-/// There are no credentials, or wrong ones; which of the two is nobody's business.
+async fn by_bot_key(
+    store: &Store,
+    key: BotKey<'_>,
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Identity, Rejection> {
+    let known = store.bot_keys_of(key.bot, now).await.map_err(refusal)?;
+    // Every hash is compared, so that time doesn't tell which one fits.
+    let fits = |fitting: Option<(BotKeyId, BotKeyState)>, stored: &(BotKeyId, [u8; 32], BotKeyState)| {
+        let (id, hash, state) = *stored;
+        if key.matches(&hash) { Some((id, state)) } else { fitting }
+    };
+    let Some((person, keys)) = known else { return Err(token_invalid()) };
+    match keys.iter().fold(None, fits) {
+        Some((id, BotKeyState::Living)) => {
+            let via = Via::BotKey(id);
+            Ok(Identity { person, via, address, renewed: false, expires_at: None })
+        }
+        Some((_, BotKeyState::Expired)) => Err(token_expired()),
+        Some((_, BotKeyState::Revoked)) => Err(token_revoked()),
+        None => Err(token_invalid()),
+    }
+}
+
+/// What was shown is nobody's.
+pub fn token_invalid() -> Rejection {
+    Rejection::new(RejectionCode::TokenInvalid, "these credentials are nobody's")
+}
+
+/// What was shown is over.
+pub fn token_expired() -> Rejection {
+    Rejection::new(RejectionCode::TokenExpired, "these credentials have expired")
+}
+
+/// What was shown was taken back.
+pub fn token_revoked() -> Rejection {
+    Rejection::new(RejectionCode::TokenRevoked, "these credentials were taken back")
+}
+
+/// There are no credentials, or a wrong password; which of the two is nobody's business.
 pub fn unauthenticated() -> Rejection {
     Rejection::new(RejectionCode::Unauthenticated, "please sign in")
 }

@@ -4,7 +4,7 @@ use crate::auth::email;
 use crate::auth::password::{self, Password};
 use crate::auth::token::Token;
 use crate::config::Config;
-use crate::domain::{Ack, Enrolment, Name, Rejection, Role};
+use crate::domain::{Ack, Enrolment, Name, Origin, Rejection, Role};
 use crate::protocol::payload;
 use crate::storage::{Store, Verdict, Write};
 use chrono::Utc;
@@ -90,7 +90,7 @@ fn open(config: &Config) -> Result<Store, String> {
 }
 
 async fn enrol(store: &Store, enrolment: Enrolment) -> Result<Ack, String> {
-    let outcome = store.submit(vec![Write::Enrol(enrolment)], Utc::now().into());
+    let outcome = store.submit(vec![Write::Enrol { enrolment, origin: Origin::OPERATOR }], Utc::now().into());
     let outcome = outcome.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())?;
     match outcome.into_iter().next() {
         Some(Ok(Verdict::Accepted { ack, .. })) => Ok(ack),

@@ -14,6 +14,15 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         "metrics.token is empty: give it a value, or leave it out".to_owned()
     })?;
     none_is_zero(config)?;
+    let longest = config.auth.access_token.max(config.auth.transfer);
+    require(config.auth.key_overlap >= longest, || {
+        format!(
+            "auth.key_overlap_s ({}) is shorter than what is signed is good for ({}; auth.access_token_s, auth.transfer_s): \
+             raise the first",
+            config.auth.key_overlap.as_secs(),
+            longest.as_secs()
+        )
+    })?;
     limiting::check(&config.limits, &config.load)?;
     config.outbox.check()?;
     let Config { socket, heartbeat, rooms, typing, presence, shutdown, storage, .. } = config;
@@ -122,6 +131,8 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("presence.tick_ms", presence.tick),
         ("presence.census_ms", presence.census),
         ("auth.session_s", auth.session),
+        ("auth.access_token_s", auth.access_token),
+        ("auth.transfer_s", auth.transfer),
         ("idempotency.keep_s", idempotency.keep),
         ("idempotency.sweep_s", idempotency.sweep),
     ];

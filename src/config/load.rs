@@ -1,6 +1,6 @@
 //! Reading: defaults, under the file, under the environment, under flags.
 
-use super::{Config, check, keys};
+use super::{Config, check, keys, secrets};
 use config::builder::DefaultState;
 use config::{ConfigBuilder, File, FileFormat};
 use std::path::PathBuf;
@@ -29,10 +29,12 @@ pub struct Sources {
 pub enum ConfigError {
     #[error("{origin}: there is no setting `{key}`{}", suggestion.as_ref().map_or(String::new(), |key| format!("; did you mean `{key}`?")))]
     UnknownKey { origin: String, key: String, suggestion: Option<String> },
-    #[error("can't read the settings: {0}")]
+    #[error("can't read the settings: {}", without_quotation(.0))]
     Unreadable(#[from] config::ConfigError),
     #[error("the settings contradict each other: {0}")]
     Contradiction(String),
+    #[error("{0}")]
+    Secret(String),
 }
 
 /// Reads and checks.
@@ -63,9 +65,21 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     for (key, value) in &sources.flags {
         builder = set(builder, "--set", key, value, &known)?;
     }
-    let config: Config = builder.build()?.try_deserialize()?;
+    let mut config: Config = builder.build()?.try_deserialize()?;
+    secrets::resolve(&mut config)?;
     check::check(&config).map_err(ConfigError::Contradiction)?;
     Ok(config)
+}
+
+/// Where a file can't be understood, and not the line, which may have a secret in it.
+fn without_quotation(error: &config::ConfigError) -> String {
+    match error {
+        config::ConfigError::FileParse { uri, cause } => {
+            let file = uri.as_deref().unwrap_or("the file");
+            format!("{file}: {}", cause.to_string().lines().next().unwrap_or_default())
+        }
+        error => error.to_string(),
+    }
 }
 
 fn set(
@@ -165,6 +179,12 @@ mod tests {
             (&[("rooms.queue", "0")], "rooms.queue is 0"),
             (&[("limits.frame_window_ms", "0")], "limits.frame_window_ms is 0"),
             (&[("limits.mentions", "10")], "one message would be too much"),
+            (&[("auth.key_overlap_s", "899")], "auth.key_overlap_s (899) is shorter"),
+            (&[("auth.transfer_s", "90000")], "auth.key_overlap_s (86400) is shorter"),
+            (
+                &[("metrics.token", "x"), ("metrics.token_file", "y")],
+                "metrics.token and metrics.token_file are both set",
+            ),
             (&[("storage.database", "mysql://x")], "has to begin with postgres://"),
         ] {
             let text = message(with_flags(flags));
@@ -182,10 +202,24 @@ mod tests {
         assert!(text.contains("http://"), "{text}");
     }
 
+    /// Proves AUTH-18.
+    #[test]
+    fn a_line_that_cant_be_understood_isnt_quoted() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(b"[secrets]\nsigning_key = \"hunter2\n").expect("written");
+        let text = message(load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() }));
+        assert!(text.contains("line 2") && text.contains(&file.path().display().to_string()), "{text}");
+        assert!(!text.contains("hunter2") && text.lines().count() == 1, "{text}");
+    }
+
     #[test]
     fn debug_shows_no_secret() {
-        let config =
-            with_flags(&[("storage.database", "postgres://u:hunter2@h/d"), ("metrics.token", "hunter2")]);
+        let config = with_flags(&[
+            ("storage.database", "postgres://u:hunter2@h/d"),
+            ("metrics.token", "hunter2"),
+            ("secrets.signing_key", "hunter2"),
+            ("secrets.signing_key_previous", "hunter2"),
+        ]);
         let text = format!("{:?}", config.expect("valid"));
         assert!(!text.contains("hunter2"), "{text}");
     }

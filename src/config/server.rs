@@ -1,10 +1,12 @@
 //! Where the server listens, how people sign in, what is logged and who reads the metrics.
 
+use super::proxies::TrustedProxies;
 use super::public_url::PublicUrl;
 use super::secret::Secret;
 use super::units::seconds;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where people reach the server.
@@ -15,6 +17,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// What people type into their browser, when a proxy stands in front.
     pub public_url: Option<PublicUrl>,
+    /// The proxies whose `X-Forwarded-For` is believed: addresses and networks (`10.0.0.0/8`, `::1`), in a list or with commas between.
+    pub trusted_proxies: TrustedProxies,
+    /// Nothing is made up: secrets that are missing stop the start.
+    pub production: bool,
     /// Threads that serve sockets and requests; as many as the machine has cores when unset.
     pub workers: Option<usize>,
     /// Connections the kernel holds until a worker takes them (count).
@@ -26,6 +32,8 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
+            trusted_proxies: TrustedProxies::default(),
+            production: false,
             workers: None,
             backlog: 4096,
         }
@@ -53,6 +61,15 @@ pub struct Auth {
     /// How exactly `last_active_at` is kept; fewer writes when longer.
     #[serde(rename = "touch_s", with = "seconds")]
     pub touch: Duration,
+    /// How long an access token is good.
+    #[serde(rename = "access_token_s", with = "seconds")]
+    pub access_token: Duration,
+    /// How long a transfer link is good.
+    #[serde(rename = "transfer_s", with = "seconds")]
+    pub transfer: Duration,
+    /// How long what an old signing key signed is accepted after another took its place; at least as long as anything signed is good.
+    #[serde(rename = "key_overlap_s", with = "seconds")]
+    pub key_overlap: Duration,
     /// Passwords hashed at the same time (count); each takes 19 MiB and a core.
     pub hash_concurrency: usize,
     /// Sign-ins waiting for their turn (count); over it: `overloaded`.
@@ -64,6 +81,9 @@ impl Default for Auth {
         Self {
             session: Duration::from_secs(30 * 24 * 60 * 60),
             touch: Duration::from_secs(60),
+            access_token: Duration::from_secs(15 * 60),
+            transfer: Duration::from_secs(10 * 60),
+            key_overlap: Duration::from_secs(24 * 60 * 60),
             hash_concurrency: 2,
             hash_queue: 64,
         }
@@ -115,6 +135,8 @@ impl Default for Log {
 pub struct Metrics {
     /// With a token, `Authorization: Bearer <token>` reads from anywhere; without one, only the machine itself.
     pub token: Option<Secret>,
+    /// A file with the token.
+    pub token_file: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub struct Storage {
     pub data_dir: PathBuf,
     /// `postgres://…`; the SQLite file in the data directory when unset.
     pub database: Option<Secret>,
+    /// A file with that URL, which may have a password in it.
+    pub database_file: Option<PathBuf>,
     /// `full` or `normal`.
     pub synchronous: Synchronous,
     /// Connections that read (count).
@@ -63,6 +65,7 @@ impl Default for Storage {
         Self {
             data_dir: PathBuf::from("./data"),
             database: None,
+            database_file: None,
             synchronous: Synchronous::Full,
             readers: 4,
             read_queue: 256,

@@ -51,8 +51,20 @@ id! {
     Seq
 }
 id! {
-    /// A browser session.
+    /// A sign-in of one device.
     SessionId
+}
+id! {
+    /// A bot's key.
+    BotKeyId
+}
+id! {
+    /// An invitation.
+    InviteId
+}
+id! {
+    /// A link that signs in once.
+    TransferId
 }
 
 /// A message's id is the id of the event that posted it.

@@ -11,16 +11,28 @@ pub enum RejectionCode {
     InvalidPayload,
     /// No credentials, or wrong ones.
     Unauthenticated,
+    /// The credentials that were shown are nobody's.
+    TokenInvalid,
+    /// They were good once, and their time is over.
+    TokenExpired,
+    /// They were good once, and were taken back.
+    TokenRevoked,
     /// Known, but not allowed.
     Forbidden,
+    /// Nobody comes in from this address.
+    Banned,
     /// Doesn't exist, or isn't the asker's to see.
     NotFound,
+    /// It was there, and is used up or over.
+    Gone,
     /// The resource exists, the method doesn't.
     MethodNotAllowed,
     /// First run is over.
     AlreadySetUp,
     /// Somebody signs in with this address.
     EmailTaken,
+    /// Nobody would be admin any more.
+    LastAdmin,
     /// This `client_message_id` was used for another body.
     IdempotencyConflict,
     /// What came of the request with this key is not known any more; it is not done a second time.
@@ -45,14 +57,20 @@ pub enum RejectionCode {
 
 impl RejectionCode {
     /// Every code, the closed set of the protocol.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidPayload,
         Self::Unauthenticated,
+        Self::TokenInvalid,
+        Self::TokenExpired,
+        Self::TokenRevoked,
         Self::Forbidden,
+        Self::Banned,
         Self::NotFound,
+        Self::Gone,
         Self::MethodNotAllowed,
         Self::AlreadySetUp,
         Self::EmailTaken,
+        Self::LastAdmin,
         Self::IdempotencyConflict,
         Self::IdempotencyExpired,
         Self::VersionConflict,
@@ -70,11 +88,17 @@ impl RejectionCode {
         match self {
             Self::InvalidPayload => "invalid_payload",
             Self::Unauthenticated => "unauthenticated",
+            Self::TokenInvalid => "token_invalid",
+            Self::TokenExpired => "token_expired",
+            Self::TokenRevoked => "token_revoked",
             Self::Forbidden => "forbidden",
+            Self::Banned => "banned",
             Self::NotFound => "not_found",
+            Self::Gone => "gone",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AlreadySetUp => "already_set_up",
             Self::EmailTaken => "email_taken",
+            Self::LastAdmin => "last_admin",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::IdempotencyExpired => "idempotency_expired",
             Self::VersionConflict => "version_conflict",
@@ -130,6 +154,16 @@ impl Rejection {
     /// There is no such `what`, as far as the asker may know.
     pub fn not_found(what: &str) -> Self {
         Self::new(RejectionCode::NotFound, format!("no such {what}"))
+    }
+
+    /// The `what` was there, and is used up or over.
+    pub fn gone(what: &str) -> Self {
+        Self::new(RejectionCode::Gone, format!("this {what} is used up or over"))
+    }
+
+    /// Somebody has to be admin.
+    pub fn last_admin() -> Self {
+        Self::new(RejectionCode::LastAdmin, "this is the last admin: make somebody else one first")
     }
 
     /// The asker may not; `why` is a sentence.

@@ -14,6 +14,7 @@ pub enum CloseCode {
     SlowConsumer,
     RateLimited,
     Overloaded,
+    IdentityChanged,
     Unauthenticated,
     SessionRevoked,
     Forbidden,
@@ -24,7 +25,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, the closed set of the protocol.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Normal,
         Self::GoingAway,
         Self::Protocol,
@@ -36,6 +37,7 @@ impl CloseCode {
         Self::SlowConsumer,
         Self::RateLimited,
         Self::Overloaded,
+        Self::IdentityChanged,
         Self::Unauthenticated,
         Self::SessionRevoked,
         Self::Forbidden,
@@ -58,6 +60,7 @@ impl CloseCode {
             Self::SlowConsumer => 4001,
             Self::RateLimited => 4002,
             Self::Overloaded => 4003,
+            Self::IdentityChanged => 4004,
             Self::Unauthenticated => 4500,
             Self::SessionRevoked => 4501,
             Self::Forbidden => 4502,
@@ -81,6 +84,7 @@ impl CloseCode {
             Self::SlowConsumer => "slow_consumer",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::IdentityChanged => "identity_changed",
             Self::Unauthenticated => "unauthenticated",
             Self::SessionRevoked => "session_revoked",
             Self::Forbidden => "forbidden",

@@ -36,12 +36,17 @@ impl<'a> From<&'a Rejection> for ErrorObject<'a> {
 pub const fn http_status(code: RejectionCode) -> u16 {
     match code {
         RejectionCode::InvalidPayload => 422,
-        RejectionCode::Unauthenticated => 401,
-        RejectionCode::Forbidden => 403,
+        RejectionCode::Unauthenticated
+        | RejectionCode::TokenInvalid
+        | RejectionCode::TokenExpired
+        | RejectionCode::TokenRevoked => 401,
+        RejectionCode::Forbidden | RejectionCode::Banned => 403,
         RejectionCode::NotFound => 404,
+        RejectionCode::Gone => 410,
         RejectionCode::MethodNotAllowed => 405,
         RejectionCode::AlreadySetUp
         | RejectionCode::EmailTaken
+        | RejectionCode::LastAdmin
         | RejectionCode::IdempotencyConflict
         | RejectionCode::IdempotencyExpired
         | RejectionCode::VersionConflict

@@ -19,18 +19,23 @@ use super::conn::Conn;
 use super::error::StoreError;
 use super::options::{KeyTerms, StorageOptions};
 use crate::domain::command::Recorded;
-use crate::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Timestamp};
+use crate::domain::{
+    Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, Timestamp,
+};
 use tx::Tx;
 
 /// Something to be written.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Write {
-    /// `actor` is who asks; status and role are taken from the store, not from here.
+    /// `by` is who asks; status and role are taken from the store, not from here.
     Command {
-        actor: Person,
+        by: Principal,
         command: Command,
     },
-    Enrol(Enrolment),
+    Enrol {
+        enrolment: Enrolment,
+        origin: Origin,
+    },
 }
 
 /// What became of a write.
@@ -99,8 +104,11 @@ pub(super) fn run(
     let mut verdicts = Vec::with_capacity(writes.len());
     for write in writes {
         let done = match write {
-            Write::Command { actor, command } => execute(&mut tx, actor, command),
-            Write::Enrol(enrolment) => enrol::enrol(&mut tx, enrolment),
+            Write::Command { by, command } => execute(&mut tx, by, command),
+            Write::Enrol { enrolment, origin } => {
+                tx.origin = *origin;
+                enrol::enrol(&mut tx, enrolment)
+            }
         };
         verdicts.push(match done {
             Ok((ack, events)) => Verdict::Accepted { ack, events },
@@ -112,9 +120,10 @@ pub(super) fn run(
     Ok((verdicts, outbox))
 }
 
-fn execute(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
-    let Some(actor) = tx.active_person(actor.id)? else {
-        return Err(Rejection::new(RejectionCode::Unauthenticated, "this user is not active").into());
+fn execute(tx: &mut Tx<'_>, by: &Principal, command: &Command) -> Done {
+    tx.origin = by.origin;
+    let Some(actor) = tx.active_person(by.person.id)? else {
+        return Err(Rejection::new(RejectionCode::TokenRevoked, "this user is not active").into());
     };
     let request = once::request_of(&actor, command);
     tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))

@@ -1,5 +1,6 @@
 //! Typed questions to the store, a file per group of tables.
 
+pub(super) mod audit;
 pub(super) mod badges;
 pub(super) mod bots;
 pub(super) mod drift;

@@ -14,6 +14,7 @@ diesel::table! {
         password_hash -> Nullable<Text>,
         last_seen_at -> Nullable<BigInt>,
         created_at -> BigInt,
+        bio -> Text,
     }
 }
 
@@ -27,6 +28,82 @@ diesel::table! {
         last_active_at -> BigInt,
         expires_at -> BigInt,
         revoked_at -> Nullable<BigInt>,
+        begun_by -> Text,
+        address -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (id) {
+        id -> BigInt,
+        token_hash -> Binary,
+        session_id -> BigInt,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    transfers (id) {
+        id -> BigInt,
+        token_hash -> Binary,
+        user_id -> BigInt,
+        created_by -> BigInt,
+        kind -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    invites (id) {
+        id -> BigInt,
+        code -> Text,
+        role -> Text,
+        created_by -> BigInt,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        max_uses -> Nullable<BigInt>,
+        uses -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    invite_rooms (invite_id, room_id) { invite_id -> BigInt, room_id -> BigInt, }
+}
+
+diesel::table! {
+    bans (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        banned_by -> BigInt,
+        reason -> Text,
+        created_at -> BigInt,
+        lifted_at -> Nullable<BigInt>,
+        lifted_by -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    banned_addresses (ban_id, address) { ban_id -> BigInt, address -> Text, }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        actor_id -> Nullable<BigInt>,
+        via -> Text,
+        credential_id -> Nullable<BigInt>,
+        action -> Text,
+        target_kind -> Nullable<Text>,
+        target_id -> Nullable<BigInt>,
+        room_id -> Nullable<BigInt>,
+        address -> Nullable<Text>,
+        detail -> Text,
     }
 }
 
@@ -38,6 +115,7 @@ diesel::table! {
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
+        created_by -> Nullable<BigInt>,
     }
 }
 
@@ -144,10 +222,22 @@ diesel::joinable!(events -> rooms (room_id));
 diesel::joinable!(memberships -> users (user_id));
 diesel::joinable!(bot_keys -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(refresh_tokens -> sessions (session_id));
+diesel::joinable!(transfers -> users (user_id));
+diesel::joinable!(bans -> users (user_id));
+diesel::joinable!(banned_addresses -> bans (ban_id));
+diesel::joinable!(invite_rooms -> invites (invite_id));
 diesel::joinable!(read_marks -> rooms (room_id));
 diesel::allow_tables_to_appear_in_same_query!(
     users,
     sessions,
+    refresh_tokens,
+    transfers,
+    invites,
+    invite_rooms,
+    bans,
+    banned_addresses,
+    audit,
     bot_keys,
     rooms,
     memberships,

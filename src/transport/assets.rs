@@ -1,5 +1,6 @@
 //! The web client: files in the binary, and one page for every path of the app.
 
+use super::headers::PAGE_POLICY;
 use super::http::problem::{Answer, Problem};
 use super::http::route::{Anybody, Route, at};
 use actix_web::http::header::{self, ContentType, HeaderValue};
@@ -30,11 +31,6 @@ const PAGES: [&str; 10] = [
     "/settings",
 ];
 
-/// Nothing from elsewhere runs, and nobody frames us.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     img-src 'self' data:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; \
-     form-action 'self'; frame-ancestors 'none'";
-
 /// The client's routes.
 pub(super) fn routes() -> Vec<Route> {
     let pages = PAGES.into_iter().map(|path| at(path).get(Anybody, page));
@@ -61,8 +57,7 @@ fn serve(request: &HttpRequest, path: &str) -> Answer {
         .insert_header((header::ETAG, etag))
         // Files keep their names from release to release, so the browser asks each time.
         .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
-        .insert_header((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)))
-        .insert_header((header::REFERRER_POLICY, HeaderValue::from_static("same-origin")));
+        .insert_header((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)));
     if is_known {
         return Ok(response.finish());
     }

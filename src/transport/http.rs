@@ -24,6 +24,7 @@ pub use route::{Access, Listed};
 use super::{assets, ops};
 use crate::actors::bus::Bus;
 use crate::auth::password::Hasher;
+use crate::auth::signing::Keys;
 use crate::config::Config;
 use crate::domain::{Action, Rejection, RejectionCode, Timestamp};
 use crate::storage::Store;
@@ -46,16 +47,18 @@ pub struct State {
     pub bus: Bus,
     pub config: Arc<Config>,
     pub hasher: Hasher,
+    /// Sign and open access tokens and links.
+    pub keys: Keys,
     /// Long polls that may still wait.
     polls: Arc<Semaphore>,
 }
 
 impl State {
     /// Puts it together.
-    pub fn new(store: Store, bus: Bus, config: Arc<Config>) -> Self {
+    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys) -> Self {
         let hasher = Hasher::new(&config.auth);
         let polls = Arc::new(Semaphore::new(config.polling.waiting));
-        Self { store, bus, config, hasher, polls }
+        Self { store, bus, config, hasher, keys, polls }
     }
 
     /// Refuses what would last, on a server that is on its way out.

@@ -1,5 +1,6 @@
 //! What operators and their machines ask: alive, ready, how much.
 
+use super::address::is_local;
 use super::http::State;
 use super::http::call::Visit;
 use super::http::problem::Answer;
@@ -7,7 +8,7 @@ use super::http::route::{Anybody, Route, at};
 use crate::domain::{Rejection, RejectionCode};
 use crate::limits::Level;
 use crate::telemetry::metrics;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -77,18 +78,13 @@ async fn show_metrics(request: HttpRequest, visit: Visit) -> Answer {
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics::render()))
 }
 
-/// With a token whoever has it; without one the machine itself. What a proxy on this machine passes on comes from
-/// elsewhere, whether it says so or not: behind a public URL only the token counts.
+/// With a token whoever has it; without one the machine itself, as long as it isn't behind a proxy.
 fn may_read_metrics(request: &HttpRequest, state: &State) -> Result<(), Rejection> {
     let Some(token) = &state.config.metrics.token else {
-        let is_passed_on = ["forwarded", "x-forwarded-for", "x-real-ip"]
-            .into_iter()
-            .any(|name| request.headers().contains_key(HeaderName::from_static(name)));
-        let is_behind = is_passed_on || state.config.server.public_url.is_some();
-        return match request.peer_addr() {
-            Some(peer) if peer.ip().to_canonical().is_loopback() && !is_behind => Ok(()),
-            _ => Err(Rejection::forbidden("metrics are for this machine only, or need a token")),
-        };
+        if is_local(request.peer_addr(), request.headers(), &state.config) {
+            return Ok(());
+        }
+        return Err(Rejection::forbidden("metrics are for this machine only, or need a token"));
     };
     let shown = request
         .headers()

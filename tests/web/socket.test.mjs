@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { Socket } from '../../static/socket.js';
+import { Refusal } from '../../static/wire.js';
 
 let sockets;
 let listeners;
@@ -90,7 +91,7 @@ test('a refused handshake waits for what the server says', async () => {
 });
 
 test('a handshake that is refused for want of a session is the last', async () => {
-  const { states } = started({ code: 'unauthenticated', retryable: false });
+  const { states } = started(new Refusal({ code: 'token_revoked', status: 401 }));
   sockets[0].closes(1006);
   await settle();
   mock.timers.tick(60_000);

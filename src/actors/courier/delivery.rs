@@ -2,7 +2,7 @@
 
 use crate::actors::bus::Bus;
 use crate::config::{Config, Outbox};
-use crate::domain::{Command, RejectionCode, RoomKind, Timestamp};
+use crate::domain::{Command, Principal, RejectionCode, RoomKind, Timestamp};
 use crate::protocol::{TraceId, webhook};
 use crate::storage::{Leased, Settled, Store, Webhook};
 use crate::telemetry::metrics;
@@ -152,7 +152,7 @@ impl Carrier {
         let Some(body) = webhook::reply(text) else { return Settled::Done };
         let client_message_id = webhook::reply_id(leased.event, leased.bot);
         let command = Command::PostMessage { room: webhook.room, client_message_id, body };
-        match self.bus.submit(webhook.bot.clone(), command, TraceId::random()).await {
+        match self.bus.submit(Principal::of_system(webhook.bot.clone()), command, TraceId::random()).await {
             Ok(_) => Settled::Done,
             // The first answer stands.
             Err(rejection) if rejection.code == RejectionCode::IdempotencyConflict => Settled::Done,

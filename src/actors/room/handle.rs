@@ -3,7 +3,7 @@
 use super::{Room, Subscribe};
 use crate::actors::hub::ConnId;
 use crate::actors::reply::ReplySink;
-use crate::domain::{Command, Person, Recorded, Rejection, Signal, UserId};
+use crate::domain::{Command, Person, Principal, Recorded, Rejection, Signal, UserId};
 use crate::protocol::client_frame::TypingChange;
 use actix::{Addr, Message};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub enum RoomMsg {
     /// A command; the permit is given back when it is answered.
     Submit {
-        actor: Person,
+        by: Principal,
         command: Command,
         sink: ReplySink,
         permit: OwnedSemaphorePermit,

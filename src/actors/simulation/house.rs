@@ -11,10 +11,11 @@ use crate::actors::peer::Peer;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
-use crate::auth::identity::{Identity, Via};
+use crate::auth::identity::Identity;
 use crate::config::{self, Config};
 use crate::domain::{
-    Ack, Command, Enrolment, Name, NewRoomKind, Person, Role, RoomId, SessionId, Timestamp, UserId,
+    Ack, Command, Enrolment, Name, NewRoomKind, Origin, Person, Principal, Role, RoomId, SessionId,
+    Timestamp, UserId, Via,
 };
 use crate::protocol::{TraceId, payload};
 use crate::storage::{Database, StorageOptions, Store, Synchronous, Verdict, Write, simulated};
@@ -62,7 +63,9 @@ impl Ground {
         let store = Store::open(options.clone(), payload::encode).expect("opens");
         let name = |text: &str| Name::parse("name", text).expect("a name");
         let enrol = |enrolment| {
-            let outcome = store.submit(vec![Write::Enrol(enrolment)], Timestamp::default()).expect("room");
+            let outcome = store
+                .submit(vec![Write::Enrol { enrolment, origin: Origin::SYSTEM }], Timestamp::default())
+                .expect("room");
             match outcome.blocking_recv().expect("answered").pop().expect("one").expect("done") {
                 Verdict::Accepted { ack: Ack::Enrolled { person, .. }, .. } => person,
                 other => panic!("{other:?}"),
@@ -166,7 +169,8 @@ impl House {
             if kind == NewRoomKind::Closed { self.people.iter().map(|one| one.id).collect() } else { vec![] };
         let name = Some(Name::parse("name", "Room").expect("a name"));
         let command = Command::CreateRoom { kind, name, members, key: None };
-        match self.bus.submit(self.people[0].clone(), command, TraceId::random()).await {
+        match self.bus.submit(Principal::of_system(self.people[0].clone()), command, TraceId::random()).await
+        {
             Ok(Ack::RoomCreated { room, .. }) => self.rooms.push(room.id),
             other => panic!("{other:?}"),
         }
@@ -303,7 +307,7 @@ impl House {
         let permit = place.of(person.id, 1_000).expect("room");
         let board = &self.boards[index % self.boards.len()];
         let via = Via::Session(SessionId::new(i64::try_from(index).expect("small") + 1));
-        let identity = Identity { person, via, renewed: false, expires_at: None };
+        let identity = Identity { person, via, address: None, renewed: false, expires_at: None };
         let id = board.borrow_mut().name();
         let peer = Peer::new(id, identity, outbox, &self.config, Instant::now());
         let opened = Opened::new(peer, board.clone());

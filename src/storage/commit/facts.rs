@@ -153,8 +153,8 @@ impl Facts {
         let mut actors = HashSet::new();
         let mut named = HashSet::new();
         for write in writes {
-            if let Write::Command { actor, command } = write {
-                actors.insert(actor.id.get());
+            if let Write::Command { by, command } = write {
+                actors.insert(by.person.id.get());
                 named.extend(command.room().map(RoomId::get));
             }
         }

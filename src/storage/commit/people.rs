@@ -2,7 +2,10 @@
 
 use super::Done;
 use super::tx::Tx;
-use crate::domain::{Ack, Command, EventBody, Name, Person, Rejection, Role, Subject, UserId, WebhookUrl};
+use crate::domain::{
+    Ack, AuditAction, AuditNote, AuditTarget, Command, EventBody, Name, Person, Rejection, Role, Subject,
+    UserId, WebhookUrl,
+};
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
 use crate::storage::queries::people as people_queries;
@@ -38,6 +41,7 @@ pub(super) fn update_account(
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
     let account = people_queries::account(tx.conn)?
         .ok_or_else(|| StoreError::Corrupt("there is a user but no account".to_owned()))?;
+    tx.audit(Some(actor.id), &AuditNote::new(AuditAction::AccountChanged, AuditTarget::Account))?;
     if let Some(settings) = settings {
         let query = diesel::update(accounts::table.find(1)).set(accounts::settings.eq(settings));
         on!(&mut *tx.conn, |c| query.execute(c))?;

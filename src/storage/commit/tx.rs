@@ -7,12 +7,13 @@ use super::outbox::{self, Delivery, Hooked};
 use super::{Done, Halt, Terms, Write};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Command, Decision, Event, EventBody, EventId, Person, Position, Rejection, Room, RoomId, Subject,
-    Timestamp, UserId,
+    AuditNote, Command, Decision, Event, EventBody, EventId, Origin, Person, Position, Rejection, Room,
+    RoomId, Subject, Timestamp, UserId,
 };
 use crate::storage::EncodePayload;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
+use crate::storage::queries::audit;
 use crate::storage::schema::{events, log_head, messages, webhooks};
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -46,6 +47,8 @@ pub(super) struct NewMessage {
 pub(super) struct Tx<'c> {
     pub(super) conn: &'c mut Conn,
     pub(super) now: Timestamp,
+    /// Where the write under way comes from.
+    pub(super) origin: Origin,
     pub(super) facts: Facts,
     encode: EncodePayload,
     terms: Terms,
@@ -84,6 +87,7 @@ impl<'c> Tx<'c> {
         Ok(Self {
             conn,
             now,
+            origin: Origin::SYSTEM,
             facts: Facts::default(),
             encode,
             terms,
@@ -107,8 +111,8 @@ impl<'c> Tx<'c> {
         let keys: Vec<PostKey> = writes
             .iter()
             .filter_map(|write| match write {
-                Write::Command { actor, command: Command::PostMessage { room, client_message_id, .. } } => {
-                    Some((*room, actor.id, *client_message_id))
+                Write::Command { by, command: Command::PostMessage { room, client_message_id, .. } } => {
+                    Some((*room, by.person.id, *client_message_id))
                 }
                 _ => None,
             })
@@ -200,6 +204,11 @@ impl<'c> Tx<'c> {
         let recorded = Recorded { event, payload };
         self.events.push(recorded.clone());
         Ok(recorded)
+    }
+
+    /// Writes to the audit trail what `actor` did, with what is done.
+    pub(super) fn audit(&mut self, actor: Option<UserId>, note: &AuditNote) -> Result<(), StoreError> {
+        audit::insert(self.conn, actor, self.origin, note, self.now)
     }
 
     /// The first post with that key, of this batch or of long ago.

@@ -1,7 +1,7 @@
 //! Bots and their keys. Only the hash of a key is ever here.
 
 use super::people::{PROFILE_COLUMNS, PersonRow, Profile, ProfileRow, Status, person, profile};
-use crate::domain::{IdempotencyKey, Person, Rejection, Role, Timestamp, UserId};
+use crate::domain::{BotKeyId, IdempotencyKey, Person, Rejection, Role, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::commit::Halt;
 use crate::storage::commit::once::{self, Answer, Fingerprint, Request};
@@ -18,6 +18,18 @@ pub struct BotView {
     pub webhook_url: Option<String>,
 }
 
+/// What a key is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BotKeyState {
+    Living,
+    Expired,
+    /// It was taken back, or its bot is not active.
+    Revoked,
+}
+
+/// Id, hash, end, revocation.
+type KeyRow = (i64, Vec<u8>, Option<i64>, Option<i64>);
+
 impl Store {
     /// Active bots by id.
     pub async fn bots(&self) -> Result<Vec<BotView>, StoreError> {
@@ -29,28 +41,33 @@ impl Store {
         self.read(move |conn| Ok(bots(conn, Some(bot))?.pop())).await
     }
 
-    /// An active bot with the hashes of its living keys; none when it has no living key.
-    pub async fn bot_key(
+    /// A bot of any status with the hashes of all its keys and what each is worth; none when it has no key.
+    pub async fn bot_keys_of(
         &self,
         bot: UserId,
         now: Timestamp,
-    ) -> Result<Option<(Person, Vec<[u8; 32]>)>, StoreError> {
+    ) -> Result<Option<(Person, Vec<(BotKeyId, [u8; 32], BotKeyState)>)>, StoreError> {
         self.read(move |conn| {
-            let unexpired = bot_keys::expires_at.is_null().or(bot_keys::expires_at.gt(now.as_millis()));
-            let query = bot_keys::table
-                .inner_join(users::table)
-                .filter(bot_keys::user_id.eq(bot.get()))
-                .filter(bot_keys::revoked_at.is_null())
-                .filter(unexpired)
-                .filter(users::status.eq(Status::Active.as_str()))
-                .select(((users::id, users::name, users::role), bot_keys::key_hash));
-            let rows: Vec<(PersonRow, Vec<u8>)> = on!(conn, |c| query.load(c))?;
+            let query =
+                bot_keys::table.inner_join(users::table).filter(bot_keys::user_id.eq(bot.get())).select((
+                    (users::id, users::name, users::role),
+                    users::status,
+                    (bot_keys::id, bot_keys::key_hash, bot_keys::expires_at, bot_keys::revoked_at),
+                ));
+            let rows: Vec<(PersonRow, String, KeyRow)> = on!(conn, |c| query.load(c))?;
             let mut found = None;
-            for (row, hash) in rows {
+            for (row, status, (id, hash, expires_at, revoked_at)) in rows {
                 let hash =
                     hash.try_into().map_err(|_bytes| StoreError::nonsense("bot_keys.key_hash of", bot))?;
-                let (_, hashes) = found.get_or_insert((person(row)?, Vec::new()));
-                hashes.push(hash);
+                let state = if revoked_at.is_some() || status != Status::Active.as_str() {
+                    BotKeyState::Revoked
+                } else if expires_at.is_some_and(|at| at <= now.as_millis()) {
+                    BotKeyState::Expired
+                } else {
+                    BotKeyState::Living
+                };
+                let (_, keys) = found.get_or_insert((person(row)?, Vec::new()));
+                keys.push((BotKeyId::new(id), hash, state));
             }
             Ok(found)
         })

@@ -42,6 +42,17 @@ pub struct SessionRow {
     pub expires_at: Timestamp,
 }
 
+/// What a session's token is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionState {
+    Living(SessionRow, Person),
+    /// It wasn't used for too long.
+    Expired,
+    /// It was ended, or its user is not active.
+    Revoked,
+    Unknown,
+}
+
 impl Store {
     /// Makes a session.
     pub async fn create_session(&self, new: NewSession) -> Result<SessionId, StoreError> {
@@ -64,30 +75,39 @@ impl Store {
         .await
     }
 
-    /// The session of a token and whose it is, if it is neither revoked nor expired and the user is active.
-    pub async fn session(
-        &self,
-        token_hash: [u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<(SessionRow, Person)>, StoreError> {
-        if let Some(known) = self.cache().and_then(|cache| cache.session(&token_hash, now)) {
-            return Ok(Some(known));
+    /// The session of a token and whose it is, or why it doesn't hold.
+    pub async fn session(&self, token_hash: [u8; 32], now: Timestamp) -> Result<SessionState, StoreError> {
+        if let Some((session, person)) = self.cache().and_then(|cache| cache.session(&token_hash, now)) {
+            return Ok(SessionState::Living(session, person));
         }
         let stamp = self.cache().map(Cache::people);
         let read = self.read(move |conn| {
             let query = sessions::table
                 .inner_join(users::table)
                 .filter(sessions::token_hash.eq(token_hash.to_vec()))
-                .filter(sessions::revoked_at.is_null())
-                .filter(sessions::expires_at.gt(now.as_millis()))
-                .filter(users::status.eq(Status::Active.as_str()))
-                .select((COLUMNS, (users::id, users::name, users::role)));
-            let row: Option<(Row, PersonRow)> = on!(conn, |c| query.first(c)).optional()?;
-            row.map(|(row, owner)| Ok((row.into(), person(owner)?))).transpose()
+                .select((
+                    COLUMNS,
+                    sessions::revoked_at,
+                    (users::id, users::name, users::role),
+                    users::status,
+                ));
+            let row: Option<(Row, Option<i64>, PersonRow, String)> =
+                on!(conn, |c| query.first(c)).optional()?;
+            let Some((row, revoked_at, owner, status)) = row else { return Ok(SessionState::Unknown) };
+            if revoked_at.is_some() || status != Status::Active.as_str() {
+                return Ok(SessionState::Revoked);
+            }
+            let session = SessionRow::from(row);
+            if session.expires_at <= now {
+                return Ok(SessionState::Expired);
+            }
+            Ok(SessionState::Living(session, person(owner)?))
         });
         let found = read.await?;
-        if let (Some(cache), Some(stamp), Some(found)) = (self.cache(), stamp, &found) {
-            cache.keep_session(token_hash, stamp, found);
+        if let (Some(cache), Some(stamp), SessionState::Living(session, person)) =
+            (self.cache(), stamp, &found)
+        {
+            cache.keep_session(token_hash, stamp, &(session.clone(), person.clone()));
         }
         Ok(found)
     }

@@ -6,6 +6,8 @@ use crate::auth::origin::{self, Provenance};
 use crate::domain::{Rejection, RoomId, UserId};
 use crate::protocol::TraceId;
 use crate::telemetry::metrics;
+use crate::transport::client_address;
+use crate::transport::headers::guard;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -72,7 +74,8 @@ fn check_load(request: &HttpRequest) -> Result<(), Problem> {
         return Ok(());
     }
     let limits = state.bus.limits();
-    if let Some(address) = request.peer_addr().and_then(|peer| limits.address(peer.ip())) {
+    let from = client_address(request.peer_addr(), request.headers(), &state.config);
+    if let Some(address) = from.and_then(|from| limits.address(from)) {
         limits.address_request(address, tokio::time::Instant::now())?;
     }
     if state.bus.load().is_read_only() && origin::is_unsafe(request.method().as_str()) {
@@ -114,14 +117,7 @@ fn dress(response: &mut ServiceResponse<BoxBody>, trace: TraceId) {
     if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
         headers.insert(HeaderName::from_static("x-trace-id"), value);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    if is_tls {
-        let year = HeaderValue::from_static("max-age=31536000");
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
-    }
+    guard(headers, is_tls);
     // An answer that signs in or out has the last word.
     if let (Some(Renewal(cookie)), false) = (renewal, headers.contains_key(header::SET_COOKIE))
         && let Ok(cookie) = HeaderValue::from_str(&cookie)

@@ -65,7 +65,12 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let webhook = webhook_url.map(|url| WebhookUrl::parse(&url)).transpose()?;
     let token = Token::random();
     let enrolment = Enrolment::Bot { by: call.me().clone(), name, key_hash: token.hash(), webhook, key };
-    let ack = call.state.bus.enrol(enrolment, call.trace).await.map_err(Problem::counted)?;
+    let ack = call
+        .state
+        .bus
+        .enrol(enrolment, call.identity.principal().origin, call.trace)
+        .await
+        .map_err(Problem::counted)?;
     let (ack, replayed) = idempotency::original(ack);
     let Ack::Enrolled { person, .. } = ack else { return Err(Rejection::internal().into()) };
     let made = call.state.store.bot(person.id).await.map_err(refusal)?.ok_or_else(Rejection::internal)?;

@@ -8,10 +8,12 @@ use super::route::{self, Access};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{
-    Ack, Action, Command, MessageId, Person, Rejection, RejectionCode, RoomId, Target, UserId, may,
+    Ack, Action, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target, UserId, Via,
+    may,
 };
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
+use crate::transport::client_address;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
@@ -19,6 +21,7 @@ use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::ops::Deref;
 use tokio::time::Instant;
 
@@ -95,6 +98,16 @@ impl Visit {
         self.id("session")
     }
 
+    /// Where the client is, as far as the proxies in front can be believed.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        client_address(self.request.peer_addr(), self.request.headers(), &self.state.config)
+    }
+
+    /// Where this comes from, before anybody is known.
+    pub(super) fn origin(&self) -> Origin {
+        Origin { via: Via::Nobody, address: self.address() }
+    }
+
     /// What the sender calls itself, for the list of devices.
     pub(super) fn device(&self) -> String {
         let agent = self.header(&header::USER_AGENT).unwrap_or_default();
@@ -146,7 +159,7 @@ impl Call {
 
     /// Sends a command down the street.
     pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
-        self.state.bus.submit(self.me().clone(), command, self.trace).await.map_err(Problem::counted)
+        self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)
     }
 }
 
@@ -198,8 +211,8 @@ async fn identify(visit: &Visit) -> Result<Identity, Rejection> {
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let credentials = Credentials::from_headers(cookie, cookies, authorization, &[]);
     let state = &visit.state;
-    let identified = identity::identify(&state.store, &state.config.auth, credentials, super::now()).await?;
-    let identity = identified.ok_or_else(identity::unauthenticated)?;
+    let (auth, address) = (&state.config.auth, visit.address());
+    let identity = identity::identify(&state.store, auth, credentials, address, super::now()).await?;
     if let (true, Credentials::Session(token)) = (identity.renewed, credentials) {
         visit.request.extensions_mut().insert(Renewal(cookie.renew(token.reveal())));
         state.bus.rooms().presence().seen(identity.person.id);

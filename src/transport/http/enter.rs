@@ -130,7 +130,7 @@ async fn invited(visit: &Visit) -> Result<Account, Problem> {
 }
 
 async fn enrol(visit: &Visit, enrolment: Enrolment) -> Result<(Person, Option<Arc<RoomCard>>), Problem> {
-    match visit.state.bus.enrol(enrolment, visit.trace).await.map_err(Problem::counted)? {
+    match visit.state.bus.enrol(enrolment, visit.origin(), visit.trace).await.map_err(Problem::counted)? {
         Ack::Enrolled { person, room } => Ok((person, room)),
         _ => Err(Rejection::internal().into()),
     }

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::events::{MOST, USUAL, joined, json};
 use super::problem::{Answer, Problem};
 use crate::actors::Ended;
-use crate::auth::identity::{refusal, unauthenticated};
+use crate::auth::identity::{refusal, token_revoked};
 use crate::domain::{EventId, Person, Rejection, RoomId, SessionId};
 use crate::protocol::encode::GapReason;
 use crate::storage::StoredEvent;
@@ -98,7 +98,7 @@ impl Poll<'_> {
                 self.state.store.events_for(self.me, self.after, self.limit).await.map_err(refusal)?;
             let is_over = Instant::now() >= deadline || self.state.bus.draining();
             if self.has_ended() {
-                return Err(unauthenticated().into());
+                return Err(token_revoked().into());
             }
             if !events.is_empty() || is_over {
                 let last = events.last().map_or(self.after, |event| event.id);

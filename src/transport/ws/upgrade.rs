@@ -10,14 +10,17 @@ use crate::actors::{Bus, Ended};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
+use crate::auth::signing::Keys;
 use crate::config::Config;
-use crate::domain::{Action, MessageBody, Rejection, RejectionCode, Target, Timestamp, may};
+use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, may};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
 use crate::protocol::{CloseCode, SUBPROTOCOL, TraceId};
 use crate::storage::StoreError;
 use crate::telemetry::metrics;
+use crate::transport::client_address;
+use crate::transport::headers::guard;
 use crate::transport::http::problem::Problem;
 use actix_codec::Framed;
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
@@ -44,6 +47,8 @@ pub struct Upgrade {
     pub bus: Bus,
     pub board: Board,
     pub config: Arc<Config>,
+    /// Open access tokens.
+    pub keys: Keys,
 }
 
 type Stream = Framed<TcpStream, h1::Codec>;
@@ -67,7 +72,7 @@ impl Upgrade {
             Err((status, rejection)) => {
                 metrics::connection_refused(rejection.code.as_str());
                 tracing::debug!(trace_id = %trace, status = status.as_u16(), %rejection, "handshake refused");
-                refuse(&mut stream, status, rejection, trace).await?;
+                refuse(&mut stream, status, rejection, trace, self.config.is_tls()).await?;
             }
         }
         Ok(())
@@ -93,21 +98,21 @@ impl Upgrade {
             return Err(bad("Sec-WebSocket-Protocol", "offers nothing known; there is hearth.v1.json"));
         }
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
-        let from = request.peer_addr().map(|peer| peer.ip());
+        let from = client_address(request.peer_addr(), headers, &self.config);
         let entry = entry::enter(&self.bus, &self.config, from).await.map_err(with_status)?;
         let authorization = text(header::AUTHORIZATION);
         let cookie = SessionCookie::of(&self.config);
         let credentials = Credentials::from_headers(cookie, text(header::COOKIE), authorization, &protocols);
         if credentials.rides_on_cookie() {
-            let from =
+            let provenance =
                 Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
-            origin::same_origin(from, self.config.server.public_url.as_ref()).map_err(with_status)?;
+            origin::same_origin(provenance, self.config.server.public_url.as_ref()).map_err(with_status)?;
         }
         let now = Timestamp::from(Utc::now());
-        let identity = identity::identify(self.bus.rooms().store(), &self.config.auth, credentials, now)
+        let store = self.bus.rooms().store();
+        let identity = identity::identify(store, &self.config.auth, credentials, from, now)
             .await
-            .map_err(with_status)?
-            .ok_or_else(|| with_status(Rejection::new(RejectionCode::Unauthenticated, "sign in first")))?;
+            .map_err(with_status)?;
         may(&identity.person, Action::Connect, Target::Nothing).map_err(with_status)?;
         Ok((response.finish().drop_body(), identity, entry))
     }
@@ -227,6 +232,7 @@ async fn refuse(
     status: StatusCode,
     rejection: Rejection,
     trace: TraceId,
+    is_tls: bool,
 ) -> Result<(), actix_web::Error> {
     let problem = if status == StatusCode::BAD_REQUEST {
         Problem::unreadable(rejection)
@@ -238,6 +244,7 @@ async fn refuse(
     if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
         response.headers_mut().insert(HeaderName::from_static("x-trace-id"), value);
     }
+    guard(response.headers_mut(), is_tls);
     let body = body.try_into_bytes().unwrap_or_default();
     let size = BodySize::Sized(u64::try_from(body.len()).unwrap_or_default());
     stream.send(h1::Message::Item((response, size))).await?;

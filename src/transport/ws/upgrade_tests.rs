@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::actors::simulation::Ground;
-use crate::auth::identity::Via;
-use crate::domain::SessionId;
+use crate::auth::signing::{Key, Ring};
+use crate::domain::{SessionId, Via};
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 use tokio::io::AsyncReadExt;
@@ -19,9 +19,12 @@ fn an_upgrade_that_is_let_go_leaves_no_socket() {
         let (bus, board) = (house.bus.clone(), Rc::clone(&house.boards[0]));
         let entry = entry::enter(&bus, &house.config, None).await.expect("lets in");
         let via = Via::Session(SessionId::new(1));
-        let identity = Identity { person: house.people[0].clone(), via, renewed: false, expires_at: None };
+        let person = house.people[0].clone();
+        let identity = Identity { person, via, address: None, renewed: false, expires_at: None };
+        let current = Key::new(&"k".repeat(32)).expect("long enough");
+        let keys = Keys::new(Ring { current, retired: Vec::new() });
         let upgrade =
-            Upgrade { bus: bus.clone(), board: Rc::clone(&board), config: Arc::clone(&house.config) };
+            Upgrade { bus: bus.clone(), board: Rc::clone(&board), config: Arc::clone(&house.config), keys };
         let stream = Framed::new(near, h1::Codec::default());
         let trace = TraceId::random();
         let mut taken = Box::pin(upgrade.take_over(stream, identity, entry, trace, Instant::now()));

@@ -86,7 +86,7 @@ on_both!(a_rotated_key_ends_the_old_one, async |ground| {
     let rotated = ann.post(&format!("/bots/{}/key", bot.id), Value::Null).await.expect(201);
     assert_eq!(rotated["id"], json!(bot.id));
     let new = nobody.bearing(rotated["key"].as_str().expect("a key"));
-    old.get("/me").await.is_problem(401, "unauthenticated", None);
+    old.get("/me").await.is_problem(401, "token_revoked", None);
     new.get("/me").await.expect(200);
     assert_eq!(tokio::time::timeout(Duration::from_secs(10), open.is_closed()).await, Ok(4501));
     let token = bot.key.split_once('-').expect("two parts").1;
@@ -102,8 +102,8 @@ on_both!(a_rotated_key_ends_the_old_one, async |ground| {
         "99999999999999999999-a",
         &zero,
         &hers,
-        &format!("{} ", bot.key),
+        &format!("{}x", bot.key),
     ] {
-        nobody.bearing(wrong).get("/me").await.is_problem(401, "unauthenticated", None);
+        nobody.bearing(wrong).get("/me").await.is_problem(401, "token_invalid", None);
     }
 });

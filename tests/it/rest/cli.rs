@@ -175,7 +175,7 @@ on_both!(an_operator_makes_the_first_user_and_gives_new_passwords, async |ground
         .complained(&["none"]);
     server.restart().await.expect("comes back");
     let bob_calls = Caller::nobody(&server.url()).with("cookie", &as_bob.cookie());
-    bob_calls.get("/me").await.is_problem(401, "unauthenticated", None);
+    bob_calls.get("/me").await.is_problem(401, "token_revoked", None);
     signs_in(&server.url(), "bob@example.org", PASSWORD).await.is_problem(401, "unauthenticated", None);
     signs_in(&server.url(), "bob@example.org", "a new password").await.expect(201);
     ann_calls.get("/me").await.expect(200);

@@ -203,11 +203,11 @@ on_both!(
             }
         }
         assert_eq!(desk.hears_message().await, "Bob's phone is lost", "the others stay");
-        phone.get("/me").await.is_problem(401, "unauthenticated", None);
+        phone.get("/me").await.is_problem(401, "token_revoked", None);
         here.delete(&path).await.is_problem(404, "not_found", None);
         assert_eq!(here.get("/sessions").await.expect(200)["sessions"].as_array().map(Vec::len), Some(1));
         here.delete("/sessions/current").await.expect(204);
         assert_eq!(desk.is_closed().await, 4501);
-        here.get("/me").await.is_problem(401, "unauthenticated", None);
+        here.get("/me").await.is_problem(401, "token_revoked", None);
     }
 );

@@ -150,7 +150,7 @@ on_both!(
         let keyed = ann.with(KEY, "rotation-1");
         let rotated = keyed.post(&path, Value::Null).await.expect(201);
         let fresh = rotated["key"].as_str().expect("a key").to_owned();
-        nobody.bearing(&secret).get("/me").await.is_problem(401, "unauthenticated", None);
+        nobody.bearing(&secret).get("/me").await.is_problem(401, "token_revoked", None);
         let repeat = keyed.post(&path, Value::Null).await;
         assert_eq!(repeat.header("idempotency-replayed"), Some("true"));
         assert_eq!(repeat.expect(200), json!({ "id": made["id"] }));

@@ -6,6 +6,11 @@ use serde_json::json;
 
 /// Every unsafe route of PROTOCOL.md section 4, with ids that nothing has.
 fn unsafe_routes() -> Vec<(String, String)> {
+    routes().into_iter().filter(|(method, _)| method != "GET").collect()
+}
+
+/// Every route of PROTOCOL.md section 4, with ids that nothing has.
+pub(super) fn routes() -> Vec<(String, String)> {
     let document = include_str!("../../../PROTOCOL.md");
     let section = document.split("\n## ").find(|section| section.starts_with("4. REST")).expect("a section");
     let mut routes = Vec::new();
@@ -16,9 +21,7 @@ fn unsafe_routes() -> Vec<(String, String)> {
             // `PUT`, `DELETE /path`: a method without a path means the next one's.
             let path = entries.iter().rev().find_map(|entry| entry.split_once(' ')).expect("a path").1;
             let (method, path) = entry.split_once(' ').unwrap_or((entry, path));
-            if method != "GET" {
-                routes.push((method.to_owned(), with_ids(path)));
-            }
+            routes.push((method.to_owned(), with_ids(path)));
         }
     }
     routes
@@ -118,10 +121,10 @@ async fn a_bearer_needs_no_origin_and_gets_no_help_from_a_cookie() {
     ann.get("/me").await.expect(200);
     for wrong in ["Bearer 1-wrong", "Bearer ", "Basic YW5uOng=", "", "1-wrong"] {
         let confused = ann.with("authorization", wrong);
-        confused.get("/me").await.is_problem(401, "unauthenticated", None);
+        confused.get("/me").await.is_problem(401, "token_invalid", None);
         confused.post(&format!("/rooms/{}/messages", house.lobby), json!({ "body": "x" })).await.is_problem(
             401,
-            "unauthenticated",
+            "token_invalid",
             None,
         );
     }

@@ -37,8 +37,15 @@ impl Place {
 
     /// A server here.
     pub(crate) async fn serves(&self, args: &[&str]) -> Server {
+        self.serves_among(&[], args).await
+    }
+
+    /// The same among these variables.
+    pub(crate) async fn serves_among(&self, variables: &[(&str, &str)], args: &[&str]) -> Server {
         let mut options = Options::new(binary(), self.data());
         options.args = args.iter().map(|&arg| arg.to_owned()).collect();
+        options.env =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         options.database_url.clone_from(&self.database);
         Server::start(options).await.expect("the server starts")
     }
@@ -60,9 +67,20 @@ impl Place {
 
     /// Runs the binary in this directory with these arguments and nothing else, no environment either.
     pub(crate) async fn runs_bare<A: AsRef<std::ffi::OsStr>>(&self, args: &[A], input: &str) -> Ended {
+        self.runs_among(&[], args, input).await
+    }
+
+    /// The same among these variables.
+    pub(crate) async fn runs_among<A: AsRef<std::ffi::OsStr>>(
+        &self,
+        variables: &[(&str, &str)],
+        args: &[A],
+        input: &str,
+    ) -> Ended {
         let mut child = Command::new(binary())
             .args(args)
             .env_clear()
+            .envs(variables.iter().copied())
             .current_dir(self.dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -30,7 +30,7 @@ async fn every_refusal_over_rest_is_a_problem() {
     }
     raw(&ann, &vec![b' '; 256 * 1024 + 1]).await.is_problem(413, "too_large", Some("body"));
     nobody.get("/me").await.is_problem(401, "unauthenticated", None);
-    nobody.with("cookie", "hearth_session=wrong").get("/me").await.is_problem(401, "unauthenticated", None);
+    nobody.with("cookie", "hearth_session=wrong").get("/me").await.is_problem(401, "token_invalid", None);
     bob.get("/bots").await.is_problem(403, "forbidden", None);
     bob.patch("/account", json!({ "name": "Bob's" })).await.is_problem(403, "forbidden", None);
     for nowhere in ["/", "/nowhere", "/rooms/x", "/rooms/1/2/3", "/rooms/99999999999999999999", "/messages/0"]

@@ -44,8 +44,8 @@ on_both!(
         let rotated = ann.post(&format!("/bots/{}/key", made["id"]), Value::Null).await.expect(201);
         let new_key = rotated["key"].as_str().expect("a key").to_owned();
         let robot = nobody.bearing(&new_key);
-        nobody.bearing(&key).get("/me").await.is_problem(401, "unauthenticated", None);
-        nobody.bearing("1-wrongkey").get("/me").await.is_problem(401, "unauthenticated", None);
+        nobody.bearing(&key).get("/me").await.is_problem(401, "token_revoked", None);
+        nobody.bearing("1-wrongkey").get("/me").await.is_problem(401, "token_invalid", None);
         nobody.bearing("metrics-hunter2").sends("GET", "/metrics", None).await;
         let message = robot.says(room, "said in confidence").await;
         ann.get("/search?q=confidence").await.expect(200);

@@ -7,8 +7,8 @@ use diesel::{
 };
 use hearth::domain::command::Recorded;
 use hearth::domain::{
-    Ack, Command, Enrolment, EventBody, MessageBody, Name, NewRoomKind, Person, Position, Rejection,
-    RejectionCode, Role, RoomCard, RoomId, Timestamp, UserId,
+    Ack, Command, Enrolment, EventBody, MessageBody, Name, NewRoomKind, Origin, Person, Position, Principal,
+    Rejection, RejectionCode, Role, RoomCard, RoomId, Timestamp, UserId,
 };
 use hearth::storage::{
     BatchOutcome, Database, PostgresUrl, StorageOptions, Store, StoreError, Verdict, Write,
@@ -80,7 +80,7 @@ impl Bench {
             email: "ann@example.org".to_owned(),
             password_hash: "hash".to_owned(),
         };
-        match accepted(self.one(Write::Enrol(set_up)).await).0 {
+        match accepted(self.one(enrols(set_up)).await).0 {
             Ack::Enrolled { person, room: Some(room) } => Home { admin: person, general: room.id },
             ack => panic!("{ack:?}"),
         }
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     pub(crate) async fn enrolled(&self, enrolment: Enrolment) -> Person {
-        match accepted(self.one(Write::Enrol(enrolment)).await).0 {
+        match accepted(self.one(enrols(enrolment)).await).0 {
             Ack::Enrolled { person, .. } => person,
             ack => panic!("{ack:?}"),
         }
@@ -232,7 +232,11 @@ pub(crate) fn post(room: RoomId, client_message_id: Uuid, text: &str) -> Command
 }
 
 pub(crate) fn by(actor: &Person, command: Command) -> Write {
-    Write::Command { actor: actor.clone(), command }
+    Write::Command { by: Principal::of_system(actor.clone()), command }
+}
+
+pub(crate) fn enrols(enrolment: Enrolment) -> Write {
+    Write::Enrol { enrolment, origin: Origin::SYSTEM }
 }
 
 pub(crate) fn accepted(result: Result<Verdict, StoreError>) -> (Ack, Vec<Recorded>) {

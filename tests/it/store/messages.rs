@@ -1,11 +1,11 @@
 //! Editing, deleting, reading: versions, soft deletion, marks.
 
-use super::bench::{Bench, by, code, kinds, name, post};
+use super::bench::{Bench, by, code, enrols, kinds, name, post};
 use super::contracts;
 use hearth::domain::{
     Ack, Command, Enrolment, MessageBody, MessageId, NewRoomKind, Person, RejectionCode, Role, RoomId, Seq,
 };
-use hearth::storage::{HistoryPage, Message, Page, RoomFilter, Verdict, Write};
+use hearth::storage::{HistoryPage, Message, Page, RoomFilter, Verdict};
 use uuid::Uuid;
 
 contracts!(
@@ -221,7 +221,7 @@ async fn newcomers_have_nothing_to_catch_up_on(bench: Bench) {
         role: Role::Member,
     };
     let says = |text| by(&home.admin, post(home.general, Uuid::new_v4(), text));
-    let outcome = bench.batch(vec![says("before"), Write::Enrol(operator), says("after")]).await;
+    let outcome = bench.batch(vec![says("before"), enrols(operator), says("after")]).await;
     let Some(Ok(Verdict::Accepted { ack: Ack::Enrolled { person: bob, .. }, .. })) =
         outcome.into_iter().nth(1)
     else {

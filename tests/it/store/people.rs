@@ -1,9 +1,9 @@
 //! Enrolment, sign-in, sessions, keys.
 
-use super::bench::{Bench, NOW, accepted, by, kinds, name, refused};
+use super::bench::{Bench, NOW, accepted, by, enrols, kinds, name, refused};
 use super::contracts;
-use hearth::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Role, UserId};
-use hearth::storage::{NewSession, Rotation, Status, Write};
+use hearth::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Role, Timestamp, UserId};
+use hearth::storage::{BotKeyState, NewSession, Rotation, SessionRow, SessionState, Status};
 use std::time::Duration;
 
 contracts!(
@@ -43,7 +43,7 @@ async fn parallel_first_runs_are_one(bench: Bench) {
     let outcomes: Vec<_> = (0..20)
         .map(|n| {
             let store = if n % 2 == 0 { &bench.store } else { &other };
-            store.submit(vec![Write::Enrol(set_up(n))], NOW).unwrap()
+            store.submit(vec![enrols(set_up(n))], NOW).unwrap()
         })
         .collect();
     let mut firsts = 0;
@@ -65,7 +65,7 @@ async fn parallel_sign_ups_take_an_address_once(bench: Bench) {
     let mut firsts = 0;
     let emails = ["bob@example.org", " Bob@Example.org ", "BOB@EXAMPLE.ORG"];
     let outcomes: Vec<_> = (0..30)
-        .map(|n| bench.store.submit(vec![Write::Enrol(join("join-me", emails[n % 3]))], NOW).unwrap())
+        .map(|n| bench.store.submit(vec![enrols(join("join-me", emails[n % 3]))], NOW).unwrap())
         .collect();
     for outcome in outcomes {
         match outcome.await.unwrap().pop().unwrap() {
@@ -87,11 +87,11 @@ async fn parallel_sign_ups_take_an_address_once(bench: Bench) {
 }
 
 async fn a_wrong_code_invites_nobody(bench: Bench) {
-    let before = bench.one(Write::Enrol(join("join-me", "bob@example.org"))).await;
+    let before = bench.one(enrols(join("join-me", "bob@example.org"))).await;
     assert_eq!(refused(before).code, RejectionCode::NotFound, "before the first run");
     bench.home().await;
     for code in ["", "join-m", "join-me ", "JOIN-ME"] {
-        let rejection = refused(bench.one(Write::Enrol(join(code, "bob@example.org"))).await);
+        let rejection = refused(bench.one(enrols(join(code, "bob@example.org"))).await);
         assert_eq!(rejection.code, RejectionCode::NotFound);
     }
     assert_eq!(bench.count("SELECT count(*) FROM users"), 1);
@@ -103,7 +103,7 @@ async fn an_operator_makes_the_account_if_there_is_none(bench: Bench) {
     let account = bench.store.account().await.unwrap().unwrap();
     assert_eq!(account.name, "Hearth");
     assert!(account.join_code.len() >= 20, "nobody guesses it");
-    let rejection = refused(bench.one(Write::Enrol(set_up(1))).await);
+    let rejection = refused(bench.one(enrols(set_up(1))).await);
     assert_eq!(rejection.code, RejectionCode::AlreadySetUp);
     let bob = bench.person("Bob", Role::Guest).await;
     assert_eq!(bob.role, Role::Guest);
@@ -118,17 +118,17 @@ async fn bots_are_made_by_admins(bench: Bench) {
     let home = bench.home().await;
     let bob = bench.person("Bob", Role::Member).await;
     let claimed = Person { role: Role::Admin, ..bob };
-    let rejection = refused(bench.one(Write::Enrol(bot(&claimed, 1))).await);
+    let rejection = refused(bench.one(enrols(bot(&claimed, 1))).await);
     assert_eq!(rejection.code, RejectionCode::Forbidden);
-    let (ack, events) = accepted(bench.one(Write::Enrol(bot(&home.admin, 1))).await);
+    let (ack, events) = accepted(bench.one(enrols(bot(&home.admin, 1))).await);
     let Ack::Enrolled { person, room: None } = ack else { panic!("{ack:?}") };
     assert_eq!(kinds(&events), ["room.created", "user.joined"]);
-    assert_eq!(bench.store.bot_key(person.id, NOW).await.unwrap(), Some((person.clone(), vec![[1; 32]])));
+    assert_eq!(keys(&bench, person.id).await, [([1; 32], BotKeyState::Living)]);
     let bots = bench.store.bots().await.unwrap();
     assert_eq!((bots.len(), &bots[0].profile.person, bots[0].profile.email.as_deref()), (1, &person, None));
     bench.posts(&person, home.general, "beep").await;
     bench.sql("UPDATE users SET status = 'deactivated' WHERE role = 'bot'").unwrap();
-    assert_eq!(bench.store.bot_key(person.id, NOW).await.unwrap(), None);
+    assert_eq!(keys(&bench, person.id).await, [([1; 32], BotKeyState::Revoked)]);
 }
 
 async fn a_key_is_replaced(bench: Bench) {
@@ -136,7 +136,8 @@ async fn a_key_is_replaced(bench: Bench) {
     let robo = bench.enrolled(bot(&home.admin, 1)).await;
     let by = home.admin.id;
     assert_eq!(bench.store.rotate_bot_key(by, robo.id, [2; 32], None, NOW).await.unwrap(), Rotation::Done);
-    assert_eq!(bench.store.bot_key(robo.id, NOW).await.unwrap().unwrap().1, [[2; 32]]);
+    let replaced = [([1; 32], BotKeyState::Revoked), ([2; 32], BotKeyState::Living)];
+    assert_eq!(keys(&bench, robo.id).await, replaced);
     let refused = Rotation::Refused(Rejection::not_found("bot"));
     assert_eq!(
         bench.store.rotate_bot_key(by, by, [3; 32], None, NOW).await.unwrap(),
@@ -144,7 +145,21 @@ async fn a_key_is_replaced(bench: Bench) {
         "people have no key"
     );
     bench.sql(&format!("UPDATE bot_keys SET expires_at = {}", NOW.as_millis())).unwrap();
-    assert_eq!(bench.store.bot_key(robo.id, NOW).await.unwrap(), None, "expired");
+    assert_eq!(keys(&bench, robo.id).await[1].1, BotKeyState::Expired);
+}
+
+/// The hashes of a bot's keys with what they are worth, in the order they were made.
+pub(super) async fn keys(bench: &Bench, bot: UserId) -> Vec<([u8; 32], BotKeyState)> {
+    let (_, mut keys) = bench.store.bot_keys_of(bot, NOW).await.unwrap().expect("a bot with keys");
+    keys.sort_by_key(|(id, ..)| *id);
+    keys.into_iter().map(|(_, hash, state)| (hash, state)).collect()
+}
+
+async fn living(bench: &Bench, token: [u8; 32], now: Timestamp) -> Option<(SessionRow, Person)> {
+    match bench.store.session(token, now).await.unwrap() {
+        SessionState::Living(session, person) => Some((session, person)),
+        _ => None,
+    }
 }
 
 fn session(user: UserId, token: u8) -> NewSession {
@@ -163,30 +178,30 @@ async fn sessions_end_by_time_revocation_and_status(bench: Bench) {
     let store = &bench.store;
     let first = store.create_session(session(bob.id, 1)).await.unwrap();
     let second = store.create_session(session(bob.id, 2)).await.unwrap();
-    let (row, person) = store.session([1; 32], NOW).await.unwrap().unwrap();
+    let (row, person) = living(&bench, [1; 32], NOW).await.unwrap();
     assert_eq!((row.id, &person, row.device.chars().count()), (first, &bob, 200));
-    assert_eq!(store.session([9; 32], NOW).await.unwrap(), None);
+    assert_eq!(bench.store.session([9; 32], NOW).await.unwrap(), SessionState::Unknown);
     let later = NOW.after(Duration::from_secs(60));
-    assert_eq!(store.session([1; 32], later).await.unwrap(), None, "expired");
+    assert_eq!(bench.store.session([1; 32], later).await.unwrap(), SessionState::Expired);
     store.touch_session([1; 32], later, later.after(Duration::from_secs(60))).await.unwrap();
     store.note_seen([(later, vec![bob.id]), (NOW, vec![bob.id])].into()).await.unwrap();
-    assert_eq!(store.session([1; 32], later).await.unwrap().unwrap().0.last_active_at, later);
+    assert_eq!(living(&bench, [1; 32], later).await.unwrap().0.last_active_at, later);
     assert_eq!(bench.count("SELECT last_seen_at FROM users WHERE name = 'Bob'"), later.as_millis());
     let listed = store.sessions_of(bob.id, NOW).await.unwrap();
     assert_eq!(listed.iter().map(|row| row.id).collect::<Vec<_>>(), [second, first]);
     assert!(!store.revoke_session(home.admin.id, first, NOW).await.unwrap(), "somebody else's");
     assert!(store.revoke_session(bob.id, first, NOW).await.unwrap());
     assert!(!store.revoke_session(bob.id, first, NOW).await.unwrap());
-    assert_eq!(store.session([1; 32], NOW).await.unwrap(), None);
+    assert_eq!(store.session([1; 32], NOW).await.unwrap(), SessionState::Revoked);
     let renamed = Command::UpdateProfile { name: name("Robert") };
-    store.session([2; 32], NOW).await.unwrap().unwrap();
+    living(&bench, [2; 32], NOW).await.unwrap();
     accepted(bench.batch(vec![by(&bob, renamed)]).await.remove(0));
-    assert_eq!(&*store.session([2; 32], NOW).await.unwrap().unwrap().1.name, "Robert", "known anew");
+    assert_eq!(&*living(&bench, [2; 32], NOW).await.unwrap().1.name, "Robert", "known anew");
     store.set_password(bob.id, "new".to_owned(), NOW).await.unwrap();
-    assert_eq!(store.session([2; 32], NOW).await.unwrap(), None, "ended by the new password");
+    assert_eq!(living(&bench, [2; 32], NOW).await, None, "ended by the new password");
     store.create_session(session(bob.id, 3)).await.unwrap();
     bench.sql("UPDATE users SET status = 'banned' WHERE name = 'Robert'").unwrap();
-    assert_eq!(store.session([3; 32], NOW).await.unwrap(), None);
+    assert_eq!(store.session([3; 32], NOW).await.unwrap(), SessionState::Revoked);
     assert_eq!(store.credentials("bob@example.org").await.unwrap().unwrap().status, Status::Banned);
 }
 
@@ -196,7 +211,7 @@ async fn a_new_password_ends_all_sessions(bench: Bench) {
     store.create_session(session(home.admin.id, 1)).await.unwrap();
     assert!(store.set_password(home.admin.id, "new".to_owned(), NOW).await.unwrap());
     assert_eq!(store.credentials("ann@example.org").await.unwrap().unwrap().password_hash, "new");
-    assert_eq!(store.session([1; 32], NOW).await.unwrap(), None);
+    assert_eq!(living(&bench, [1; 32], NOW).await, None);
     let robo = bench.enrolled(bot(&home.admin, 1)).await;
     assert!(!store.set_password(robo.id, "x".to_owned(), NOW).await.unwrap(), "bots have none");
 }

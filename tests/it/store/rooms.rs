@@ -147,7 +147,7 @@ async fn wrong_rooms_are_refused(bench: Bench) {
     assert_eq!(bench.count("SELECT count(*) FROM rooms"), 4, "commons, General, two inboxes");
     // The actor's status is the store's, whatever the command claims.
     let rejection = bench.refuses(&guest, Command::UpdateProfile { name: name("x") }).await;
-    assert_eq!(rejection.code, RejectionCode::Unauthenticated);
+    assert_eq!(rejection.code, RejectionCode::TokenRevoked);
     let claimed = Person { role: Role::Admin, ..bench.person("Bob", Role::Member).await };
     let rejection = bench.refuses(&claimed, Command::DeleteRoom { room: home.general }).await;
     assert_eq!(rejection.code, RejectionCode::Forbidden);

@@ -1,0 +1,13 @@
+DROP TABLE audit;
+DROP FUNCTION audit_refuse();
+ALTER TABLE bot_keys DROP COLUMN created_by;
+DROP TABLE banned_addresses;
+DROP TABLE bans;
+DROP TABLE invite_rooms;
+DROP TABLE invites;
+DROP TABLE transfers;
+DROP TABLE refresh_tokens;
+DROP INDEX sessions_expires_at;
+ALTER TABLE sessions DROP COLUMN address;
+ALTER TABLE sessions DROP COLUMN begun_by;
+ALTER TABLE users DROP COLUMN bio;
