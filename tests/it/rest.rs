@@ -14,7 +14,7 @@ mod keys;
 mod metrics;
 mod named_secrets;
 mod origins;
-mod place;
+pub(crate) mod place;
 mod polling;
 mod problems;
 mod proxies;
