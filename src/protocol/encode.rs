@@ -296,6 +296,8 @@ impl<'a> From<&'a Ack> for AckData<'a> {
             // Only REST makes and changes these.
             Ack::Invited { .. }
             | Ack::SessionBegun(_)
+            | Ack::Refreshed { .. }
+            | Ack::TokenReused
             | Ack::SessionsEnded(_)
             | Ack::TransferCreated { .. } => Self::default(),
             Ack::Enrolled { person, .. } => Self { user: Some(person.into()), ..Self::default() },

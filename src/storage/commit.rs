@@ -18,6 +18,7 @@ mod reading;
 mod rooms;
 mod sessions;
 mod standing;
+mod tokens;
 mod transfers;
 mod tx;
 

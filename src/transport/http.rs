@@ -11,6 +11,7 @@ mod idempotency;
 mod invites;
 mod joining;
 mod messages;
+mod password;
 mod people;
 mod poll;
 pub mod problem;
@@ -21,6 +22,7 @@ mod search;
 mod sessions;
 mod shut_out;
 mod signing_in;
+mod tokens;
 mod transfers;
 mod view;
 
@@ -132,8 +134,10 @@ fn routes() -> Vec<Route> {
             .post(Anybody, enter::sign_in)
             .delete(EndSessions, sessions::end_others),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
+        at("/tokens").post(Anybody, tokens::grant),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/me/password").put(ChangePassword, password::change),
         at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
         at("/transfers").post(CreateTransfer, transfers::create),
         at("/transfers/look").post(Anybody, transfers::look),

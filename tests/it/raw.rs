@@ -154,3 +154,12 @@ fn parse(bytes: &[u8]) -> Option<(RawFrame, usize)> {
     let payload = bytes.get(head..head + length)?.to_vec();
     Some((RawFrame { opcode: first & 0x0F, payload }, head + length))
 }
+
+/// Sends the head of a handshake, which has to be let in.
+pub(crate) async fn is_upgraded(url: &str, head: &str) {
+    let mut tcp = dial(url).await;
+    tcp.write_all(format!("{head}\r\n").as_bytes()).await.expect("sent");
+    let mut answer = [0; 12];
+    timeout(PATIENCE, tcp.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 101", "{}", String::from_utf8_lossy(&answer));
+}

@@ -14,14 +14,17 @@ mod keys;
 mod metrics;
 mod named_secrets;
 mod origins;
-mod place;
+pub(crate) mod place;
 mod polling;
 mod problems;
 mod proxies;
 mod rooms;
 mod searching;
 mod secrets;
+mod sessions;
 mod signing_keys;
+mod tokens;
+mod transfers;
 mod watching;
 
 pub(crate) use caller::Caller;

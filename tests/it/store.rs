@@ -15,10 +15,13 @@ mod outage;
 mod outbox;
 mod people;
 mod posting;
+mod remains;
 mod rooms;
 mod schema;
 mod search;
 mod sessions;
+mod tokens;
+mod transfers;
 mod units;
 
 use bench::Bench;

@@ -299,8 +299,8 @@ impl Switchboard {
     /// What was opened with `key` ends at `expires_at`, unless it ends before.
     pub(super) fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
         for peer in self.peers.values().filter(|peer| peer.identity.via == Via::BotKey(key)) {
-            let at = peer.expires_at.get().map_or(expires_at, |before| before.min(expires_at));
-            peer.expires_at.set(Some(at));
+            let at = peer.ends_at.get().map_or(expires_at, |before| before.min(expires_at));
+            peer.ends_at.set(Some(at));
         }
     }
 
@@ -321,6 +321,10 @@ impl Switchboard {
         let (now, clock) = (Instant::now(), clock::now());
         let ping = websocket::text(encode::PING);
         for peer in self.peers.values() {
+            if peer.ends_at.get().is_some_and(|at| at <= clock) {
+                peer.outbox.cut(CloseCode::Unauthenticated);
+                continue;
+            }
             if peer.expires_at.get().is_some_and(|at| at <= clock) {
                 peer.expires_at.set(None);
                 actix_rt::spawn(recheck(self.rooms.store().clone(), Rc::clone(peer), clock));
@@ -405,12 +409,12 @@ pub(super) fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, l
     }
 }
 
-/// Looks whether a session whose time was over has been used since; if not, its socket is closed (CONN-13). Keys don't live longer by use.
+/// Looks whether a session whose time was over has been used since; if not, its socket is closed (CONN-13).
 async fn recheck(store: Store, peer: Rc<Peer>, now: Timestamp) {
     match store.sessions_of(peer.user(), now).await {
         Ok(live) => match live.iter().find(|session| Some(session.id) == peer.identity.session()) {
             Some(session) => peer.expires_at.set(Some(session.expires_at)),
-            None => peer.outbox.close(CloseCode::Unauthenticated, CloseCode::Unauthenticated.name()),
+            None => peer.outbox.cut(CloseCode::Unauthenticated),
         },
         Err(error) => {
             tracing::warn!(conn.id = %peer.id, %error, "a session can't be looked up");

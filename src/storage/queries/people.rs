@@ -169,6 +169,16 @@ impl Store {
         })
         .await
     }
+
+    /// What the user's own password is checked against; none when they have none.
+    pub async fn password_hash(&self, user: UserId) -> Result<Option<String>, StoreError> {
+        self.read(move |conn| {
+            let query = users::table.find(user.get()).select(users::password_hash);
+            let found: Option<Option<String>> = on!(conn, |c| query.first(c)).optional()?;
+            Ok(found.flatten())
+        })
+        .await
+    }
 }
 
 /// Id, name, role.

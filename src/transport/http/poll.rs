@@ -5,7 +5,7 @@ use super::call::Call;
 use super::events::{MOST, USUAL, joined, json};
 use super::problem::{Answer, Problem};
 use crate::auth::identity::{Identity, refusal, token_expired, token_revoked};
-use crate::domain::{EventId, Rejection, RoomId, Timestamp, Via};
+use crate::domain::{EventId, Rejection, RoomId};
 use crate::protocol::encode::GapReason;
 use crate::storage::StoredEvent;
 use crate::telemetry::metrics;
@@ -88,7 +88,7 @@ impl Poll<'_> {
         deadline: Instant,
     ) -> Result<(Vec<StoredEvent>, EventId), Problem> {
         let mut place = None;
-        let (me, deadline) = (&self.identity.person, self.within_key(deadline));
+        let (me, deadline) = (&self.identity.person, self.within_credentials(deadline));
         loop {
             // Read before the events: everything up to this head has been looked at afterwards, seen or not.
             let head = self.state.store.log_head().await.map_err(refusal)?.last_id;
@@ -128,18 +128,13 @@ impl Poll<'_> {
         self.has_ended() || bus.changed_since(&self.identity.person, self.began) || bus.draining()
     }
 
-    /// When the key ends that this came with. A session lives longer by being used, a key doesn't.
-    fn key_ends_at(&self) -> Option<Timestamp> {
-        self.identity.expires_at.filter(|_| matches!(self.identity.via, Via::BotKey(_)))
-    }
-
     fn has_expired(&self) -> bool {
-        self.key_ends_at().is_some_and(|at| at <= super::now())
+        self.identity.ends_at.is_some_and(|at| at <= super::now())
     }
 
-    /// `deadline`, or when the key ends.
-    fn within_key(&self, deadline: Instant) -> Instant {
-        let Some(at) = self.key_ends_at() else { return deadline };
+    /// `deadline`, or when the credentials end.
+    fn within_credentials(&self, deadline: Instant) -> Instant {
+        let Some(at) = self.identity.ends_at else { return deadline };
         let left = at.as_millis().saturating_sub(super::now().as_millis());
         deadline.min(Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or_default()))
     }

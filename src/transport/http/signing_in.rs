@@ -37,7 +37,7 @@ pub(super) async fn begin_session(
     let profile = state.store.person(person.id).await.map_err(refusal)?.ok_or_else(Rejection::internal)?;
     let token = Token::random();
     let new = new_session(visit, person, begun_by, token.hash());
-    let change = SessionChange::Begin { new, password_hash };
+    let change = SessionChange::Begin { new, password_hash, refresh: None };
     let ack = state.bus.change_sessions(change, visit.origin(), visit.trace).await;
     match ack.map_err(Problem::counted)? {
         Ack::SessionBegun(session) => Ok((profile, session, SessionCookie::of(&state.config).set(&token))),
