@@ -1,14 +1,16 @@
 //! The database is locked, restarted, gone for a while, or its connection dies in the COMMIT: under the real server.
 
 use super::Frail;
-use crate::harness::{House, PATIENCE, Person, binary};
+use crate::harness::{House, Listener, PASSWORD, PATIENCE, Person, binary};
 use crate::postgres::Cluster;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection};
-use loadtest::client::ClientError;
+use loadtest::client::{Client, ClientError};
 use loadtest::server::{Options, Server};
-use loadtest::socket::Frame;
+use loadtest::socket::{Frame, Socket};
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -154,12 +156,29 @@ async fn a_commit_whose_answer_is_lost_is_there_once() {
     let cluster = Cluster::of_its_own();
     let house = on(&cluster).await;
     let mut bob = house.joined_by("Bob").await.listens_to(house.lobby).await;
+    let id = Uuid::new_v4();
+    let (client, lobby) = (house.admin.client.clone(), house.lobby);
+    let posting = async move { client.post_message(lobby, id, "hi").await };
+    let refused = loses_the_answer(&cluster, posting).await.expect_err("nobody knows");
+    assert_eq!(refused.code(), "unavailable");
+    // What the rooms remember may be behind: listeners are sent to the store.
+    assert!(matches!(bob.next().await, Frame::Resync { .. }));
+    assert!(
+        insists(&house.admin, house.lobby, id, "hi").await,
+        "it was committed: the original is the answer"
+    );
+    assert_eq!(house.admin.reads(house.lobby).await, ["hi"]);
+}
+
+/// Lets `request` commit, and kills the server's connection before it hears of that: the commit waits for a standby that isn't there.
+async fn loses_the_answer<T: Send + 'static>(
+    cluster: &Cluster,
+    request: impl Future<Output = T> + Send + 'static,
+) -> T {
     // Both in one statement each: neither may run in a transaction.
     cluster.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     cluster.run("postgres", "SELECT pg_reload_conf()");
-    let id = Uuid::new_v4();
-    let (client, lobby) = (house.admin.client.clone(), house.lobby);
-    let posting = tokio::spawn(async move { client.post_message(lobby, id, "hi").await });
+    let request = tokio::spawn(request);
     let url = cluster.url("postgres");
     let killed = tokio::task::spawn_blocking(move || {
         let mut conn = PgConnection::establish(&url).expect("connects");
@@ -177,15 +196,30 @@ async fn a_commit_whose_answer_is_lost_is_there_once() {
         }
     });
     assert_eq!(killed.await.expect("found"), 1);
-    let refused = posting.await.expect("ends").expect_err("nobody knows");
-    assert_eq!(refused.code(), "unavailable");
+    let answer = request.await.expect("ends");
     cluster.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
     cluster.run("postgres", "SELECT pg_reload_conf()");
-    // What the rooms remember may be behind: listeners are sent to the store.
-    assert!(matches!(bob.next().await, Frame::Resync { .. }));
-    assert!(
-        insists(&house.admin, house.lobby, id, "hi").await,
-        "it was committed: the original is the answer"
-    );
-    assert_eq!(house.admin.reads(house.lobby).await, ["hi"]);
+    answer
+}
+
+/// Whoever signs out without an answer is signed out all the same, sockets and all; the others stay.
+///
+/// Proves AUTH-06.
+#[tokio::test]
+async fn a_sign_out_whose_answer_is_lost_closes_its_sockets() {
+    let cluster = Cluster::of_its_own();
+    let house = on(&cluster).await;
+    let bob = house.joined_by("Bob").await;
+    let phone = Client::new(&house.url()).expect("a client");
+    phone.sign_in("bob@example.org", PASSWORD).await.expect("signs in");
+    let socket = Socket::connect(&house.url(), &phone.credentials()).await.expect("connects");
+    let (mut pocket, mut desk) = (Listener { socket }, bob.connects().await);
+    let calls = bob.client.clone();
+    let sign_out = async move { calls.call::<Value>(Method::DELETE, "/sessions", &[], None).await };
+    let refused = loses_the_answer(&cluster, sign_out).await.expect_err("nobody knows");
+    assert_eq!(refused.code(), "unavailable");
+    assert_eq!(pocket.is_closed().await, 4501);
+    assert_eq!(phone.me().await.expect_err("signed out").code(), "token_revoked");
+    bob.client.me().await.expect("still signed in");
+    desk.asks("presence.set", json!({ "state": "active" })).await;
 }
