@@ -178,17 +178,30 @@ async fn loses_the_answer<T: Send + 'static>(
     // Both in one statement each: neither may run in a transaction.
     cluster.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     cluster.run("postgres", "SELECT pg_reload_conf()");
-    let request = tokio::spawn(request);
     let url = cluster.url("postgres");
-    let killed = tokio::task::spawn_blocking(move || {
+    // The setting is in effect once a commit of ours waits.
+    let probed = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + PATIENCE;
         let mut conn = PgConnection::establish(&url).expect("connects");
+        loop {
+            let mut probe = PgConnection::establish(&url).expect("connects");
+            let commit = std::thread::spawn(move || {
+                drop(probe.batch_execute("CREATE TABLE probe (); DROP TABLE probe"))
+            });
+            while !commit.is_finished() {
+                if kills_who_waits(&mut conn) > 0 {
+                    return conn;
+                }
+            }
+            assert!(Instant::now() < deadline, "no commit waits");
+        }
+    });
+    let mut conn = probed.await.expect("probed");
+    let request = tokio::spawn(request);
+    let killed = tokio::task::spawn_blocking(move || {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let count: i64 = diesel::dsl::sql::<BigInt>(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
-            )
-            .get_result(&mut conn)
-            .expect("a number");
+            let count = kills_who_waits(&mut conn);
             if count > 0 {
                 return count;
             }
@@ -200,6 +213,15 @@ async fn loses_the_answer<T: Send + 'static>(
     cluster.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
     cluster.run("postgres", "SELECT pg_reload_conf()");
     answer
+}
+
+/// Ends the connections whose commits wait for a standby; how many.
+fn kills_who_waits(conn: &mut PgConnection) -> i64 {
+    diesel::dsl::sql::<BigInt>(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    )
+    .get_result(conn)
+    .expect("a number")
 }
 
 /// Whoever signs out without an answer is signed out all the same, sockets and all; the others stay.
