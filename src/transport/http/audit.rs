@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use std::io;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Sender};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// Entries of a page.
 const USUAL: u32 = 50;
@@ -94,7 +94,6 @@ pub(super) async fn export(call: Call) -> Answer {
         return Ok(head().finish());
     }
     let permit = call.state.exports.clone().try_acquire_owned().map_err(|_full| Rejection::overloaded())?;
-    let began = Instant::now();
     let mut note = AuditNote::bare(AuditAction::AuditExported);
     for name in ["actor", "action", "target", "since", "until"] {
         if let Some(text) = query.text(name) {
@@ -105,7 +104,7 @@ pub(super) async fn export(call: Call) -> Answer {
     let last = noted.map_err(refusal)?;
     let (pieces, taken) = mpsc::channel(1);
     let mut response = head();
-    actix_web::rt::spawn(Export { call, filter, last, began, pieces, _permit: permit }.run());
+    actix_web::rt::spawn(Export { call, filter, last, pieces, _permit: permit }.run());
     let body = stream::unfold(taken, async |mut taken| Some((taken.recv().await?, taken)));
     Ok(response.streaming(body))
 }
@@ -124,7 +123,6 @@ struct Export {
     filter: AuditFilter,
     /// The entry that tells of this export; what came after it isn't in it.
     last: i64,
-    began: Instant,
     pieces: Sender<Result<Bytes, io::Error>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -156,7 +154,7 @@ impl Export {
     /// The next entries as lines; none when there are no more. An error breaks the answer off, so that it can't be taken for whole.
     async fn piece(&self, after: &mut Option<AuditPlace>) -> Result<Option<Bytes>, Problem> {
         let bus = &self.call.state.bus;
-        if bus.draining() || bus.has_ended(&self.call.identity, self.began) {
+        if bus.draining() || bus.has_ended(&self.call.identity, self.call.began) {
             return Err(Rejection::unavailable().into());
         }
         let read = self.call.state.store.audit_up_to(self.filter.clone(), *after, self.last, PIECE).await;

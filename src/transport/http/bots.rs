@@ -156,6 +156,10 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
     };
     let now = super::now();
     let rotation = call.state.store.rotate_bot_key(call.identity.principal(), bot, next, now).await;
+    if let Err(StoreError::OutcomeUnknown(_)) = rotation {
+        // The keys may have ended: whoever is connected by one comes back and shows it again.
+        call.state.bus.end_sessions(Ended::User(bot), CloseCode::IdentityChanged);
+    }
     let (key, expires_at) = match rotation.map_err(refusal)? {
         Rotation::Done { key, expires_at, old } => {
             // Whoever is connected with an old key has to show the new one, when the time has come.
@@ -189,6 +193,10 @@ pub(super) async fn remove(call: Call) -> Answer {
 pub(super) async fn revoke(call: Call) -> Answer {
     let (bot, key, now) = (call.user()?, call.bot_key()?, super::now());
     let revoked = call.state.store.revoke_bot_key(call.identity.principal(), bot, key, now).await;
+    if let Err(StoreError::OutcomeUnknown(_)) = revoked {
+        // It may have ended: whoever is connected by it comes back and shows it again.
+        call.state.bus.end_sessions(Ended::BotKey(key), CloseCode::IdentityChanged);
+    }
     revoked.map_err(refusal)??;
     end_key(&call, key, now, now);
     // Once this is answered, nobody hears anything more by this key.

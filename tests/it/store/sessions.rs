@@ -5,8 +5,8 @@ use super::contracts;
 use super::people::bot;
 use hearth::domain::command::Recorded;
 use hearth::domain::{
-    Ack, BegunBy, Ending, EventBody, NewSession, Origin, PasswordProof, Person, RejectionCode, Role,
-    Session, SessionChange, SessionId, Timestamp, UserId, Via,
+    Ack, BegunBy, Ending, EventBody, NewSession, Origin, PasswordProof, Person, RejectionCode, Role, Session,
+    SessionChange, SessionId, Timestamp, UserId, Via,
 };
 use hearth::storage::{SessionKey, SessionState, Status, Write};
 use std::net::IpAddr;
