@@ -11,6 +11,7 @@ mod idempotency;
 mod invites;
 mod joining;
 mod messages;
+pub mod openapi;
 mod password;
 mod people;
 mod poll;
@@ -172,6 +173,7 @@ fn routes() -> Vec<Route> {
         at("/audit").get(ReadAudit, audit::list),
         at("/audit/export").get(ExportAudit, audit::export),
         at("/search").get(Search, search::search),
+        at("/openapi.json").get(Anybody, openapi::show),
     ]
 }
 
