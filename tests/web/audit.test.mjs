@@ -29,6 +29,8 @@ test('entries read as sentences', () => {
     ['user.banned', { target: user(2), detail: { reason: 'spam' } }, 'Ann banned Bob: spam'],
     ['user.banned', { target: user(77) }, 'Ann banned user 77'],
     ['bot_key.revoked', { target: { kind: 'bot_key', id: 6 } }, 'Ann revoked bot key 6'],
+    ['bot_key.created', { target: { kind: 'bot_key', id: 6 }, detail: { bot: '40' } }, 'Ann made bot key 6 for Night watch'],
+    ['bot_key.revoked', { target: { kind: 'bot_key', id: 6 }, detail: { bot: '40', ends_at: '2026-01-01T00:00:00.000Z' } }, 'Ann set an end to bot key 6 of Night watch'],
     ['message.deleted', { target: { kind: 'message', id: 22 }, room_id: 3, detail: { author: '2' } }, 'Ann deleted message 22 of Bob in Lobby'],
     ['member.removed', { target: user(2), room_id: 8 }, 'Ann removed Bob from room 8'],
     ['room.renamed', { target: { kind: 'room', id: 3 }, detail: { from: 'Hall', to: 'Lobby' } }, 'Ann renamed Lobby from “Hall” to “Lobby”'],

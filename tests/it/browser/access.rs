@@ -97,6 +97,8 @@ async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() 
     // The new one begins with the rooms as they are: what was read on the old device is read.
     new.hears("Not read yet").await;
     new.hears("Seen on the old device").await;
+    let border = "return document.querySelector('.new-line')?.nextElementSibling?.textContent.includes('Not read yet') ?? false";
+    new.until("the line above what is new", border, &[]).await;
 
     // The link is used up, and says so.
     let late = driver.window("late").await;
