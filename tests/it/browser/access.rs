@@ -43,6 +43,8 @@ async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() 
     old.signs_in("ann@example.org").await;
     bob.posts(house.lobby, "Seen on the old device").await;
     old.hears("Seen on the old device").await;
+    let read = "return fetch(`/api/v1/rooms/${arguments[0]}`).then((room) => room.json()).then(({ unread }) => unread === 0)";
+    old.until("it is read", read, &[json!(house.lobby)]).await;
     goes_to(&old, "/settings").await;
     // The set-up of the house is a session, too.
     old.until("two sessions", DEVICES, &[json!(2)]).await;
