@@ -2,10 +2,13 @@
 //! fire and forget.
 
 pub mod admission;
+pub mod bans;
 pub mod bus;
+pub mod cleaner;
 pub mod clock;
 pub mod connection;
 pub mod courier;
+pub mod ending;
 pub mod hub;
 pub mod load;
 pub mod outbox;
@@ -23,4 +26,5 @@ pub mod sockets;
 pub mod turn;
 pub mod watch;
 
-pub use bus::{Bus, Ended};
+pub use bus::Bus;
+pub use ending::Ended;

@@ -20,7 +20,19 @@ enum Data<'a> {
     RoomId { room_id: i64 },
     Room { room: RoomCardView<'a> },
     User { user: PersonView<'a> },
+    UserId { user_id: i64 },
     Name { name: &'a str },
+    Session { session: BegunView<'a> },
+    SessionId { session_id: i64 },
+}
+
+/// A new session, as the other devices of its user are told.
+#[derive(Serialize)]
+struct BegunView<'a> {
+    id: i64,
+    device: &'a str,
+    begun_by: &'static str,
+    created_at: String,
 }
 
 impl<'a> From<&'a EventBody> for Data<'a> {
@@ -68,7 +80,17 @@ impl<'a> From<&'a EventBody> for Data<'a> {
             EventBody::UserJoined { user } | EventBody::UserUpdated { user } => {
                 Self::User { user: user.into() }
             }
+            EventBody::UserLeft { user } => Self::UserId { user_id: user.get() },
             EventBody::AccountUpdated { name } => Self::Name { name },
+            EventBody::SessionBegun { session } => Self::Session {
+                session: BegunView {
+                    id: session.id.get(),
+                    device: &session.device,
+                    begun_by: session.begun_by.as_str(),
+                    created_at: session.created_at.to_string(),
+                },
+            },
+            EventBody::SessionEnded { session } => Self::SessionId { session_id: session.get() },
         }
     }
 }

@@ -23,7 +23,10 @@ mod proxies;
 mod rooms;
 mod searching;
 mod secrets;
+mod sessions;
 mod signing_keys;
+mod tokens;
+mod transfers;
 mod watching;
 
 pub(crate) use caller::Caller;
