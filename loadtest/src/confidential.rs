@@ -119,7 +119,7 @@ pub fn leaks(base: &str, mut log: &File) -> io::Result<Vec<String>> {
     log.rewind()?;
     // Somebody else's search: it takes all texts at once and is fast also where we are compiled for debugging.
     let mut grep = Command::new("grep");
-    grep.args(["--text", "--fixed-strings", "--line-number", "--max-count=5"]);
+    grep.args(["--text", "--fixed-strings", "--line-number", "--max-count=20"]);
     grep.args(secrets.iter().flat_map(|secret| ["-e", secret]));
     let found = grep.env("LC_ALL", "C").stdin(log.try_clone()?).stderr(Stdio::null()).output()?;
     if found.status.code().is_none_or(|code| code > 1) {
