@@ -7,7 +7,7 @@ use super::reply::{Asked, ReplySink};
 use super::sockets::SocketPermit;
 use super::watch;
 use crate::actors::outbox::Class;
-use crate::domain::{Rejection, RoomId};
+use crate::domain::{Rejection, RoomId, Target, may};
 use crate::limits::{FrameVerdict, Spent};
 use crate::protocol::client_frame::{BadFrame, TypingChange};
 use crate::protocol::{ClientFrame, CloseCode, Request, RequestId, TraceId, encode, websocket};
@@ -148,6 +148,9 @@ impl Connection {
             kind,
             "frame"
         );
+        if let Err(rejection) = may(&self.peer.identity.person, request.action(), Target::Nothing) {
+            return self.refuse(request_id, trace, &rejection);
+        }
         match request {
             Request::Command(command) => {
                 let hub = self.board.borrow().hub().clone();

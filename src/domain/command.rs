@@ -5,6 +5,7 @@ use super::idempotency::IdempotencyKey;
 use super::ids::{MessageId, RoomId, Seq, UserId};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
+use super::policy::Action;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
 use super::webhook::WebhookUrl;
@@ -106,6 +107,24 @@ impl Command {
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
             | Self::UpdateBot { .. } => None,
+        }
+    }
+
+    /// What whoever sends it has to be allowed.
+    pub const fn action(&self) -> Action {
+        match self {
+            Self::PostMessage { .. } => Action::PostMessage,
+            Self::EditMessage { .. } => Action::EditMessage,
+            Self::DeleteMessage { .. } => Action::DeleteMessage,
+            Self::CreateRoom { .. } => Action::CreateRoom,
+            Self::RenameRoom { .. } => Action::RenameRoom,
+            Self::DeleteRoom { .. } => Action::DeleteRoom,
+            Self::AddMember { .. } => Action::AddMember,
+            Self::RemoveMember { .. } => Action::RemoveMember,
+            Self::MarkRead { .. } => Action::MarkRead,
+            Self::UpdateProfile { .. } => Action::ChangeMe,
+            Self::UpdateAccount { .. } => Action::ChangeAccount,
+            Self::UpdateBot { .. } => Action::ChangeBot,
         }
     }
 

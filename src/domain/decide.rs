@@ -1,4 +1,4 @@
-//! The rules: which command becomes which event, and which is refused and why.
+//! The rules: which command becomes which event, and which is refused and why. Who may send it the policy says.
 //!
 //! The same function runs twice: in the room's actor on memory, to refuse early, and inside the transaction on rows,
 //! where it is final. It reads no clock and no store.
@@ -6,9 +6,10 @@
 use super::command::Command;
 use super::event::EventBody;
 use super::ids::{MessageId, UserId};
-use super::person::{Person, Role};
+use super::person::Person;
+use super::policy::{Target, may};
 use super::rejection::Rejection;
-use super::room::{Room, RoomKind};
+use super::room::Room;
 use std::sync::Arc;
 
 /// The message a command is about, as it stands.
@@ -50,19 +51,16 @@ impl Room {
         command: &Command,
         subject: &Subject,
     ) -> Result<Decision, Rejection> {
-        if self.deleted || !self.is_member(actor) {
-            return Err(Rejection::not_found("room"));
-        }
+        may(actor, command.action(), self.target(actor, command, subject))?;
         match command {
             Command::PostMessage { client_message_id, body, .. } => {
-                self.must_be_for_talk()?;
                 Ok(Decision::Record(EventBody::MessagePosted {
                     author: actor.clone(),
                     client_message_id: *client_message_id,
                     body: body.shared(),
                 }))
             }
-            Command::EditMessage { version, body, .. } => self.on_message(actor, subject, |message| {
+            Command::EditMessage { version, body, .. } => on_message(subject, |message| {
                 if message.deleted {
                     return Err(Rejection::not_found("message"));
                 }
@@ -76,71 +74,52 @@ impl Room {
                     editor: actor.id,
                 }))
             }),
-            Command::DeleteMessage { .. } => self.on_message(actor, subject, |message| {
+            Command::DeleteMessage { .. } => on_message(subject, |message| {
                 if message.deleted {
                     return Ok(Decision::Unchanged);
                 }
                 Ok(Decision::Record(EventBody::MessageDeleted { message: message.id, deleted_by: actor.id }))
             }),
             Command::RenameRoom { name, .. } => {
-                self.must_be_run_by(actor)?;
                 if self.name.as_deref() == Some(name.as_str()) {
                     return Ok(Decision::Unchanged);
                 }
                 Ok(Decision::Record(EventBody::RoomUpdated { name: name.shared(), updated_by: actor.id }))
             }
             Command::DeleteRoom { .. } => {
-                self.must_be_run_by(actor)?;
                 Ok(Decision::Record(EventBody::RoomDeleted { deleted_by: actor.id }))
             }
             Command::AddMember { user, .. } => self.add_member(actor, *user, subject),
-            Command::RemoveMember { user, .. } => self.remove_member(actor, *user),
-            // The commands of the commons change people and rooms, not this room: its events come of their effects.
-            Command::MarkRead { .. } | Command::UpdateProfile { .. } => Ok(Decision::Defer),
-            Command::UpdateAccount { .. } => {
-                if actor.is_admin() {
-                    Ok(Decision::Defer)
-                } else {
-                    Err(Rejection::forbidden("only admins change the account"))
+            Command::RemoveMember { user, .. } => {
+                if !self.members.0.contains(user) {
+                    return Ok(Decision::Unchanged);
                 }
+                Ok(Decision::Record(EventBody::MemberRemoved { user: *user, removed_by: actor.id }))
             }
-            Command::UpdateBot { .. } => {
-                if actor.is_admin() {
-                    Ok(Decision::Defer)
-                } else {
-                    Err(Rejection::forbidden("only admins change bots"))
-                }
-            }
-            Command::CreateRoom { .. } => match actor.role {
-                Role::Admin | Role::Member => Ok(Decision::Defer),
-                Role::Guest | Role::Bot | Role::Assistant => {
-                    Err(Rejection::forbidden("only members make rooms"))
-                }
-            },
+            // Read marks aren't the room's; the others change people and rooms, and what is heard of it comes of their effects.
+            Command::MarkRead { .. }
+            | Command::CreateRoom { .. }
+            | Command::UpdateProfile { .. }
+            | Command::UpdateAccount { .. }
+            | Command::UpdateBot { .. } => Ok(Decision::Defer),
         }
     }
 
-    fn on_message(
-        &self,
-        actor: &Person,
-        subject: &Subject,
-        then: impl FnOnce(&MessageFacts) -> Result<Decision, Rejection>,
-    ) -> Result<Decision, Rejection> {
-        self.must_be_for_talk()?;
-        match subject {
-            Subject::Message(Some(message)) => {
-                if message.author != actor.id && !self.is_run_by(actor) {
-                    return Err(Rejection::forbidden("this message is somebody else's"));
-                }
-                then(message)
+    /// What the policy has to know. The commons only carries the commands that are about no room: who may send them doesn't hang
+    /// on hearing it.
+    fn target(&self, actor: &Person, command: &Command, subject: &Subject) -> Target {
+        let place = self.seen_by(actor);
+        match (command, subject) {
+            (command, _) if command.room().is_none() => Target::Nothing,
+            (Command::RemoveMember { user, .. } | Command::AddMember { user, .. }, _) => {
+                Target::Member { place, user: *user }
             }
-            Subject::Message(None) => Err(Rejection::not_found("message")),
-            Subject::Unknown | Subject::Person(_) => Ok(Decision::Defer),
+            (_, Subject::Message(Some(message))) => Target::Message { place, author: message.author },
+            _ => Target::Room(place),
         }
     }
 
     fn add_member(&self, actor: &Person, user: UserId, subject: &Subject) -> Result<Decision, Rejection> {
-        self.must_have_members_by_name()?;
         if self.members.0.contains(&user) {
             return Ok(Decision::Unchanged);
         }
@@ -152,45 +131,16 @@ impl Room {
             Subject::Unknown | Subject::Message(_) => Ok(Decision::Defer),
         }
     }
+}
 
-    fn remove_member(&self, actor: &Person, user: UserId) -> Result<Decision, Rejection> {
-        self.must_have_members_by_name()?;
-        if user != actor.id && !self.is_run_by(actor) {
-            return Err(Rejection::forbidden("only the room's creator and admins remove others"));
-        }
-        if !self.members.0.contains(&user) {
-            return Ok(Decision::Unchanged);
-        }
-        Ok(Decision::Record(EventBody::MemberRemoved { user, removed_by: actor.id }))
-    }
-
-    fn must_be_for_talk(&self) -> Result<(), Rejection> {
-        if self.kind.is_system() {
-            return Err(Rejection::forbidden("nobody posts in a system room"));
-        }
-        Ok(())
-    }
-
-    fn must_be_run_by(&self, actor: &Person) -> Result<(), Rejection> {
-        match self.kind {
-            RoomKind::Open | RoomKind::Closed if self.is_run_by(actor) => Ok(()),
-            RoomKind::Open | RoomKind::Closed => {
-                Err(Rejection::forbidden("only the room's creator and admins do this"))
-            }
-            RoomKind::Direct | RoomKind::Inbox | RoomKind::Commons => {
-                Err(Rejection::forbidden("a room of this kind stays as it is"))
-            }
-        }
-    }
-
-    fn must_have_members_by_name(&self) -> Result<(), Rejection> {
-        match self.kind {
-            RoomKind::Closed => Ok(()),
-            RoomKind::Open => Err(Rejection::forbidden("everybody is a member of an open room")),
-            RoomKind::Direct | RoomKind::Inbox | RoomKind::Commons => {
-                Err(Rejection::forbidden("the members of this room are fixed"))
-            }
-        }
+fn on_message(
+    subject: &Subject,
+    then: impl FnOnce(&MessageFacts) -> Result<Decision, Rejection>,
+) -> Result<Decision, Rejection> {
+    match subject {
+        Subject::Message(Some(message)) => then(message),
+        Subject::Message(None) => Err(Rejection::not_found("message")),
+        Subject::Unknown | Subject::Person(_) => Ok(Decision::Defer),
     }
 }
 
@@ -208,7 +158,8 @@ mod tests {
     use crate::domain::event::Event;
     use crate::domain::ids::{EventId, RoomId, Seq};
     use crate::domain::message::{MessageBody, Name};
-    use crate::domain::room::{Gap, Members};
+    use crate::domain::person::Role;
+    use crate::domain::room::{Gap, Members, RoomKind};
     use crate::domain::time::Timestamp;
     use proptest::prelude::*;
     use std::collections::HashMap;
@@ -281,6 +232,11 @@ mod tests {
         prop::sample::select(RoomKind::ALL.to_vec())
     }
 
+    /// Who looks after the room: admins, and who made it.
+    fn runs(room: &Room, person: &Person) -> bool {
+        person.role == Role::Admin || room.created_by == Some(person.id)
+    }
+
     proptest! {
         #[test]
         fn what_is_decided_applies_and_what_is_refused_changes_nothing(
@@ -325,7 +281,7 @@ mod tests {
                         let facts = messages.get_mut(&message).expect("was there");
                         prop_assert_eq!(version, facts.version + 1);
                         prop_assert!(!facts.deleted);
-                        prop_assert!(facts.author == actor.id || before.is_run_by(&actor));
+                        prop_assert!(facts.author == actor.id || runs(&before, &actor));
                         facts.version = version;
                     }
                     EventBody::MessageDeleted { message, .. } => {
@@ -338,7 +294,7 @@ mod tests {
                     }
                     EventBody::MemberRemoved { user, .. } => {
                         prop_assert!(before.members.0.contains(&user));
-                        prop_assert!(user == actor.id || before.is_run_by(&actor));
+                        prop_assert!(user == actor.id || runs(&before, &actor));
                         prop_assert!(!room.members.0.contains(&user));
                     }
                     _ => {}

@@ -3,6 +3,8 @@
 use super::event::{Event, EventBody};
 use super::ids::{RoomId, Seq, UserId};
 use super::person::{Person, Role};
+use super::policy::{Action, Place, Target, may};
+use super::rejection::Rejection;
 use super::time::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -89,14 +91,24 @@ pub struct Gap {
 }
 
 impl Room {
-    /// Whether `person` may read and write here.
+    /// Whether `person` belongs here.
     pub fn is_member(&self, person: &Person) -> bool {
         (self.kind.is_for_all() && person.role != Role::Guest) || self.members.0.contains(&person.id)
     }
 
-    /// Whether `person` may rename, delete and remove others.
-    pub fn is_run_by(&self, person: &Person) -> bool {
-        person.is_admin() || self.created_by == Some(person.id)
+    /// The room from where `person` stands, for the policy.
+    pub fn seen_by(&self, person: &Person) -> Place {
+        Place {
+            kind: self.kind,
+            deleted: self.deleted,
+            is_member: self.is_member(person),
+            created_by: self.created_by,
+        }
+    }
+
+    /// Whether `person` may do `action` to the room as such.
+    pub fn allows(&self, person: &Person, action: Action) -> Result<(), Rejection> {
+        may(person, action, Target::Room(self.seen_by(person)))
     }
 
     /// Takes over the next event. Events at or below the head are known already and change nothing.

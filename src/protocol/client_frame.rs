@@ -2,7 +2,8 @@
 
 use super::json;
 use crate::domain::{
-    Command, IdempotencyKey, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, Seq, UserId,
+    Action, Command, IdempotencyKey, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, Seq,
+    UserId,
 };
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -298,6 +299,17 @@ impl Request {
             Self::Presence { .. } => "presence.set",
             Self::Ping => "ping",
             Self::Pong => "pong",
+        }
+    }
+
+    /// What whoever sends it has to be allowed.
+    pub const fn action(&self) -> Action {
+        match self {
+            Self::Command(command) => command.action(),
+            Self::Subscribe { .. } | Self::Unsubscribe { .. } => Action::Subscribe,
+            Self::Typing { .. } => Action::Type,
+            Self::Presence { .. } => Action::SetPresence,
+            Self::Ping | Self::Pong => Action::Connect,
         }
     }
 

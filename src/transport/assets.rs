@@ -2,9 +2,9 @@
 
 use super::headers::PAGE_POLICY;
 use super::http::problem::{Answer, Problem};
-use super::http::route::at;
+use super::http::route::{Anybody, Route, at};
 use actix_web::http::header::{self, ContentType, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use rust_embed::{EmbeddedFile, RustEmbed};
 use std::borrow::Cow;
@@ -31,12 +31,10 @@ const PAGES: [&str; 10] = [
     "/settings",
 ];
 
-/// Adds the client's routes.
-pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(at("/static/{path:.+}").get(file));
-    for path in PAGES {
-        cfg.service(at(path).get(page));
-    }
+/// The client's routes.
+pub(super) fn routes() -> Vec<Route> {
+    let pages = PAGES.into_iter().map(|path| at(path).get(Anybody, page));
+    pages.chain([at("/static/{path:.+}").get(Anybody, file)]).collect()
 }
 
 async fn page(request: HttpRequest) -> Answer {
@@ -100,9 +98,15 @@ fn content_type(path: &str, guess: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::App;
     use actix_web::http::StatusCode;
     use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, web};
+
+    fn configure(cfg: &mut web::ServiceConfig) {
+        for route in routes() {
+            cfg.service(route);
+        }
+    }
 
     #[actix_web::test]
     async fn pages_and_files_are_found_and_the_rest_is_not() {

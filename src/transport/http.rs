@@ -19,22 +19,26 @@ mod sessions;
 mod view;
 
 pub use around::provenance;
+pub use route::{Access, Listed};
 
 use super::{assets, ops};
 use crate::actors::bus::Bus;
 use crate::auth::password::Hasher;
 use crate::auth::signing::Keys;
 use crate::config::Config;
-use crate::domain::{Rejection, RejectionCode, Timestamp};
+use crate::domain::{Action, Rejection, RejectionCode, Timestamp};
 use crate::storage::Store;
 use actix_web::middleware::from_fn;
 use actix_web::web;
 use chrono::Utc;
 use problem::{Answer, Problem};
-use route::at;
+use route::{Anybody, Route, at};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+
+/// Where the API is.
+const API: &str = "/api/v1";
 
 /// What handlers work with; clones share it.
 #[derive(Clone)]
@@ -80,36 +84,62 @@ impl State {
 
 /// Adds everything that speaks HTTP: the API, the operators' pages, the web client.
 pub fn configure(cfg: &mut web::ServiceConfig, state: State) {
-    let all = web::scope("")
+    let mut api = web::scope(API);
+    for route in routes() {
+        api = api.service(route);
+    }
+    let mut all = web::scope("")
         .app_data(web::Data::new(state))
         .wrap(from_fn(around::around))
-        .service(web::scope("/api/v1").configure(api).default_service(web::to(nowhere)))
-        .configure(ops::configure)
-        .configure(assets::configure)
-        .default_service(web::to(nowhere));
-    cfg.service(all);
+        .service(api.default_service(web::to(nowhere)));
+    for route in ops::routes().into_iter().chain(assets::routes()) {
+        all = all.service(route);
+    }
+    cfg.service(all.default_service(web::to(nowhere)));
 }
 
-fn api(cfg: &mut web::ServiceConfig) {
-    cfg.service(at("/setup").get(enter::needs_setup).post(enter::set_up))
-        .service(at("/join/{code}").get(enter::invitation).post(enter::join))
-        .service(at("/sessions").get(sessions::list).post(enter::sign_in))
-        .service(at("/sessions/{session}").delete(sessions::end))
-        .service(at("/account").get(account::show).patch(account::change))
-        .service(at("/me").get(people::me).patch(people::change_me))
-        .service(at("/users").get(people::list))
-        .service(at("/rooms").get(rooms::list).post(rooms::create))
-        .service(at("/rooms/{room}").get(rooms::show).patch(rooms::rename).delete(rooms::delete))
-        .service(at("/rooms/{room}/members/{user}").put(rooms::add_member).delete(rooms::remove_member))
-        .service(at("/rooms/{room}/messages").get(messages::history).post(messages::post))
-        .service(at("/rooms/{room}/events").get(events::of_room))
-        .service(at("/rooms/{room}/read").put(rooms::mark_read))
-        .service(at("/messages/{message}").get(messages::show).patch(messages::edit).delete(messages::delete))
-        .service(at("/events").get(poll::events))
-        .service(at("/bots").get(bots::list).post(bots::create))
-        .service(at("/bots/{user}").patch(bots::change))
-        .service(at("/bots/{user}/key").post(bots::rotate))
-        .service(at("/search").get(search::search));
+/// Every route there is, with whom it is for.
+pub fn listed() -> Vec<Listed> {
+    let api = routes();
+    let others: Vec<Route> = ops::routes().into_iter().chain(assets::routes()).collect();
+    api.iter()
+        .flat_map(|route| route.listed(API))
+        .chain(others.iter().flat_map(|route| route.listed("")))
+        .collect()
+}
+
+/// The API.
+fn routes() -> Vec<Route> {
+    use Action::*;
+    vec![
+        at("/setup").get(Anybody, enter::needs_setup).post(Anybody, enter::set_up),
+        at("/join/{code}").get(Anybody, enter::invitation).post(Anybody, enter::join),
+        at("/sessions").get(ReadSessions, sessions::list).post(Anybody, enter::sign_in),
+        at("/sessions/{session}").delete(EndSessions, sessions::end),
+        at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
+        at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/users").get(ReadUsers, people::list),
+        at("/rooms").get(ReadRooms, rooms::list).post(CreateRoom, rooms::create),
+        at("/rooms/{room}")
+            .get(ReadRoom, rooms::show)
+            .patch(RenameRoom, rooms::rename)
+            .delete(DeleteRoom, rooms::delete),
+        at("/rooms/{room}/members/{user}")
+            .put(AddMember, rooms::add_member)
+            .delete(RemoveMember, rooms::remove_member),
+        at("/rooms/{room}/messages").get(ReadMessages, messages::history).post(PostMessage, messages::post),
+        at("/rooms/{room}/events").get(ReadEvents, events::of_room),
+        at("/rooms/{room}/read").put(MarkRead, rooms::mark_read),
+        at("/messages/{message}")
+            .get(ReadMessages, messages::show)
+            .patch(EditMessage, messages::edit)
+            .delete(DeleteMessage, messages::delete),
+        at("/events").get(ReadEvents, poll::events),
+        at("/bots").get(ReadBots, bots::list).post(CreateBot, bots::create),
+        at("/bots/{user}").patch(ChangeBot, bots::change),
+        at("/bots/{user}/key").post(RotateBotKey, bots::rotate),
+        at("/search").get(Search, search::search),
+    ]
 }
 
 async fn nowhere() -> Answer {

@@ -4,12 +4,12 @@ use super::address::is_local;
 use super::http::State;
 use super::http::call::Visit;
 use super::http::problem::Answer;
-use super::http::route::at;
+use super::http::route::{Anybody, Route, at};
 use crate::domain::{Rejection, RejectionCode};
 use crate::limits::Level;
 use crate::telemetry::metrics;
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,11 +18,13 @@ use subtle::ConstantTimeEq;
 /// A database that takes longer to say it lives isn't ready.
 const HEALTH_WAIT: Duration = Duration::from_secs(2);
 
-/// Adds the routes outside `/api/v1`.
-pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(at("/health").get(health))
-        .service(at("/ready").get(ready))
-        .service(at("/metrics").get(show_metrics));
+/// The routes of operators. None knows users: the numbers are for the machine itself, or for who has their token.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        at("/health").get(Anybody, health),
+        at("/ready").get(Anybody, ready),
+        at("/metrics").get(Anybody, show_metrics),
+    ]
 }
 
 /// The process lives, whatever else may be (OBS-01).

@@ -3,7 +3,7 @@
 use super::badges::Badges;
 use super::{Phase, Room, Subscribe};
 use crate::actors::hub::{ConnId, HubHandle, HubMsg};
-use crate::domain::{Badge, Rejection, UserId};
+use crate::domain::{Action, Badge, Rejection, UserId};
 use crate::protocol::{badge, websocket};
 use crate::storage::StoreError;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -153,8 +153,8 @@ impl Room {
     /// Registers the follower and answers, in one turn.
     fn follow(&mut self, subscribe: Subscribe, badge: Badge, revision: u64, ctx: &mut Context<Self>) {
         let Phase::Ready(state) = &self.phase else { return };
-        if state.deleted || !state.is_member(&subscribe.person) {
-            return subscribe.refuse(Rejection::not_found("room"));
+        if let Err(rejection) = state.allows(&subscribe.person, Action::Subscribe) {
+            return subscribe.refuse(rejection);
         }
         // What was said or read while the store counted isn't in the count.
         let outdated = badge.head < state.head || revision != self.following.badges.revision();

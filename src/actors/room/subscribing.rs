@@ -4,7 +4,7 @@ use super::recent::Missed;
 use super::{Listener, Phase, Room};
 use crate::actors::clock;
 use crate::actors::hub::{HubHandle, HubMsg, JoinSlot, Joined};
-use crate::domain::{self, Person, Rejection, RoomKind, Seq};
+use crate::domain::{self, Action, Person, Rejection, RoomKind, Seq};
 use crate::protocol::cursor::Cursor;
 use crate::protocol::encode::{self, GapReason, Snapshot};
 use crate::protocol::{Level, Resume};
@@ -75,9 +75,9 @@ impl Room {
         ctx: &mut Context<Self>,
     ) {
         let Phase::Ready(state) = &self.phase else { return };
-        if state.deleted || !state.is_member(&subscribe.person) {
+        if let Err(rejection) = state.allows(&subscribe.person, Action::Subscribe) {
             self.on_left(subscribe.slot.conn, subscribe.slot.join, ctx);
-            return subscribe.refuse(Rejection::not_found("room"));
+            return subscribe.refuse(rejection);
         }
         if subscribe.level == Level::Badge {
             return self.on_follow(subscribe, permit, ctx);
@@ -140,8 +140,8 @@ impl Room {
                 return subscribe.refuse(Rejection::unavailable());
             }
         };
-        if state.deleted || !state.is_member(&subscribe.person) {
-            return subscribe.refuse(Rejection::not_found("room"));
+        if let Err(rejection) = state.allows(&subscribe.person, Action::Subscribe) {
+            return subscribe.refuse(rejection);
         }
         let reached = stored.last().map_or(after, |event| event.seq);
         let since = stored.first().map(|event| event.at);

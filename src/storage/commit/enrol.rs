@@ -5,8 +5,8 @@ use super::tx::Tx;
 use super::{Done, Halt, members, people, reading, rooms};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, Enrolment, EventBody, Name, Person, Rejection, RejectionCode, Role, RoomCard, RoomId, RoomKind,
-    UserId,
+    Ack, Action, Enrolment, EventBody, Name, Person, Rejection, RejectionCode, Role, RoomCard, RoomId,
+    RoomKind, Target, UserId, may,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -70,9 +70,9 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             begin(tx, DEFAULT_ACCOUNT, &join_code, name, *role, &credentials)
         }
         Enrolment::Bot { by, name, key_hash, webhook, key } => {
-            if !tx.active_person(by.id)?.is_some_and(|by| by.is_admin()) {
-                return Err(Rejection::forbidden("only admins make bots").into());
-            }
+            // As the store has them now, whoever they were when they asked.
+            let by = tx.active_person(by.id)?.ok_or_else(|| Rejection::forbidden("only admins do this"))?;
+            may(&by, Action::CreateBot, Target::Nothing)?;
             let route = "bot.create";
             let url = webhook.as_ref().map_or("", |url| url.reveal());
             let digest =

@@ -4,7 +4,7 @@ use super::call::{Call, ok};
 use super::problem::{Answer, Problem};
 use super::view::AccountView;
 use crate::auth::identity::refusal;
-use crate::domain::{Command, Name, Rejection};
+use crate::domain::{Action, Command, Name, Rejection};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -20,7 +20,7 @@ struct Change {
 /// `GET /account`
 pub(super) async fn show(call: Call) -> Answer {
     let account = call.state.store.account().await.map_err(refusal)?.ok_or_else(Rejection::internal)?;
-    ok(&AccountView::new(&account, call.me().is_admin()))
+    ok(&AccountView::new(&account, call.may(Action::ReadJoinCode)))
 }
 
 /// `PATCH /account`

@@ -164,13 +164,13 @@ fn known_method(method: &Method) -> &'static str {
 mod tests {
     use super::*;
     use crate::transport::http::nowhere;
-    use crate::transport::http::route::at;
+    use crate::transport::http::route::{Anybody, at};
     use actix_web::middleware::from_fn;
     use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
     use actix_web::{App, HttpResponse};
 
     async fn answer(request: TestRequest) -> (u16, serde_json::Value, Option<String>) {
-        let here = at("/here").get(|| std::future::ready(HttpResponse::Ok().json("here")));
+        let here = at("/here").get(Anybody, || std::future::ready(HttpResponse::Ok().json("here")));
         let all = web::scope("").wrap(from_fn(around)).service(here).default_service(web::to(nowhere));
         let app = init_service(App::new().service(all)).await;
         let response = call_service(&app, request.to_request()).await;

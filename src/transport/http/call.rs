@@ -4,9 +4,13 @@ use super::State;
 use super::around::{About, Asker, Renewal, text};
 use super::problem::{Answer, Problem};
 use super::query::Query;
+use super::route::{self, Access};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
-use crate::domain::{Ack, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, UserId, Via};
+use crate::domain::{
+    Ack, Action, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target, UserId, Via,
+    may,
+};
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
 use crate::transport::client_address;
@@ -32,7 +36,7 @@ pub(in crate::transport) struct Visit {
     payload: Payload,
 }
 
-/// A request of somebody known.
+/// A request of somebody known, who may ask what its route is for.
 pub(super) struct Call {
     visit: Visit,
     pub(super) identity: Identity,
@@ -143,9 +147,9 @@ impl Call {
         &self.identity.person
     }
 
-    /// Refuses who is no admin.
-    pub(super) fn must_be_admin(&self) -> Result<(), Rejection> {
-        if self.me().is_admin() { Ok(()) } else { Err(Rejection::forbidden("only admins do this")) }
+    /// Whether the caller may do this besides, before anything is known of its target.
+    pub(super) fn may(&self, action: Action) -> bool {
+        may(self.me(), action, Target::Nothing).is_ok()
     }
 
     /// The body, as JSON of the given shape.
@@ -179,6 +183,10 @@ impl FromRequest for Call {
             let identity = identify(&visit).await?;
             visit.request.extensions_mut().insert(Asker(identity.person.id));
             visit.state.bus.limits().user_request(identity.person.id, Instant::now())?;
+            let Some(Access::Allowed(action)) = route::access(&visit.request) else {
+                return Err(Rejection::internal().into());
+            };
+            may(&identity.person, action, Target::Nothing)?;
             Ok(Self { visit, identity })
         })
     }

@@ -1,18 +1,81 @@
-//! Routes that know their methods, so that a wrong one gets 405 and a list (RFC 9110 section 15.5.6).
+//! Routes that know their methods and whom they are for: a wrong method gets 405 and a list (RFC 9110 section 15.5.6), and one that
+//! says nothing of who may ask can't be written.
 
+use super::call::{Call, Visit};
 use super::problem::Problem;
+use crate::domain::Action;
 use actix_web::dev::{AppService, HttpServiceFactory};
-use actix_web::{FromRequest, Handler, Resource, Responder, guard, web};
+use actix_web::{FromRequest, Handler, HttpRequest, Resource, Responder, guard, web};
+
+/// Says that a route is for everybody, known or not.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::transport) struct Anybody;
+
+/// Whom a route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Anybody,
+    /// Whoever the policy allows this.
+    Allowed(Action),
+}
+
+/// Ties what a handler takes to whom it is for: only a route with an action gives a [`Call`], which has asked the policy, and such a
+/// route gives nothing less.
+pub(in crate::transport) trait Admits<Args> {
+    fn access(self) -> Access;
+}
+
+impl Admits<(Call,)> for Action {
+    fn access(self) -> Access {
+        Access::Allowed(self)
+    }
+}
+
+macro_rules! anybody {
+    ($($args:ty),*) => {
+        $(impl Admits<$args> for Anybody {
+            fn access(self) -> Access {
+                Access::Anybody
+            }
+        })*
+    };
+}
+anybody!((), (Visit,), (HttpRequest,), (HttpRequest, Visit));
+
+/// The methods of a path, and whom each is for.
+#[derive(Debug, Clone, Default)]
+struct Methods(Vec<(&'static str, Access)>);
+
+impl Methods {
+    fn of(&self, method: &str) -> Option<Access> {
+        self.0.iter().find(|(known, _)| *known == method).map(|(_, access)| *access)
+    }
+}
 
 /// A path with its methods.
 pub(in crate::transport) struct Route {
+    path: &'static str,
     resource: Resource,
-    allow: Vec<&'static str>,
+    methods: Methods,
 }
 
 /// Begins a route.
-pub(in crate::transport) fn at(path: &str) -> Route {
-    Route { resource: web::resource(path), allow: Vec::new() }
+pub(in crate::transport) fn at(path: &'static str) -> Route {
+    Route { path, resource: web::resource(path), methods: Methods::default() }
+}
+
+/// What the route of a request asks of whoever sends it; none where there is no such route.
+pub(super) fn access(request: &HttpRequest) -> Option<Access> {
+    request.app_data::<Methods>()?.of(request.method().as_str())
+}
+
+/// A route in the list of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub method: &'static str,
+    /// With the names of its parts: `/api/v1/rooms/{room}`.
+    pub path: String,
+    pub access: Access,
 }
 
 macro_rules! methods {
@@ -20,13 +83,14 @@ macro_rules! methods {
         $(
             $(#[$doc])*
             #[must_use]
-            pub(in crate::transport) fn $name<F, Args>(self, handler: F) -> Self
+            pub(in crate::transport) fn $name<A, F, Args>(self, whom: A, handler: F) -> Self
             where
+                A: Admits<Args>,
                 F: Handler<Args>,
                 Args: FromRequest + 'static,
                 F::Output: Responder + 'static,
             {
-                self.with(&$allow, $route.to(handler))
+                self.with(&$allow, whom.access(), $route.to(handler))
             }
         )*
     };
@@ -46,16 +110,23 @@ impl Route {
         delete => ["DELETE"], web::delete();
     }
 
-    fn with(mut self, allow: &[&'static str], route: actix_web::Route) -> Self {
-        self.allow.extend_from_slice(allow);
-        Self { resource: self.resource.route(route), allow: self.allow }
+    fn with(mut self, methods: &[&'static str], access: Access, route: actix_web::Route) -> Self {
+        self.methods.0.extend(methods.iter().map(|method| (*method, access)));
+        Self { resource: self.resource.route(route), ..self }
+    }
+
+    /// Its rows in the list, below `scope`.
+    pub(super) fn listed(&self, scope: &str) -> impl Iterator<Item = Listed> {
+        let path = format!("{scope}{}", self.path);
+        let methods = self.methods.0.iter();
+        methods.map(move |(method, access)| Listed { method, path: path.clone(), access: *access })
     }
 }
 
 impl HttpServiceFactory for Route {
     fn register(self, config: &mut AppService) {
-        let allow = self.allow.join(", ");
+        let allow = self.methods.0.iter().map(|(method, _)| *method).collect::<Vec<_>>().join(", ");
         let refuse = move || std::future::ready(Err::<String, _>(Problem::wrong_method(allow.clone())));
-        self.resource.default_service(web::to(refuse)).register(config);
+        self.resource.app_data(self.methods).default_service(web::to(refuse)).register(config);
     }
 }

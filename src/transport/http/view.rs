@@ -88,7 +88,7 @@ impl<'a> SessionView<'a> {
     }
 }
 
-/// The account; the code that invites is for admins.
+/// The account; the code that invites is for some only.
 #[derive(Serialize)]
 pub(super) struct AccountView<'a> {
     name: &'a str,
@@ -99,13 +99,13 @@ pub(super) struct AccountView<'a> {
 }
 
 impl<'a> AccountView<'a> {
-    pub(super) fn new(account: &'a Account, is_admin: bool) -> Self {
+    pub(super) fn new(account: &'a Account, with_code: bool) -> Self {
         let settings = RawValue::from_string(account.settings.clone());
         Self {
             name: &account.name,
             settings: settings.unwrap_or_else(|_| RawValue::NULL.to_owned()),
             created_at: account.created_at.to_string(),
-            join_code: is_admin.then_some(&account.join_code),
+            join_code: with_code.then_some(&account.join_code),
         }
     }
 }

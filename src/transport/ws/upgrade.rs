@@ -12,7 +12,7 @@ use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::auth::signing::Keys;
 use crate::config::Config;
-use crate::domain::{MessageBody, Rejection, Timestamp};
+use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, may};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
@@ -113,6 +113,7 @@ impl Upgrade {
         let identity = identity::identify(store, &self.config.auth, credentials, from, now)
             .await
             .map_err(with_status)?;
+        may(&identity.person, Action::Connect, Target::Nothing).map_err(with_status)?;
         Ok((response.finish().drop_body(), identity, entry))
     }
 
