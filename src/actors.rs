@@ -6,6 +6,7 @@ pub mod bus;
 pub mod clock;
 pub mod connection;
 pub mod courier;
+pub mod ending;
 pub mod hub;
 pub mod load;
 pub mod outbox;
@@ -23,4 +24,5 @@ pub mod sockets;
 pub mod turn;
 pub mod watch;
 
-pub use bus::{Bus, Ended};
+pub use bus::Bus;
+pub use ending::Ended;

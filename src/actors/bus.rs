@@ -8,13 +8,12 @@ use super::reply::{Asked, ReplySink};
 use super::sequencer::{Append, SequencerHandle, rejection_of};
 use super::sockets::Sockets;
 use crate::domain::{
-    Ack, Command, Enrolment, Origin, PresenceState, Principal, Rejection, RejectionCode, RoomId, SessionId,
-    UserId,
+    Ack, Command, Enrolment, Origin, PresenceState, Principal, Rejection, RejectionCode, RoomId,
+    SessionChange, UserId,
 };
 use crate::limits::{Limits, fill};
-use crate::protocol::{CloseCode, TraceId};
+use crate::protocol::TraceId;
 use crate::storage::Write;
-use dashmap::DashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -28,18 +27,6 @@ pub struct Bus {
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     draining: Arc<watch::Sender<bool>>,
-    /// What ended lately, for handshakes that were under way then.
-    ended: Arc<DashMap<Ended, Instant>>,
-}
-
-/// Handshakes take less than this.
-const HANDSHAKE: Duration = Duration::from_secs(60);
-
-/// Whose sockets are to be closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ended {
-    Session(SessionId),
-    User(UserId),
 }
 
 impl Bus {
@@ -52,7 +39,6 @@ impl Bus {
             admission: Arc::new(Admission::new(config)),
             rooms,
             draining: Arc::new(watch::Sender::new(false)),
-            ended: Arc::default(),
         }
     }
 
@@ -132,45 +118,44 @@ impl Bus {
         origin: Origin,
         trace: TraceId,
     ) -> Result<Ack, Rejection> {
-        if self.load().is_read_only() {
-            return Err(Rejection::read_only());
-        }
-        let (sink, outcome) = ReplySink::request(Asked::enrolment(trace));
-        match self.rooms.sequencer() {
-            Some(sequencer) => {
-                let write = Write::Enrol { enrolment, origin };
-                sequencer.append(Append { write, sink, permit: None });
-            }
-            None => sink.answer(Err(Rejection::unavailable())),
-        }
-        let outcome = outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()));
+        let outcome = self.append(Write::Enrol { enrolment, origin }, Asked::enrolment(trace)).await;
         if let Err(error) = self.rooms.find_commons().await {
             tracing::warn!(%error, "the commons can't be read");
         }
         outcome
     }
 
+    /// Begins or ends sessions. Once it is answered, sockets of sessions that ended hear nothing more (AUTH-15).
+    pub async fn change_sessions(
+        &self,
+        change: SessionChange,
+        origin: Origin,
+        trace: TraceId,
+    ) -> Result<Ack, Rejection> {
+        let asked = Asked::sessions(&change, trace);
+        let ack = self.append(Write::Session { change, origin }, asked).await?;
+        if let Ack::SessionsEnded(_) | Ack::TokenReused = ack {
+            self.settled().await;
+        }
+        Ok(ack)
+    }
+
+    /// Hands over what is no room's business.
+    async fn append(&self, write: Write, asked: Asked) -> Result<Ack, Rejection> {
+        if self.load().is_read_only() {
+            return Err(Rejection::read_only());
+        }
+        let (sink, outcome) = ReplySink::request(asked);
+        match self.rooms.sequencer() {
+            Some(sequencer) => sequencer.append(Append { write, sink, permit: None }),
+            None => sink.answer(Err(Rejection::unavailable())),
+        }
+        outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()))
+    }
+
     /// What is shown of the user.
     pub fn presence(&self, user: UserId) -> PresenceState {
         self.rooms.presence().state(user)
-    }
-
-    /// Closes sockets whose right to be open has ended.
-    pub fn end_sessions(&self, which: Ended, code: CloseCode) {
-        let now = Instant::now();
-        self.ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
-        self.ended.insert(which, now);
-        for hub in self.rooms.hubs() {
-            hub.tell(match which {
-                Ended::Session(session) => HubMsg::CloseSession { session, code },
-                Ended::User(user) => HubMsg::CloseUser { user, code },
-            });
-        }
-    }
-
-    /// Whether `which` ended at or after `since`: what was found valid then may be so no more.
-    pub fn ended_since(&self, which: Ended, since: Instant) -> bool {
-        self.ended.get(&which).is_some_and(|at| *at >= since)
     }
 
     /// After each commit the rooms that have new events.

@@ -219,6 +219,24 @@ impl Outbox {
         self.shut_down_after(self.linger);
     }
 
+    /// Ends it with nothing more said than why: what is queued is let go, but for a frame that is partly on the wire (AUTH-15).
+    pub fn cut(self: &Rc<Self>, code: CloseCode) {
+        if self.closed.get() {
+            return;
+        }
+        if self.closing.get().is_none() {
+            self.queue.borrow_mut().keep_begun();
+            return self.close(code, code.reason());
+        }
+        // On its way out already. The last item is the goodbye, and it may be what is partly on the wire.
+        let mut queue = self.queue.borrow_mut();
+        let goodbye = if queue.items.len() > 1 { queue.items.pop_back() } else { None };
+        if let Some(goodbye) = goodbye {
+            queue.keep_begun();
+            queue.put(goodbye.class, goodbye.bytes);
+        }
+    }
+
     /// The peer answers our close frame by closing; the connection then ends by itself and this finds it ended.
     fn shut_down_after(self: &Rc<Self>, wait: Duration) {
         let this = Rc::clone(self);
@@ -448,6 +466,37 @@ mod tests {
         let got = String::from_utf8_lossy(&got).into_owned();
         assert!(got.contains(r#"{"type":"room.resync","room_id":1,"from":1}"#), "told from where on");
         assert!(!got.contains('x'), "none of the room's events");
+    }
+
+    /// Proves AUTH-15.
+    #[actix_rt::test]
+    async fn who_is_cut_off_hears_why_and_nothing_that_waited() {
+        for restarting in [false, true] {
+            let (near, mut far) = pair().await;
+            let (_read, write) = near.into_split();
+            let outbox = Outbox::new(write, &config::Socket::default());
+            while outbox.backlog() == 0 {
+                outbox.push(Class::Control, websocket::text(&"c".repeat(50_000)));
+                outbox.flush();
+            }
+            for seq in 1..10 {
+                let (class, bytes) = event(seq, 10_000);
+                assert!(matches!(outbox.push(class, bytes), Pushed::Queued(_)));
+            }
+            if restarting {
+                outbox.close(CloseCode::Restart, "restart;delay_ms=1");
+            }
+            outbox.cut(CloseCode::SessionRevoked);
+            assert_eq!(outbox.push(Class::Control, websocket::text("x")), Pushed::Closed);
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).await.expect("reads");
+            let got = String::from_utf8_lossy(&got).into_owned();
+            assert!(!got.contains('x'), "nothing that waited");
+            let begun = got.bytes().filter(|byte| *byte == b'c').count();
+            let why = if restarting { "restart;delay_ms=1" } else { "token_revoked" };
+            assert!(got.ends_with(why), "restarting: {restarting}");
+            assert_eq!(begun % 50_000, 0, "what was begun is finished");
+        }
     }
 
     #[actix_rt::test]

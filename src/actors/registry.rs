@@ -3,6 +3,7 @@
 //! A message goes to a room while the map's shard is held, and a room that isn't there is started under the same lock: so each
 //! room exists once, messages of one sender stay in order, and a room taken out of the map gets nothing more.
 
+use super::ending::Endings;
 use super::hub::{ConnId, HubHandle, HubMsg};
 use super::load::Load;
 use super::presence::PresenceHandle;
@@ -35,6 +36,7 @@ pub struct Rooms {
     commons: OnceLock<RoomId>,
     tail: broadcast::Sender<Arc<[RoomId]>>,
     load: Load,
+    endings: Endings,
     store: Store,
     config: Arc<Config>,
 }
@@ -68,6 +70,7 @@ impl Rooms {
             commons: OnceLock::new(),
             tail: broadcast::channel(TAIL).0,
             load: Load::new(&config.load),
+            endings: Endings::default(),
             store,
             config,
         })
@@ -98,6 +101,11 @@ impl Rooms {
     /// How heavily the process is loaded.
     pub fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// What ended lately.
+    pub(super) fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     /// The numbers rooms live by.

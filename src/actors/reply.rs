@@ -2,7 +2,7 @@
 
 use super::hub::{ConnId, HubHandle};
 use super::outbox::Class;
-use crate::domain::{Ack, Command, MessageId, Person, Rejection, RoomId, UserId};
+use crate::domain::{Ack, Command, MessageId, Person, Rejection, RoomId, SessionChange, UserId};
 use crate::protocol::{RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
 use tokio::sync::oneshot;
@@ -33,6 +33,11 @@ impl Asked {
     /// To become somebody.
     pub fn enrolment(trace: TraceId) -> Self {
         Self { trace, command: "enrol", user: None, room: None }
+    }
+
+    /// A change of sessions.
+    pub fn sessions(change: &SessionChange, trace: TraceId) -> Self {
+        Self { trace, command: change.kind(), user: change.user(), room: None }
     }
 
     fn note(&self, request_id: Option<&RequestId>, outcome: &Result<Ack, Rejection>) {

@@ -4,7 +4,7 @@ use crate::auth::email;
 use crate::auth::password::{self, Password};
 use crate::auth::token::Token;
 use crate::config::Config;
-use crate::domain::{Ack, Enrolment, Name, Origin, Rejection, Role};
+use crate::domain::{Ack, Enrolment, Name, Origin, PasswordProof, Rejection, Role, SessionChange};
 use crate::protocol::payload;
 use crate::storage::{Store, Verdict, Write};
 use chrono::Utc;
@@ -90,23 +90,25 @@ fn open(config: &Config) -> Result<Store, String> {
 }
 
 async fn enrol(store: &Store, enrolment: Enrolment) -> Result<Ack, String> {
-    let outcome = store.submit(vec![Write::Enrol { enrolment, origin: Origin::OPERATOR }], Utc::now().into());
+    write(store, Write::Enrol { enrolment, origin: Origin::OPERATOR }).await
+}
+
+async fn reset(store: &Store, email: &str, password_hash: String) -> Result<Ack, String> {
+    let found = store.credentials(email).await.map_err(|error| error.to_string())?;
+    let found = found.ok_or_else(|| format!("nobody signs in as {email}"))?;
+    let (user, proof) = (found.person.id, PasswordProof::Operator);
+    let change = SessionChange::SetPassword { user, password_hash, proof, keep: None };
+    write(store, Write::Session { change, origin: Origin::OPERATOR }).await
+}
+
+async fn write(store: &Store, write: Write) -> Result<Ack, String> {
+    let outcome = store.submit(vec![write], Utc::now().into());
     let outcome = outcome.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())?;
     match outcome.into_iter().next() {
         Some(Ok(Verdict::Accepted { ack, .. })) => Ok(ack),
         Some(Ok(Verdict::Refused(rejection))) => Err(said(rejection)),
         Some(Err(error)) => Err(error.to_string()),
         None => Err("the store did not answer".to_owned()),
-    }
-}
-
-async fn reset(store: &Store, email: &str, password_hash: String) -> Result<(), String> {
-    let found = store.credentials(email).await.map_err(|error| error.to_string())?;
-    let found = found.ok_or_else(|| format!("nobody signs in as {email}"))?;
-    let done = store.set_password(found.person.id, password_hash, Utc::now().into()).await;
-    match done.map_err(|error| error.to_string())? {
-        true => Ok(()),
-        false => Err(format!("nobody signs in as {email}")),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{MessageId, RoomId, Seq, UserId};
+use super::ids::{MessageId, RoomId, Seq, SessionId, UserId};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
 use super::policy::Action;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::session::Session;
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -203,6 +204,15 @@ pub enum Ack {
         person: Person,
         room: Option<Arc<RoomCard>>,
     },
+    SessionBegun(Arc<Session>),
+    Refreshed {
+        session: Arc<Session>,
+        person: Person,
+    },
+    /// Somebody else may have this refresh token: its session has ended.
+    TokenReused,
+    /// These sessions ended.
+    SessionsEnded(Vec<SessionId>),
     /// It was done before, with the same idempotency key, and came to this.
     Replayed(Box<Ack>),
 }

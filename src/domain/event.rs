@@ -1,9 +1,10 @@
 //! What happened. An event is past tense, durable, and the same for everybody.
 
-use super::ids::{EventId, MessageId, RoomId, Seq, UserId};
+use super::ids::{EventId, MessageId, RoomId, Seq, SessionId, UserId};
 use super::person::Person;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::session::Session;
 use super::time::Timestamp;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -41,6 +42,8 @@ pub enum EventBody {
     MembershipGranted { room: Arc<RoomCard> },
     MembershipRevoked { room: RoomId },
     ReadMarked { room: RoomId, read: Seq },
+    SessionBegun { session: Arc<Session> },
+    SessionEnded { session: SessionId },
     RoomListed { room: Arc<RoomCard> },
     RoomUnlisted { room: RoomId },
     UserJoined { user: Person },
@@ -63,6 +66,8 @@ impl EventBody {
             Self::MembershipGranted { .. } => "membership.granted",
             Self::MembershipRevoked { .. } => "membership.revoked",
             Self::ReadMarked { .. } => "read.marked",
+            Self::SessionBegun { .. } => "session.begun",
+            Self::SessionEnded { .. } => "session.ended",
             Self::RoomListed { .. } => "room.listed",
             Self::RoomUnlisted { .. } => "room.unlisted",
             Self::UserJoined { .. } => "user.joined",

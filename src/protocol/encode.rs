@@ -293,6 +293,10 @@ impl<'a> From<&'a Ack> for AckData<'a> {
                 unread: Some(*unread),
                 ..Self::default()
             },
+            // Only REST changes sessions.
+            Ack::SessionBegun(_) | Ack::Refreshed { .. } | Ack::TokenReused | Ack::SessionsEnded(_) => {
+                Self::default()
+            }
             Ack::Enrolled { person, .. } => Self { user: Some(person.into()), ..Self::default() },
             Ack::Replayed(original) => Self { duplicate: true, ..Self::from(original.as_ref()) },
         }

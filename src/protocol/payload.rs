@@ -21,6 +21,17 @@ enum Data<'a> {
     Room { room: RoomCardView<'a> },
     User { user: PersonView<'a> },
     Name { name: &'a str },
+    Session { session: BegunView<'a> },
+    SessionId { session_id: i64 },
+}
+
+/// A new session, as the other devices of its user are told.
+#[derive(Serialize)]
+struct BegunView<'a> {
+    id: i64,
+    device: &'a str,
+    begun_by: &'static str,
+    created_at: String,
 }
 
 impl<'a> From<&'a EventBody> for Data<'a> {
@@ -69,6 +80,15 @@ impl<'a> From<&'a EventBody> for Data<'a> {
                 Self::User { user: user.into() }
             }
             EventBody::AccountUpdated { name } => Self::Name { name },
+            EventBody::SessionBegun { session } => Self::Session {
+                session: BegunView {
+                    id: session.id.get(),
+                    device: &session.device,
+                    begun_by: session.begun_by.as_str(),
+                    created_at: session.created_at.to_string(),
+                },
+            },
+            EventBody::SessionEnded { session } => Self::SessionId { session_id: session.get() },
         }
     }
 }

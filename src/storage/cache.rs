@@ -5,10 +5,10 @@
 //! its stamp, the number of changes as they were before the read.
 
 use super::queries::rooms::RoomView;
-use super::queries::sessions::SessionRow;
+use super::queries::sessions::SessionKey;
 use super::writer::BatchOutcome;
 use super::{StoreError, Verdict};
-use crate::domain::{Event, EventBody, EventId, Person, Role, RoomId, Seq, Timestamp, UserId};
+use crate::domain::{Event, EventBody, EventId, Person, Role, RoomId, Seq, Session, Timestamp, UserId};
 use dashmap::DashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -30,8 +30,6 @@ const UNKNOWN: i64 = -1;
 pub(super) enum Touched {
     /// Nothing that is kept here.
     Nothing,
-    /// Sessions, or who may do what.
-    People,
     /// It may have been anything.
     Anything,
 }
@@ -46,7 +44,7 @@ pub(super) struct Cache {
     rooms: AtomicU64,
     /// The last event of the log.
     last_id: AtomicI64,
-    sessions: DashMap<[u8; 32], Kept<(SessionRow, Person)>>,
+    sessions: DashMap<SessionKey, Kept<(Session, Person)>>,
     standings: DashMap<UserId, Kept<Standing>>,
     /// Rooms in `standings`, and those about to be.
     views: AtomicUsize,
@@ -119,9 +117,6 @@ impl Cache {
     pub(super) fn touched(&self, what: Touched) {
         match what {
             Touched::Nothing => {}
-            Touched::People => {
-                self.people.fetch_add(1, Ordering::AcqRel);
-            }
             Touched::Anything => {
                 self.last_id.store(UNKNOWN, Ordering::Release);
                 self.people.fetch_add(1, Ordering::AcqRel);
@@ -144,6 +139,8 @@ impl Cache {
             | EventBody::MessageDeleted { .. }
             | EventBody::ReadMarked { .. }
             | EventBody::UserJoined { .. }
+            // Nobody has looked for it yet.
+            | EventBody::SessionBegun { .. }
             | EventBody::AccountUpdated { .. } => {}
             EventBody::RoomCreated { .. }
             | EventBody::RoomUpdated { .. }
@@ -155,6 +152,9 @@ impl Cache {
             | EventBody::RoomListed { .. }
             | EventBody::RoomUnlisted { .. } => {
                 self.rooms.fetch_add(1, Ordering::AcqRel);
+            }
+            EventBody::SessionEnded { .. } => {
+                self.people.fetch_add(1, Ordering::AcqRel);
             }
             EventBody::UserUpdated { .. } => {
                 self.people.fetch_add(1, Ordering::AcqRel);
@@ -184,29 +184,24 @@ impl Cache {
     }
 
     /// A session that lives at `now`.
-    pub(super) fn session(&self, token_hash: &[u8; 32], now: Timestamp) -> Option<(SessionRow, Person)> {
-        let kept = self.sessions.get(token_hash)?;
+    pub(super) fn session(&self, key: &SessionKey, now: Timestamp) -> Option<(Session, Person)> {
+        let kept = self.sessions.get(key)?;
         let holds = kept.stamp == self.people().0 && (self.alone || kept.at.elapsed() < SHARED);
         // What ran out may have been made longer since.
         (holds && kept.value.0.expires_at > now).then(|| kept.value.clone())
     }
 
     /// Keeps a session that was read.
-    pub(super) fn keep_session(
-        &self,
-        token_hash: [u8; 32],
-        Stamp(stamp): Stamp,
-        found: &(SessionRow, Person),
-    ) {
+    pub(super) fn keep_session(&self, key: SessionKey, Stamp(stamp): Stamp, found: &(Session, Person)) {
         if self.sessions.len() >= ENTRIES {
             self.sessions.clear();
         }
-        self.sessions.insert(token_hash, Kept { stamp, at: Instant::now(), value: found.clone() });
+        self.sessions.insert(key, Kept { stamp, at: Instant::now(), value: found.clone() });
     }
 
     /// A session was written to.
-    pub(super) fn drop_session(&self, token_hash: &[u8; 32]) {
-        self.sessions.remove(token_hash);
+    pub(super) fn drop_session(&self, key: &SessionKey) {
+        self.sessions.remove(key);
     }
 
     /// How `person` stood, as far as it holds.

@@ -12,6 +12,8 @@ mod outbox;
 mod people;
 mod reading;
 mod rooms;
+mod sessions;
+mod tokens;
 mod tx;
 
 use super::EncodePayload;
@@ -20,7 +22,7 @@ use super::error::StoreError;
 use super::options::{KeyTerms, StorageOptions};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, Timestamp,
+    Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, SessionChange, Timestamp,
 };
 use tx::Tx;
 
@@ -34,6 +36,10 @@ pub enum Write {
     },
     Enrol {
         enrolment: Enrolment,
+        origin: Origin,
+    },
+    Session {
+        change: SessionChange,
         origin: Origin,
     },
 }
@@ -108,6 +114,10 @@ pub(super) fn run(
             Write::Enrol { enrolment, origin } => {
                 tx.origin = *origin;
                 enrol::enrol(&mut tx, enrolment)
+            }
+            Write::Session { change, origin } => {
+                tx.origin = *origin;
+                sessions::change(&mut tx, change)
             }
         };
         verdicts.push(match done {

@@ -8,6 +8,8 @@ mod enter;
 mod events;
 mod idempotency;
 mod messages;
+pub mod openapi;
+mod password;
 mod people;
 mod poll;
 pub mod problem;
@@ -16,6 +18,8 @@ mod rooms;
 pub(super) mod route;
 mod search;
 mod sessions;
+mod signing_in;
+mod tokens;
 mod view;
 
 pub use around::provenance;
@@ -114,10 +118,15 @@ fn routes() -> Vec<Route> {
     vec![
         at("/setup").get(Anybody, enter::needs_setup).post(Anybody, enter::set_up),
         at("/join/{code}").get(Anybody, enter::invitation).post(Anybody, enter::join),
-        at("/sessions").get(ReadSessions, sessions::list).post(Anybody, enter::sign_in),
+        at("/sessions")
+            .get(ReadSessions, sessions::list)
+            .post(Anybody, enter::sign_in)
+            .delete(EndSessions, sessions::end_others),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
+        at("/tokens").post(Anybody, tokens::grant),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/me/password").put(ChangePassword, password::change),
         at("/users").get(ReadUsers, people::list),
         at("/rooms").get(ReadRooms, rooms::list).post(CreateRoom, rooms::create),
         at("/rooms/{room}")
@@ -139,6 +148,7 @@ fn routes() -> Vec<Route> {
         at("/bots/{user}").patch(ChangeBot, bots::change),
         at("/bots/{user}/key").post(RotateBotKey, bots::rotate),
         at("/search").get(Search, search::search),
+        at("/openapi.json").get(Anybody, openapi::show),
     ]
 }
 

@@ -17,6 +17,8 @@ mod posting;
 mod rooms;
 mod schema;
 mod search;
+mod sessions;
+mod tokens;
 mod units;
 
 use bench::Bench;

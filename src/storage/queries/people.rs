@@ -3,10 +3,9 @@
 use super::limited;
 use crate::domain::{Person, Role, Timestamp, UserId};
 use crate::storage::Store;
-use crate::storage::cache::Touched;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{accounts, sessions, users};
+use crate::storage::schema::{accounts, users};
 use diesel::prelude::*;
 use std::fmt;
 
@@ -129,26 +128,12 @@ impl Store {
         .await
     }
 
-    /// Sets a password and ends all sessions of that user; false when there is no such user with one.
-    pub async fn set_password(
-        &self,
-        user: UserId,
-        password_hash: String,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.write_to(Touched::People, move |conn| {
-            let query =
-                diesel::update(users::table.find(user.get()).filter(users::password_hash.is_not_null()))
-                    .set(users::password_hash.eq(password_hash));
-            if on!(&mut *conn, |c| query.execute(c))? == 0 {
-                return Ok(false);
-            }
-            let live = sessions::table
-                .filter(sessions::user_id.eq(user.get()))
-                .filter(sessions::revoked_at.is_null());
-            let query = diesel::update(live).set(sessions::revoked_at.eq(now.as_millis()));
-            on!(conn, |c| query.execute(c))?;
-            Ok(true)
+    /// What the user's own password is checked against; none when they have none.
+    pub async fn password_hash(&self, user: UserId) -> Result<Option<String>, StoreError> {
+        self.read(move |conn| {
+            let query = users::table.find(user.get()).select(users::password_hash);
+            let found: Option<Option<String>> = on!(conn, |c| query.first(c)).optional()?;
+            Ok(found.flatten())
         })
         .await
     }

@@ -46,7 +46,7 @@ impl Store {
         if terms.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(move |conn| {
+        self.read_long(move |conn| {
             let found = messages::table
                 .inner_join(users::table)
                 .inner_join(rooms::table)

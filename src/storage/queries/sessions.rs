@@ -1,51 +1,27 @@
-//! Sessions of browsers. Only the hash of a token is ever here.
+//! Sessions as they are looked up and listed; `commit/sessions.rs` begins and ends them. Only the hash of a token is ever here.
 
 use super::people::{PersonRow, Status, person};
-use crate::domain::{Person, SessionId, Timestamp, UserId};
+use crate::domain::{BegunBy, Person, Session, SessionId, Timestamp, UserId};
 use crate::storage::Store;
-use crate::storage::cache::{Cache, Touched};
+use crate::storage::cache::Cache;
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
 use crate::storage::schema::{sessions, users};
 use diesel::prelude::*;
-use std::fmt;
+use std::net::IpAddr;
 
-/// Characters of a device's description that are kept.
-const DEVICE_CHARS: usize = 200;
-
-/// A session to be made.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewSession {
-    pub user: UserId,
-    /// SHA-256 of the token.
-    pub token_hash: [u8; 32],
-    /// The user agent, cut to 200 characters.
-    pub device: String,
-    pub now: Timestamp,
-    pub expires_at: Timestamp,
+/// What a session is found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionKey {
+    /// SHA-256 of its token.
+    Token([u8; 32]),
+    Id(SessionId),
 }
 
-impl fmt::Debug for NewSession {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewSession").field("user", &self.user).field("device", &self.device).finish()
-    }
-}
-
-/// A session that lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRow {
-    pub id: SessionId,
-    pub user: UserId,
-    pub device: String,
-    pub created_at: Timestamp,
-    pub last_active_at: Timestamp,
-    pub expires_at: Timestamp,
-}
-
-/// What a session's token is worth.
+/// What a session is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionState {
-    Living(SessionRow, Person),
+    Living(Session, Person),
     /// It wasn't used for too long.
     Expired,
     /// It was ended, or its user is not active.
@@ -54,50 +30,31 @@ pub enum SessionState {
 }
 
 impl Store {
-    /// Makes a session.
-    pub async fn create_session(&self, new: NewSession) -> Result<SessionId, StoreError> {
-        self.write(move |conn| {
-            // PostgreSQL takes no NUL.
-            let device: String = new.device.chars().filter(|c| !c.is_control()).take(DEVICE_CHARS).collect();
-            let query = diesel::insert_into(sessions::table)
-                .values((
-                    sessions::token_hash.eq(new.token_hash.to_vec()),
-                    sessions::user_id.eq(new.user.get()),
-                    sessions::device.eq(device),
-                    sessions::created_at.eq(new.now.as_millis()),
-                    sessions::last_active_at.eq(new.now.as_millis()),
-                    sessions::expires_at.eq(new.expires_at.as_millis()),
-                ))
-                .returning(sessions::id);
-            let id: i64 = on!(conn, |c| query.get_result(c))?;
-            Ok(SessionId::new(id))
-        })
-        .await
-    }
-
-    /// The session of a token and whose it is, or why it doesn't hold.
-    pub async fn session(&self, token_hash: [u8; 32], now: Timestamp) -> Result<SessionState, StoreError> {
-        if let Some((session, person)) = self.cache().and_then(|cache| cache.session(&token_hash, now)) {
+    /// A session and whose it is, or why it doesn't hold.
+    pub async fn session(&self, key: SessionKey, now: Timestamp) -> Result<SessionState, StoreError> {
+        if let Some((session, person)) = self.cache().and_then(|cache| cache.session(&key, now)) {
             return Ok(SessionState::Living(session, person));
         }
         let stamp = self.cache().map(Cache::people);
         let read = self.read(move |conn| {
-            let query = sessions::table
-                .inner_join(users::table)
-                .filter(sessions::token_hash.eq(token_hash.to_vec()))
-                .select((
-                    COLUMNS,
-                    sessions::revoked_at,
-                    (users::id, users::name, users::role),
-                    users::status,
-                ));
-            let row: Option<(Row, Option<i64>, PersonRow, String)> =
-                on!(conn, |c| query.first(c)).optional()?;
+            let columns =
+                (COLUMNS, sessions::revoked_at, (users::id, users::name, users::role), users::status);
+            let query = sessions::table.inner_join(users::table).select(columns);
+            let row: Option<(Row, Option<i64>, PersonRow, String)> = match key {
+                SessionKey::Token(hash) => {
+                    let query = query.filter(sessions::token_hash.eq(hash.to_vec()));
+                    on!(conn, |c| query.first(c)).optional()?
+                }
+                SessionKey::Id(id) => {
+                    let query = query.filter(sessions::id.eq(id.get()));
+                    on!(conn, |c| query.first(c)).optional()?
+                }
+            };
             let Some((row, revoked_at, owner, status)) = row else { return Ok(SessionState::Unknown) };
             if revoked_at.is_some() || status != Status::Active.as_str() {
                 return Ok(SessionState::Revoked);
             }
-            let session = SessionRow::from(row);
+            let session = session(row)?;
             if session.expires_at <= now {
                 return Ok(SessionState::Expired);
             }
@@ -107,13 +64,13 @@ impl Store {
         if let (Some(cache), Some(stamp), SessionState::Living(session, person)) =
             (self.cache(), stamp, &found)
         {
-            cache.keep_session(token_hash, stamp, &(session.clone(), person.clone()));
+            cache.keep_session(key, stamp, &(session.clone(), person.clone()));
         }
         Ok(found)
     }
 
     /// The living sessions of a user, the newest first.
-    pub async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
+    pub async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         self.read(move |conn| {
             let query = sessions::table
                 .filter(sessions::user_id.eq(user.get()))
@@ -122,50 +79,49 @@ impl Store {
                 .order(sessions::id.desc())
                 .select(COLUMNS);
             let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
-            Ok(rows.into_iter().map(SessionRow::from).collect())
+            rows.into_iter().map(session).collect()
         })
         .await
     }
 
-    /// Ends a session of `user`; false when they have no such living one.
-    pub async fn revoke_session(
-        &self,
-        user: UserId,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.write_to(Touched::People, move |conn| {
-            let living = sessions::table
-                .find(session.get())
-                .filter(sessions::user_id.eq(user.get()))
-                .filter(sessions::revoked_at.is_null());
-            let query = diesel::update(living).set(sessions::revoked_at.eq(now.as_millis()));
-            Ok(on!(conn, |c| query.execute(c))? > 0)
-        })
-        .await
-    }
-
-    /// Notes that the session of a token is in use, and when it now expires.
+    /// Notes that a session is in use, from where, and when it now ends; as before without `expires_at`.
     pub async fn touch_session(
         &self,
-        token_hash: [u8; 32],
+        key: SessionKey,
+        address: Option<IpAddr>,
         now: Timestamp,
-        expires_at: Timestamp,
+        expires_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
+        #[derive(AsChangeset)]
+        #[diesel(table_name = sessions)]
+        struct Touch {
+            last_active_at: i64,
+            address: Option<String>,
+            expires_at: Option<i64>,
+        }
         let touch = self.write(move |conn| {
-            let living = sessions::table
-                .filter(sessions::token_hash.eq(token_hash.to_vec()))
-                .filter(sessions::revoked_at.is_null());
-            let query = diesel::update(living).set((
-                sessions::last_active_at.eq(now.as_millis()),
-                sessions::expires_at.eq(expires_at.as_millis()),
-            ));
-            on!(conn, |c| query.execute(c))?;
+            let touch = Touch {
+                last_active_at: now.as_millis(),
+                // Without one it stays what it was.
+                address: address.map(|address| address.to_string()),
+                expires_at: expires_at.map(Timestamp::as_millis),
+            };
+            let living = sessions::table.filter(sessions::revoked_at.is_null());
+            match key {
+                SessionKey::Token(hash) => {
+                    let one = living.filter(sessions::token_hash.eq(hash.to_vec()));
+                    on!(conn, |c| diesel::update(one).set(touch).execute(c))?;
+                }
+                SessionKey::Id(id) => {
+                    let one = living.filter(sessions::id.eq(id.get()));
+                    on!(conn, |c| diesel::update(one).set(touch).execute(c))?;
+                }
+            }
             Ok(())
         });
         touch.await?;
         if let Some(cache) = self.cache() {
-            cache.drop_session(&token_hash);
+            cache.drop_session(&key);
         }
         Ok(())
     }
@@ -175,6 +131,8 @@ type Columns = (
     sessions::id,
     sessions::user_id,
     sessions::device,
+    sessions::address,
+    sessions::begun_by,
     sessions::created_at,
     sessions::last_active_at,
     sessions::expires_at,
@@ -184,22 +142,26 @@ const COLUMNS: Columns = (
     sessions::id,
     sessions::user_id,
     sessions::device,
+    sessions::address,
+    sessions::begun_by,
     sessions::created_at,
     sessions::last_active_at,
     sessions::expires_at,
 );
 
-type Row = (i64, i64, String, i64, i64, i64);
+type Row = (i64, i64, String, Option<String>, String, i64, i64, i64);
 
-impl From<Row> for SessionRow {
-    fn from((id, user, device, created_at, last_active_at, expires_at): Row) -> Self {
-        Self {
-            id: SessionId::new(id),
-            user: UserId::new(user),
-            device,
-            created_at: Timestamp::from_millis(created_at),
-            last_active_at: Timestamp::from_millis(last_active_at),
-            expires_at: Timestamp::from_millis(expires_at),
-        }
-    }
+fn session(row: Row) -> Result<Session, StoreError> {
+    let (id, user, device, address, begun_by, created_at, last_active_at, expires_at) = row;
+    Ok(Session {
+        id: SessionId::new(id),
+        user: UserId::new(user),
+        device,
+        address: address.and_then(|text| text.parse().ok()),
+        begun_by: BegunBy::parse(&begun_by)
+            .ok_or_else(|| StoreError::nonsense("sessions.begun_by", begun_by))?,
+        created_at: Timestamp::from_millis(created_at),
+        last_active_at: Timestamp::from_millis(last_active_at),
+        expires_at: Timestamp::from_millis(expires_at),
+    })
 }

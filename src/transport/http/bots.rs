@@ -3,7 +3,7 @@
 use super::call::{Call, created, ok};
 use super::idempotency;
 use super::problem::{Answer, Problem};
-use crate::actors::bus::Ended;
+use crate::actors::Ended;
 use crate::auth::bot_key;
 use crate::auth::identity::refusal;
 use crate::auth::token::Token;

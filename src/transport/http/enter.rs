@@ -2,14 +2,13 @@
 
 use super::call::{Visit, ok};
 use super::problem::{Answer, Problem};
+use super::signing_in::{begin_session, proven};
 use super::view::{AccountView, Me, SessionView, room};
-use crate::auth::cookie::SessionCookie;
-use crate::auth::identity::{refusal, unauthenticated};
+use crate::auth::identity::refusal;
 use crate::auth::password::Password;
-use crate::auth::token::Token;
 use crate::auth::{email, join_code};
-use crate::domain::{Ack, Enrolment, Name, Person, Rejection, RejectionCode, RoomCard};
-use crate::storage::{Account, NewSession, Profile, RoomFilter, SessionRow, Status};
+use crate::domain::{Ack, BegunBy, Enrolment, Name, Person, Rejection, RejectionCode, RoomCard};
+use crate::storage::{Account, RoomFilter};
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use serde::Deserialize;
@@ -63,7 +62,7 @@ pub(super) async fn set_up(mut visit: Visit) -> Answer {
     let filter = RoomFilter { ids: Some(vec![first_room.id]), system: false };
     let rooms = visit.state.store.room_views(&person, filter, None, 1).await.map_err(refusal)?;
     let first_room = rooms.first().ok_or_else(Rejection::internal)?;
-    let (profile, _, cookie) = begin_session(&visit, &person).await?;
+    let (profile, _, cookie) = begin_session(&visit, &person, BegunBy::SetUp, None).await?;
     Ok(HttpResponse::Created().insert_header((header::SET_COOKIE, cookie)).json(json!({
         "account": AccountView::new(&account, true),
         "user": Me::from(&profile),
@@ -86,7 +85,7 @@ pub(super) async fn join(mut visit: Visit) -> Answer {
     let password_hash = visit.state.hasher.hash(password).await?;
     let enrolment = Enrolment::Join { code: visit.part("code").to_owned(), name, email, password_hash };
     let (person, _) = enrol(&visit, enrolment).await?;
-    let (profile, _, cookie) = begin_session(&visit, &person).await?;
+    let (profile, _, cookie) = begin_session(&visit, &person, BegunBy::Join, None).await?;
     let mut response = HttpResponse::Created();
     Ok(response.insert_header((header::SET_COOKIE, cookie)).json(json!({ "user": Me::from(&profile) })))
 }
@@ -95,20 +94,9 @@ pub(super) async fn join(mut visit: Visit) -> Answer {
 pub(super) async fn sign_in(mut visit: Visit) -> Answer {
     visit.state.must_have_room()?;
     let SignIn { email, password } = visit.read().await?;
-    let found = match email::normalise(&email) {
-        Ok(email) => visit.state.store.credentials(&email).await.map_err(refusal)?,
-        Err(_) => None,
-    };
-    let found = found.filter(|found| found.status == Status::Active);
-    let hash = found.as_ref().map(|found| found.password_hash.clone());
-    let is_right = visit.state.hasher.verify(password, hash).await?;
-    let Some(found) = found.filter(|_| is_right) else {
-        // The same for a wrong password, an unknown address and a closed account.
-        return Err(
-            Rejection { message: "wrong e-mail address or password".into(), ..unauthenticated() }.into()
-        );
-    };
-    let (profile, session, cookie) = begin_session(&visit, &found.person).await?;
+    let found = proven(&visit, &email, password).await?;
+    let (person, hash) = (found.person, Some(found.password_hash));
+    let (profile, session, cookie) = begin_session(&visit, &person, BegunBy::Password, hash).await?;
     Ok(HttpResponse::Created().insert_header((header::SET_COOKIE, cookie)).json(json!({
         "session": SessionView::new(&session, Some(session.id)),
         "user": Me::from(&profile),
@@ -134,19 +122,4 @@ async fn enrol(visit: &Visit, enrolment: Enrolment) -> Result<(Person, Option<Ar
         Ack::Enrolled { person, room } => Ok((person, room)),
         _ => Err(Rejection::internal().into()),
     }
-}
-
-/// A new session and the header that carries it.
-async fn begin_session(visit: &Visit, person: &Person) -> Result<(Profile, SessionRow, String), Rejection> {
-    let state = &visit.state;
-    let profile = state.store.person(person.id).await.map_err(refusal)?.ok_or_else(Rejection::internal)?;
-    let (token, now) = (Token::random(), super::now());
-    let expires_at = now.after(state.config.auth.session);
-    let device = visit.device();
-    let new =
-        NewSession { user: person.id, token_hash: token.hash(), device: device.clone(), now, expires_at };
-    let id = state.store.create_session(new).await.map_err(refusal)?;
-    let session =
-        SessionRow { id, user: person.id, device, created_at: now, last_active_at: now, expires_at };
-    Ok((profile, session, SessionCookie::of(&state.config).set(&token)))
 }

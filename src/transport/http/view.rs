@@ -1,8 +1,8 @@
 //! The JSON of REST answers that the socket doesn't have.
 
-use crate::domain::SessionId;
+use crate::domain::{Session, SessionId};
 use crate::protocol::view::{PersonView, RoomView};
-use crate::storage::{Account, Message, Profile, RoomView as Room, SessionRow};
+use crate::storage::{Account, Message, Profile, RoomView as Room};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -66,23 +66,29 @@ impl<'a> From<&'a Profile> for Me<'a> {
     }
 }
 
-/// A browser session, seen from the one of session `current`.
+/// A session, seen from the one of session `current`.
 #[derive(Serialize)]
 pub(super) struct SessionView<'a> {
     id: i64,
     device: &'a str,
+    address: Option<String>,
+    begun_by: &'static str,
     created_at: String,
     last_active_at: String,
+    expires_at: String,
     current: bool,
 }
 
 impl<'a> SessionView<'a> {
-    pub(super) fn new(session: &'a SessionRow, current: Option<SessionId>) -> Self {
+    pub(super) fn new(session: &'a Session, current: Option<SessionId>) -> Self {
         Self {
             id: session.id.get(),
             device: &session.device,
+            address: session.address.map(|address| address.to_string()),
+            begun_by: session.begun_by.as_str(),
             created_at: session.created_at.to_string(),
             last_active_at: session.last_active_at.to_string(),
+            expires_at: session.expires_at.to_string(),
             current: current == Some(session.id),
         }
     }

@@ -1,5 +1,6 @@
 //! A program that calls the server and says exactly what it is told: no cookie jar, no redirects.
 
+use super::contract;
 use crate::harness::{House, PATIENCE, Person};
 use loadtest::confidential;
 use loadtest::wire::Credentials;
@@ -67,7 +68,7 @@ impl Caller {
     pub(crate) async fn sends(&self, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         self.note_confidential(body.as_ref().map(|(_, body)| body.as_slice()));
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -81,7 +82,9 @@ impl Caller {
         for cookie in headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok()) {
             confidential::overhear_cookie(&self.base, cookie);
         }
-        Answer { status, headers, body: body.to_vec() }
+        let answer = Answer { status, headers, body: body.to_vec() };
+        contract::holds(method.as_str(), path, &answer);
+        answer
     }
 
     /// What is sent and should be in no log.

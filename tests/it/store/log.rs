@@ -3,7 +3,7 @@
 use super::bench::{Bench, NOW, accepted, by, code, post};
 use super::contracts;
 use hearth::domain::{Ack, EventId, RejectionCode, Role, Seq};
-use hearth::storage::{HistoryPage, StoreError, Verdict};
+use hearth::storage::{HistoryPage, SessionKey, StoreError, Verdict};
 use uuid::Uuid;
 
 contracts!(
@@ -101,7 +101,8 @@ async fn two_hundred_writers_meet_no_lock(bench: Bench) {
                 let outcome = store.submit(vec![write], NOW).unwrap();
                 // Readers and the other kind of write at the same time.
                 store.history(general, HistoryPage::Newest, 5).await.unwrap();
-                store.touch_session([u8::try_from(n).unwrap(); 32], NOW, NOW).await.unwrap();
+                let key = SessionKey::Token([u8::try_from(n).unwrap(); 32]);
+                store.touch_session(key, None, NOW, Some(NOW)).await.unwrap();
                 accepted(outcome.await.unwrap().pop().unwrap());
             })
         })

@@ -1,10 +1,9 @@
 //! Enrolment, sign-in, sessions, keys.
 
-use super::bench::{Bench, NOW, accepted, by, enrols, kinds, name, refused};
+use super::bench::{Bench, NOW, accepted, enrols, kinds, name, refused};
 use super::contracts;
-use hearth::domain::{Ack, Command, Enrolment, Person, Rejection, RejectionCode, Role, Timestamp, UserId};
-use hearth::storage::{BotKeyState, NewSession, Rotation, SessionRow, SessionState, Status};
-use std::time::Duration;
+use hearth::domain::{Ack, Enrolment, Person, Rejection, RejectionCode, Role, UserId};
+use hearth::storage::{BotKeyState, Rotation, Status};
 
 contracts!(
     parallel_first_runs_are_one,
@@ -13,8 +12,6 @@ contracts!(
     an_operator_makes_the_account_if_there_is_none,
     bots_are_made_by_admins,
     a_key_is_replaced,
-    sessions_end_by_time_revocation_and_status,
-    a_new_password_ends_all_sessions,
     people_are_listed_by_id,
 );
 
@@ -153,67 +150,6 @@ pub(super) async fn keys(bench: &Bench, bot: UserId) -> Vec<([u8; 32], BotKeySta
     let (_, mut keys) = bench.store.bot_keys_of(bot, NOW).await.unwrap().expect("a bot with keys");
     keys.sort_by_key(|(id, ..)| *id);
     keys.into_iter().map(|(_, hash, state)| (hash, state)).collect()
-}
-
-async fn living(bench: &Bench, token: [u8; 32], now: Timestamp) -> Option<(SessionRow, Person)> {
-    match bench.store.session(token, now).await.unwrap() {
-        SessionState::Living(session, person) => Some((session, person)),
-        _ => None,
-    }
-}
-
-fn session(user: UserId, token: u8) -> NewSession {
-    NewSession {
-        user,
-        token_hash: [token; 32],
-        device: "é".repeat(300),
-        now: NOW,
-        expires_at: NOW.after(Duration::from_secs(60)),
-    }
-}
-
-async fn sessions_end_by_time_revocation_and_status(bench: Bench) {
-    let home = bench.home().await;
-    let bob = bench.person("Bob", Role::Member).await;
-    let store = &bench.store;
-    let first = store.create_session(session(bob.id, 1)).await.unwrap();
-    let second = store.create_session(session(bob.id, 2)).await.unwrap();
-    let (row, person) = living(&bench, [1; 32], NOW).await.unwrap();
-    assert_eq!((row.id, &person, row.device.chars().count()), (first, &bob, 200));
-    assert_eq!(bench.store.session([9; 32], NOW).await.unwrap(), SessionState::Unknown);
-    let later = NOW.after(Duration::from_secs(60));
-    assert_eq!(bench.store.session([1; 32], later).await.unwrap(), SessionState::Expired);
-    store.touch_session([1; 32], later, later.after(Duration::from_secs(60))).await.unwrap();
-    store.note_seen([(later, vec![bob.id]), (NOW, vec![bob.id])].into()).await.unwrap();
-    assert_eq!(living(&bench, [1; 32], later).await.unwrap().0.last_active_at, later);
-    assert_eq!(bench.count("SELECT last_seen_at FROM users WHERE name = 'Bob'"), later.as_millis());
-    let listed = store.sessions_of(bob.id, NOW).await.unwrap();
-    assert_eq!(listed.iter().map(|row| row.id).collect::<Vec<_>>(), [second, first]);
-    assert!(!store.revoke_session(home.admin.id, first, NOW).await.unwrap(), "somebody else's");
-    assert!(store.revoke_session(bob.id, first, NOW).await.unwrap());
-    assert!(!store.revoke_session(bob.id, first, NOW).await.unwrap());
-    assert_eq!(store.session([1; 32], NOW).await.unwrap(), SessionState::Revoked);
-    let renamed = Command::UpdateProfile { name: name("Robert") };
-    living(&bench, [2; 32], NOW).await.unwrap();
-    accepted(bench.batch(vec![by(&bob, renamed)]).await.remove(0));
-    assert_eq!(&*living(&bench, [2; 32], NOW).await.unwrap().1.name, "Robert", "known anew");
-    store.set_password(bob.id, "new".to_owned(), NOW).await.unwrap();
-    assert_eq!(living(&bench, [2; 32], NOW).await, None, "ended by the new password");
-    store.create_session(session(bob.id, 3)).await.unwrap();
-    bench.sql("UPDATE users SET status = 'banned' WHERE name = 'Robert'").unwrap();
-    assert_eq!(store.session([3; 32], NOW).await.unwrap(), SessionState::Revoked);
-    assert_eq!(store.credentials("bob@example.org").await.unwrap().unwrap().status, Status::Banned);
-}
-
-async fn a_new_password_ends_all_sessions(bench: Bench) {
-    let home = bench.home().await;
-    let store = &bench.store;
-    store.create_session(session(home.admin.id, 1)).await.unwrap();
-    assert!(store.set_password(home.admin.id, "new".to_owned(), NOW).await.unwrap());
-    assert_eq!(store.credentials("ann@example.org").await.unwrap().unwrap().password_hash, "new");
-    assert_eq!(living(&bench, [1; 32], NOW).await, None);
-    let robo = bench.enrolled(bot(&home.admin, 1)).await;
-    assert!(!store.set_password(robo.id, "x".to_owned(), NOW).await.unwrap(), "bots have none");
 }
 
 async fn people_are_listed_by_id(bench: Bench) {

@@ -2,8 +2,12 @@
 
 use super::bench::{Bench, NOW, accepted, by, name, post};
 use super::contracts;
-use hearth::domain::{Ack, Command, Enrolment, NewRoomKind, Person, Role, RoomId, UserId, WebhookUrl};
-use hearth::storage::{NewSession, Write};
+use super::sessions::{begin, change, session};
+use hearth::domain::{
+    Ack, Command, Enrolment, NewRoomKind, PasswordProof, Person, Role, RoomId, SessionChange, UserId, Via,
+    WebhookUrl,
+};
+use hearth::storage::Write;
 use uuid::Uuid;
 
 contracts!(each_request_commits_once, what_is_refused_or_repeated_writes_nothing);
@@ -64,19 +68,18 @@ async fn each_request_commits_once(bench: Bench) {
     bench.batch(writes).await.into_iter().for_each(|verdict| drop(accepted(verdict)));
     assert_eq!(commits.more(), 1);
 
-    let new = NewSession {
-        user: home.admin.id,
-        token_hash: [9; 32],
-        device: "x".to_owned(),
-        now: NOW,
-        expires_at: NOW.after(std::time::Duration::from_secs(60)),
-    };
-    bench.store.create_session(new).await.unwrap();
+    let begin = |token| begin(session(home.admin.id, token));
+    drop(accepted(bench.one(begin(9)).await));
     assert_eq!(commits.more(), 1);
     let rotated = bench.store.rotate_bot_key(home.admin.id, robot.id, [2; 32], None, NOW).await;
     assert_eq!(rotated.unwrap(), hearth::storage::Rotation::Done);
     assert_eq!(commits.more(), 1, "the old keys end with the new one's begin");
-    assert!(bench.store.set_password(home.admin.id, "hash2".to_owned(), NOW).await.unwrap());
+    drop(accepted(bench.one(begin(8)).await));
+    commits.more();
+    let (user, proof) = (home.admin.id, PasswordProof::Operator);
+    let password_hash = "hash2".to_owned();
+    let set = SessionChange::SetPassword { user, password_hash, proof, keep: None };
+    drop(accepted(bench.one(change(set, Via::Operator)).await));
     assert_eq!(commits.more(), 1, "the sessions end with the old password");
     // Reading commits nothing.
     bench.store.reconcile(true).await.unwrap();
