@@ -197,6 +197,18 @@ impl Store {
         self.inner.readers.read(query).await
     }
 
+    /// The same for a query whose time has no bound: it leaves half the readers to the others.
+    async fn read_long<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        #[cfg(test)]
+        if simulated::is_active() {
+            return simulated::read(query).await;
+        }
+        self.inner.readers.read_long(query).await
+    }
+
     /// Finishes what is queued, empties the write-ahead log and gives the lock back. Later writes are refused.
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);

@@ -41,6 +41,13 @@ impl Rooms {
             });
         }
     }
+
+    /// Sessions may have ended without anybody knowing which: every socket's is looked up.
+    pub fn recheck(&self) {
+        for hub in self.hubs() {
+            hub.tell(HubMsg::Recheck);
+        }
+    }
 }
 
 impl Bus {

@@ -122,6 +122,7 @@ impl Switchboard {
             }
             // Whoever asked may have gone.
             HubMsg::Count(asker) => drop(asker.send(board.counts())),
+            HubMsg::Recheck => board.recheck(),
             HubMsg::Fence(asker) => drop(asker.send(())),
             HubMsg::Restart { spread } => board.restart(spread),
             HubMsg::Census => board.census_anew(Instant::now()),

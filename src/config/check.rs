@@ -134,6 +134,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("presence.census_ms", presence.census),
         ("auth.session_s", auth.session),
         ("auth.access_token_s", auth.access_token),
+        ("auth.refresh_token_s", auth.refresh_token),
         ("auth.transfer_s", auth.transfer),
         ("idempotency.keep_s", idempotency.keep),
         ("idempotency.sweep_s", idempotency.sweep),

@@ -8,6 +8,7 @@ mod enter;
 mod events;
 mod idempotency;
 mod messages;
+pub mod openapi;
 mod password;
 mod people;
 mod poll;
@@ -156,6 +157,7 @@ fn routes() -> Vec<Route> {
         at("/bots/{user}").patch(ChangeBot, bots::change),
         at("/bots/{user}/key").post(RotateBotKey, bots::rotate),
         at("/search").get(Search, search::search),
+        at("/openapi.json").get(Anybody, openapi::show),
     ]
 }
 

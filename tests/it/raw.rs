@@ -163,3 +163,16 @@ pub(crate) async fn is_upgraded(url: &str, head: &str) {
     timeout(PATIENCE, tcp.read_exact(&mut answer)).await.expect("in time").expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 101", "{}", String::from_utf8_lossy(&answer));
 }
+
+/// Shakes hands, which has to be refused: the problem in the answer's body.
+pub(crate) async fn is_turned_away(url: &str, credentials: &Credentials) -> Value {
+    let mut tcp = dial(url).await;
+    tcp.write_all(format!("{}\r\n", upgrade(url, credentials)).as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("in time").expect("an answer");
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 4"), "{head}");
+    assert!(head.to_lowercase().contains("content-type: application/problem+json"), "{head}");
+    serde_json::from_str(body).expect("a problem")
+}

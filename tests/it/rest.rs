@@ -5,6 +5,7 @@ mod bots;
 pub(crate) mod caller;
 mod cli;
 mod committed;
+mod contract;
 mod doors;
 mod entering;
 mod gone;

@@ -105,6 +105,8 @@ pub enum HubMsg {
         user: UserId,
         code: CloseCode,
     },
+    /// Sessions may have ended, nobody knows which.
+    Recheck,
     /// To be answered once everything told before is done.
     Fence(oneshot::Sender<()>),
     /// Something was left out a while ago; by now everything that was on its way then has arrived.

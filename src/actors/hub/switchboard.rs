@@ -16,7 +16,7 @@ use crate::actors::room::Subscribe;
 use crate::config::Config;
 use crate::domain::{Rejection, RoomId, Timestamp};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
-use crate::storage::Store;
+use crate::storage::{SessionKey, SessionState, Store};
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -296,6 +296,14 @@ impl Switchboard {
         }
     }
 
+    /// Nobody knows which sessions ended: each is looked up with the next beat.
+    pub(super) fn recheck(&mut self) {
+        let now = clock::now();
+        for peer in self.peers.values().filter(|peer| peer.identity.session().is_some()) {
+            peer.expires_at.set(Some(now));
+        }
+    }
+
     /// Sends everybody away, each to come back after a delay of its own within `spread`.
     pub(super) fn restart(&mut self, spread: Duration) {
         for peer in self.peers.values() {
@@ -401,13 +409,13 @@ pub(super) fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, l
     }
 }
 
-/// Looks whether a session whose time was over has been used since; if not, its socket is closed (CONN-13).
+/// Looks what became of a session whose time was over, or which may have ended; if it doesn't live, its socket is closed (CONN-13).
 async fn recheck(store: Store, peer: Rc<Peer>, now: Timestamp) {
-    match store.sessions_of(peer.user(), now).await {
-        Ok(live) => match live.iter().find(|session| Some(session.id) == peer.identity.session()) {
-            Some(session) => peer.expires_at.set(Some(session.expires_at)),
-            None => peer.outbox.cut(CloseCode::Unauthenticated),
-        },
+    let Some(session) = peer.identity.session() else { return };
+    match store.session(SessionKey::Id(session), now).await {
+        Ok(SessionState::Living(session, _)) => peer.expires_at.set(Some(session.expires_at)),
+        Ok(SessionState::Revoked) => peer.outbox.cut(CloseCode::SessionRevoked),
+        Ok(SessionState::Expired | SessionState::Unknown) => peer.outbox.cut(CloseCode::Unauthenticated),
         Err(error) => {
             tracing::warn!(conn.id = %peer.id, %error, "a session can't be looked up");
             peer.expires_at.set(Some(now));

@@ -5,6 +5,7 @@ use super::around::{About, Asker, Renewal, text};
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::route::{self, Access};
+use crate::actors::Ended;
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{
@@ -40,6 +41,8 @@ pub(in crate::transport) struct Visit {
 pub(super) struct Call {
     visit: Visit,
     pub(super) identity: Identity,
+    /// When it was found out who calls.
+    began: Instant,
 }
 
 impl Deref for Call {
@@ -157,8 +160,12 @@ impl Call {
         self.visit.read().await
     }
 
-    /// Sends a command down the street.
+    /// Sends a command down the street, if the credentials didn't end while its body was on the way.
     pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
+        let which = [self.identity.session().map(Ended::Session), Some(Ended::User(self.me().id))];
+        if which.into_iter().flatten().any(|which| self.state.bus.ended_since(which, self.began)) {
+            return Err(identity::token_revoked().into());
+        }
         self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)
     }
 }
@@ -179,7 +186,7 @@ impl FromRequest for Call {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let visit = visit(request, payload);
         Box::pin(async move {
-            let visit = visit?;
+            let (visit, began) = (visit?, Instant::now());
             let identity = identify(&visit).await?;
             visit.request.extensions_mut().insert(Asker(identity.person.id));
             visit.state.bus.limits().user_request(identity.person.id, Instant::now())?;
@@ -187,7 +194,7 @@ impl FromRequest for Call {
                 return Err(Rejection::internal().into());
             };
             may(&identity.person, action, Target::Nothing)?;
-            Ok(Self { visit, identity })
+            Ok(Self { visit, identity, began })
         })
     }
 }

@@ -108,10 +108,6 @@ async fn a_token_is_stored_hashed_and_found_by_index(bench: Bench) {
             ),
             "refresh_tokens_token_hash",
         ),
-        (
-            format!("SELECT * FROM refresh_tokens WHERE session_id = {} AND id > 4990", family.id),
-            "refresh_tokens_",
-        ),
         ("DELETE FROM refresh_tokens WHERE expires_at < 7".to_owned(), "refresh_tokens_expires_at"),
     ] {
         let plan = bench.plan(&sql);
