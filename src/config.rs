@@ -1,5 +1,6 @@
 //! What can be set: read once from defaults, file, environment and flags, then checked against itself.
 
+mod audit;
 mod check;
 mod cleanup;
 mod idempotency;
@@ -17,6 +18,7 @@ mod server;
 mod storage;
 mod units;
 
+pub use audit::Audit;
 pub use cleanup::Cleanup;
 pub use idempotency::Idempotency;
 pub use limiting::{Limits, Load};
@@ -56,6 +58,7 @@ pub struct Config {
     pub load: Load,
     pub outbox: Outbox,
     pub reconcile: Reconcile,
+    pub audit: Audit,
     pub cleanup: Cleanup,
     pub shutdown: Shutdown,
 }

@@ -293,8 +293,9 @@ impl<'a> From<&'a Ack> for AckData<'a> {
                 unread: Some(*unread),
                 ..Self::default()
             },
-            // Only REST changes sessions and makes links.
-            Ack::SessionBegun(_)
+            // Only REST makes and changes these.
+            Ack::Invited { .. }
+            | Ack::SessionBegun(_)
             | Ack::Refreshed { .. }
             | Ack::TokenReused
             | Ack::SessionsEnded(_)

@@ -199,7 +199,6 @@ pub(super) fn end(
 }
 
 /// Ends all sessions of `user` without a word: for somebody who is no longer there to hear it, and whose sockets all close.
-#[expect(dead_code, reason = "for accounts that are closed")]
 pub(super) fn revoke_all(tx: &mut Tx<'_>, user: UserId) -> Result<(), StoreError> {
     let unrevoked =
         sessions::table.filter(sessions::user_id.eq(user.get())).filter(sessions::revoked_at.is_null());

@@ -2,13 +2,13 @@
 
 use super::tx::Tx;
 use super::{Done, sessions};
+use crate::domain::Status;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, NewSession, NewTransfer, Person, Rejection, Role,
     Subject, TransferId, TransferKind, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
-use crate::storage::queries::people::Status;
 use crate::storage::queries::transfers::usable;
 use crate::storage::schema::{transfers, users};
 use diesel::prelude::*;

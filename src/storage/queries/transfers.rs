@@ -1,6 +1,7 @@
 //! Links that sign in once, as those who open them see them.
 
-use super::people::{PersonRow, Status, person};
+use super::people::{PersonRow, person};
+use crate::domain::Status;
 use crate::domain::{Person, Timestamp, TransferId, TransferKind};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
