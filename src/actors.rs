@@ -2,7 +2,9 @@
 //! fire and forget.
 
 pub mod admission;
+pub mod bans;
 pub mod bus;
+pub mod cleaner;
 pub mod clock;
 pub mod connection;
 pub mod courier;

@@ -1,6 +1,8 @@
 //! Composition: who is started in which order, on which thread, and in which order everything ends.
 
 use crate::actors::Bus;
+use crate::actors::bans;
+use crate::actors::cleaner;
 use crate::actors::courier::{Courier, CourierHandle};
 use crate::actors::hub::Hub;
 use crate::actors::load;
@@ -85,17 +87,19 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     // Of its own: what strangers' servers and certificates cost is not the core's to pay.
     let outside = Arbiter::new();
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
+    outside.spawn(cleaner::run(store.clone(), config.cleanup.clone(), config.audit.clone()));
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
-    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone());
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
+    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), address);
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &leaving)?;
     let exit = Exit { server: server.handle(), leaving, courier };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
     actix_rt::spawn(keep_keys(keys, supply));
+    actix_rt::spawn(bans::watch(bus.clone()));
     actix_rt::spawn(load::watch(bus.clone()));
     actix_rt::spawn(load::probe(bus.clone()));
     announce(&config, address);
@@ -127,6 +131,8 @@ async fn start_core(core: &Arbiter, store: Store, config: &Arc<Config>) -> Resul
     });
     let bus = started.await.map_err(|_closed| ServeError::Core)?;
     bus.rooms().find_commons().await?;
+    // Before anybody can come in.
+    bus.bans().load(bus.rooms().store()).await?;
     Ok(bus)
 }
 

@@ -2,17 +2,20 @@
 //! time is an argument, one number is kept per key (LIM-04).
 
 mod buckets;
+mod failures;
 mod gcra;
 mod level;
 mod mentions;
 mod repeats;
 
+pub use failures::Attempt;
 pub(crate) use level::fill;
 pub use level::{Level, Pressure, Reading};
 
 use crate::config;
 use crate::domain::{Command, MessageBody, Person, Rejection, RejectionCode, Role, RoomId, UserId};
 use buckets::Limit;
+use failures::Account;
 use gcra::{Bucket, Rate};
 use repeats::Repeats;
 use std::net::IpAddr;
@@ -23,6 +26,16 @@ use tokio::time::Instant;
 /// Where a request comes from, as far as limits go: an IPv4 address, or an IPv6 network of 64 bits, which is one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address(u128);
+
+impl Address {
+    /// Of any address, the machine's own too.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self(u128::from(ip.to_bits())),
+            IpAddr::V6(ip) => Self(ip.to_bits() >> 64 << 64),
+        }
+    }
+}
 
 /// What one socket has used up.
 #[derive(Debug, Default)]
@@ -62,6 +75,8 @@ pub struct Limits {
     mentions: Limit<UserId>,
     user_requests: Limit<UserId>,
     address_requests: Limit<Address>,
+    address_failures: Limit<Address>,
+    account_failures: Limit<Account>,
     repeats: Limit<(UserId, RoomId), Repeats>,
     handshakes: Mutex<Bucket>,
     handshake_rate: Option<Rate>,
@@ -89,6 +104,16 @@ impl Limits {
             address_requests: Limit::new(
                 "address_requests",
                 Rate::new(config.address_requests, config.request_window),
+                keys,
+            ),
+            address_failures: Limit::new(
+                "address_failures",
+                Rate::new(config.address_failures, config.failure_window),
+                keys,
+            ),
+            account_failures: Limit::new(
+                "account_failures",
+                Rate::new(config.account_failures, config.failure_window),
                 keys,
             ),
             repeats: Limit::new("repeats", None, keys),
@@ -160,10 +185,7 @@ impl Limits {
         if self.config.exempt_loopback && ip.is_loopback() {
             return None;
         }
-        Some(match ip {
-            IpAddr::V4(ip) => Address(u128::from(ip.to_bits())),
-            IpAddr::V6(ip) => Address(ip.to_bits() >> 64 << 64),
-        })
+        Some(Address::of(ip))
     }
 
     /// One handshake more in this process.
@@ -209,17 +231,21 @@ impl Limits {
             keyed.keyed().sweep(now);
         }
         self.address_requests.keyed().sweep(now);
+        self.address_failures.keyed().sweep(now);
+        self.account_failures.keyed().sweep(now);
         self.repeats.keyed().sweep(now);
     }
 
     /// How large each is, for the metrics.
-    pub fn reports(&self) -> [Report; 6] {
+    pub fn reports(&self) -> [Report; 8] {
         [
             self.messages.report(),
             self.commands.report(),
             self.mentions.report(),
             self.user_requests.report(),
             self.address_requests.report(),
+            self.address_failures.report(),
+            self.account_failures.report(),
             self.repeats.report(),
         ]
     }
@@ -268,7 +294,7 @@ mod tests {
         assert_eq!(said, 60);
         assert_eq!(limits.command(&ann, &delete, t0 + Duration::from_secs(1)), Ok(()));
         limits.sweep(t0 + Duration::from_secs(60));
-        assert_eq!(limits.reports().map(|report| report.keys), [0; 6], "nothing is kept for the idle");
+        assert_eq!(limits.reports().map(|report| report.keys), [0; 8], "nothing is kept for the idle");
     }
 
     /// Proves LIM-06.

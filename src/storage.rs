@@ -18,18 +18,25 @@ mod sqlite;
 mod stats;
 mod writer;
 
+pub use crate::domain::Status;
 pub use commit::{Verdict, Write};
 pub use conn::Conn;
 pub use error::StoreError;
 pub use options::{Database, KeyTerms, PostgresUrl, StorageOptions, Synchronous};
-pub use queries::bots::{BotKeyState, BotView, Rotation};
+pub use queries::bans::Ban;
+pub use queries::bot_keys::{BotKeyState, KnownKey, NextKey, Rotation};
+pub use queries::bots::{BotView, KeyView};
 pub use queries::drift::{Drift, Finding};
 pub use queries::events::{LogHead, StoredEvent};
+pub use queries::invites::Invite;
 pub use queries::messages::{HistoryPage, Message, Page};
 pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
-pub use queries::people::{Account, Credentials, Profile, Status};
+pub use queries::people::{Account, Credentials, Profile};
+pub use queries::remains::Remains;
 pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::sessions::{SessionKey, SessionState};
+pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
+pub use queries::transfers::Transfer;
 pub use stats::{CommitStats, OnCommit, StoreStats};
 pub use writer::BatchOutcome;
 

@@ -1,6 +1,7 @@
 //! The one door to the actors: WebSocket, REST and bots submit the same commands here.
 
 use super::admission::Admission;
+use super::bans::Bans;
 use super::hub::HubMsg;
 use super::load::Load;
 use super::registry::Rooms;
@@ -26,6 +27,7 @@ pub struct Bus {
     sockets: Arc<Sockets>,
     limits: Arc<Limits>,
     admission: Arc<Admission>,
+    bans: Arc<Bans>,
     draining: Arc<watch::Sender<bool>>,
 }
 
@@ -38,6 +40,7 @@ impl Bus {
             limits: Arc::new(Limits::new(config)),
             admission: Arc::new(Admission::new(config)),
             rooms,
+            bans: Arc::default(),
             draining: Arc::new(watch::Sender::new(false)),
         }
     }
@@ -60,6 +63,11 @@ impl Bus {
     /// The line in front of the handshakes.
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// Who is let in from nowhere.
+    pub fn bans(&self) -> &Arc<Bans> {
+        &self.bans
     }
 
     /// How heavily the process is loaded.

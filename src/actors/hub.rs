@@ -13,10 +13,12 @@ pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};
 pub use joining::Joining;
 pub use switchboard::Switchboard;
 
+use super::peer::Peer;
 use super::registry::Rooms;
 use super::turn::EndOfTurn;
 use super::watch;
 use crate::config::Config;
+use crate::domain::Via;
 use actix::{Actor, AsyncContext, Context, Handler};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -116,9 +118,17 @@ impl Switchboard {
                 board.close_where(|peer| peer.identity.session() == Some(session), code);
                 board.ended(|_, of| of == Some(session));
             }
+            HubMsg::CloseBotKey { key, code } => {
+                board.close_where(|peer| peer.identity.via == Via::BotKey(key), code);
+            }
+            HubMsg::LimitBotKey { key, expires_at } => board.limit_key(key, expires_at),
             HubMsg::CloseUser { user, code } => {
                 board.close_where(|peer| peer.user() == user, code);
                 board.ended(|of, _| of == user);
+            }
+            HubMsg::ChangeRole { user, role, code } => {
+                let is_other = |peer: &Peer| peer.user() == user && peer.identity.person.role != role;
+                board.close_where(is_other, code);
             }
             // Whoever asked may have gone.
             HubMsg::Count(asker) => drop(asker.send(board.counts())),

@@ -2,14 +2,12 @@
 //! (group commit). Events go to their rooms and answers to their askers only after the commit.
 
 use super::clock;
-use super::ending::Ended;
 use super::load::Load;
 use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::turn::EndOfTurn;
 use super::watch;
-use crate::domain::{EventBody, Rejection, RoomId};
-use crate::protocol::CloseCode;
+use crate::domain::{Rejection, RoomId};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -150,10 +148,8 @@ impl Sequencer {
                     signs.worked = true;
                     for recorded in recorded {
                         metrics::event_committed(recorded.event.body.kind());
-                        if let EventBody::SessionEnded { session } = recorded.event.body {
-                            // Before anything that follows in the log is on its way to a hub.
-                            self.rooms.end(Ended::Session(session), CloseCode::SessionRevoked);
-                        }
+                        // Before anything that follows in the log is on its way to a hub.
+                        self.rooms.end_by(&recorded.event.body);
                         if !touched.contains(&recorded.event.room) {
                             touched.push(recorded.event.room);
                         }

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     })?;
     limiting::check(&config.limits, &config.load)?;
     config.outbox.check()?;
+    config.audit.check()?;
     let Config { socket, heartbeat, rooms, typing, presence, shutdown, storage, .. } = config;
     require(heartbeat.interval < heartbeat.dead_after, || {
         format!(
@@ -120,6 +121,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("rooms.hub_backlog", rooms.hub_backlog),
         ("polling.waiting", polling.waiting),
         ("idempotency.sweep_batch", idempotency.sweep_batch),
+        ("cleanup.batch", config.cleanup.batch),
     ];
     let spans = [
         ("heartbeat.interval_ms", heartbeat.interval),

@@ -44,6 +44,14 @@ pub struct Limits {
     /// The window of both.
     #[serde(rename = "request_window_ms", with = "millis")]
     pub request_window: Duration,
+    /// Failed sign-ins of one account per window (count), of all addresses together that it wasn't signed in from before, and of each
+    /// that it was; over it: `rate_limited`.
+    pub account_failures: u32,
+    /// Failed sign-ins, unknown codes and unknown links from one address per window (count); over it: `rate_limited`.
+    pub address_failures: u32,
+    /// The window of both.
+    #[serde(rename = "failure_window_s", with = "seconds")]
+    pub failure_window: Duration,
     /// Sockets from one address (count); over it: `rate_limited` before the upgrade. 0 behind a proxy that isn't named.
     pub address_sockets: usize,
     /// Behind a proxy on the same machine everybody has the machine's address: it says nothing then.
@@ -85,6 +93,9 @@ impl Default for Limits {
             user_requests: 300,
             address_requests: 1200,
             request_window: Duration::from_secs(10),
+            account_failures: 10,
+            address_failures: 50,
+            failure_window: Duration::from_secs(600),
             address_sockets: 1000,
             exempt_loopback: true,
             handshakes: 6000,
@@ -137,6 +148,7 @@ pub(super) fn check(limits: &Limits, load: &Load) -> Result<(), String> {
         ("limits.mention_window_s", limits.mention_window),
         ("limits.frame_window_ms", limits.frame_window),
         ("limits.request_window_ms", limits.request_window),
+        ("limits.failure_window_s", limits.failure_window),
         ("limits.handshake_wait_ms", limits.handshake_wait),
         ("load.sample_ms", load.sample),
         ("load.probe_ms", load.probe),

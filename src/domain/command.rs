@@ -2,15 +2,21 @@
 
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{MessageId, RoomId, Seq, SessionId, UserId};
+use super::ids::{InviteId, MessageId, RoomId, Seq, SessionId, UserId};
+use super::invite::{InviteCode, InviteTerms};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
 use super::policy::Action;
 use super::position::Position;
+use super::profile::Bio;
 use super::room::{RoomCard, RoomKind};
 use super::session::Session;
+use super::standing::StandingChange;
+use super::time::Timestamp;
+use super::transfer::{NewTransfer, TransferKind};
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The kinds of room that people may make; the others come with the account and with each user.
@@ -77,7 +83,8 @@ pub enum Command {
         seq: Seq,
     },
     UpdateProfile {
-        name: Name,
+        name: Option<Name>,
+        bio: Option<Bio>,
     },
     /// `settings` is a JSON object, as text.
     UpdateAccount {
@@ -89,6 +96,34 @@ pub enum Command {
         bot: UserId,
         name: Option<Name>,
         webhook: Option<Option<WebhookUrl>>,
+    },
+    CreateTransfer(NewTransfer),
+    /// Deactivates a bot, and takes its keys back.
+    RemoveBot {
+        bot: UserId,
+    },
+    /// Another role, deactivation, and the way back from it.
+    UpdateUser {
+        user: UserId,
+        change: StandingChange,
+    },
+    BanUser {
+        user: UserId,
+        reason: Bio,
+    },
+    LiftBan {
+        user: UserId,
+    },
+    CreateInvite {
+        code: InviteCode,
+        terms: InviteTerms,
+    },
+    RevokeInvite {
+        invite: InviteId,
+    },
+    /// Another standing code; the old one invites nobody any more.
+    RotateJoinCode {
+        code: InviteCode,
     },
 }
 
@@ -107,7 +142,15 @@ impl Command {
             Self::CreateRoom { .. }
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
-            | Self::UpdateBot { .. } => None,
+            | Self::UpdateBot { .. }
+            | Self::CreateTransfer(_)
+            | Self::RemoveBot { .. }
+            | Self::UpdateUser { .. }
+            | Self::BanUser { .. }
+            | Self::LiftBan { .. }
+            | Self::CreateInvite { .. }
+            | Self::RevokeInvite { .. }
+            | Self::RotateJoinCode { .. } => None,
         }
     }
 
@@ -126,6 +169,16 @@ impl Command {
             Self::UpdateProfile { .. } => Action::ChangeMe,
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
+            Self::RemoveBot { .. } => Action::RemoveBot,
+            Self::CreateTransfer(new) => match new.kind {
+                TransferKind::Device => Action::CreateTransfer,
+                TransferKind::Recovery => Action::CreateRecovery,
+            },
+            Self::UpdateUser { .. } => Action::ChangeUser,
+            Self::BanUser { .. } | Self::LiftBan { .. } => Action::BanUser,
+            Self::CreateInvite { .. } => Action::CreateInvite,
+            Self::RevokeInvite { .. } => Action::RevokeInvite,
+            Self::RotateJoinCode { .. } => Action::RotateJoinCode,
         }
     }
 
@@ -144,6 +197,14 @@ impl Command {
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
+            Self::RemoveBot { .. } => "bot.remove",
+            Self::CreateTransfer(_) => "transfer.create",
+            Self::UpdateUser { .. } => "user.update",
+            Self::BanUser { .. } => "user.ban",
+            Self::LiftBan { .. } => "user.unban",
+            Self::CreateInvite { .. } => "invite.create",
+            Self::RevokeInvite { .. } => "invite.revoke",
+            Self::RotateJoinCode { .. } => "join_code.rotate",
         }
     }
 }
@@ -153,8 +214,8 @@ impl Command {
 pub enum Enrolment {
     /// First run: the account, its commons, its first admin and its first room.
     SetUp { account_name: Name, join_code: String, name: Name, email: String, password_hash: String },
-    /// Sign-up by invite code.
-    Join { code: String, name: Name, email: String, password_hash: String },
+    /// Sign-up by invite code; a guest may come without a way to sign in again: address and the password's hash.
+    Join { code: InviteCode, name: Name, credentials: Option<(String, String)> },
     /// An operator at the command line.
     Operator { name: Name, email: String, password_hash: String, role: Role },
     /// A bot, made by an admin.
@@ -163,6 +224,8 @@ pub enum Enrolment {
         name: Name,
         key_hash: [u8; 32],
         webhook: Option<WebhookUrl>,
+        /// How long its first key is good; none is without end.
+        expires_in: Option<Duration>,
         key: Option<IdempotencyKey>,
     },
 }
@@ -199,6 +262,9 @@ pub enum Ack {
         read: Seq,
         unread: i64,
     },
+    Invited {
+        invite: InviteId,
+    },
     /// `room` is the first room, after [`Enrolment::SetUp`].
     Enrolled {
         person: Person,
@@ -213,6 +279,9 @@ pub enum Ack {
     TokenReused,
     /// These sessions ended.
     SessionsEnded(Vec<SessionId>),
+    TransferCreated {
+        expires_at: Timestamp,
+    },
     /// It was done before, with the same idempotency key, and came to this.
     Replayed(Box<Ack>),
 }

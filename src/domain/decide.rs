@@ -6,7 +6,7 @@
 use super::command::Command;
 use super::event::EventBody;
 use super::ids::{MessageId, UserId};
-use super::person::Person;
+use super::person::{Person, Role};
 use super::policy::{Target, may};
 use super::rejection::Rejection;
 use super::room::Room;
@@ -90,18 +90,21 @@ impl Room {
                 Ok(Decision::Record(EventBody::RoomDeleted { deleted_by: actor.id }))
             }
             Command::AddMember { user, .. } => self.add_member(actor, *user, subject),
-            Command::RemoveMember { user, .. } => {
-                if !self.members.0.contains(user) {
-                    return Ok(Decision::Unchanged);
-                }
-                Ok(Decision::Record(EventBody::MemberRemoved { user: *user, removed_by: actor.id }))
-            }
+            Command::RemoveMember { user, .. } => self.remove_member(actor, *user, subject),
             // Read marks aren't the room's; the others change people and rooms, and what is heard of it comes of their effects.
             Command::MarkRead { .. }
             | Command::CreateRoom { .. }
             | Command::UpdateProfile { .. }
             | Command::UpdateAccount { .. }
-            | Command::UpdateBot { .. } => Ok(Decision::Defer),
+            | Command::UpdateBot { .. }
+            | Command::CreateTransfer(_)
+            | Command::RemoveBot { .. }
+            | Command::UpdateUser { .. }
+            | Command::BanUser { .. }
+            | Command::LiftBan { .. }
+            | Command::CreateInvite { .. }
+            | Command::RevokeInvite { .. }
+            | Command::RotateJoinCode { .. } => Ok(Decision::Defer),
         }
     }
 
@@ -110,6 +113,10 @@ impl Room {
     fn target(&self, actor: &Person, command: &Command, subject: &Subject) -> Target {
         let place = self.seen_by(actor);
         match (command, subject) {
+            (
+                Command::UpdateUser { user, .. } | Command::BanUser { user, .. } | Command::LiftBan { user },
+                _,
+            ) => Target::User { user: *user, is_near: true },
             (command, _) if command.room().is_none() => Target::Nothing,
             (Command::RemoveMember { user, .. } | Command::AddMember { user, .. }, _) => {
                 Target::Member { place, user: *user }
@@ -120,6 +127,11 @@ impl Room {
     }
 
     fn add_member(&self, actor: &Person, user: UserId, subject: &Subject) -> Result<Decision, Rejection> {
+        if let Subject::Person(Some(person)) = subject
+            && self.is_theirs_anyway(person)
+        {
+            return Err(everybodys());
+        }
         if self.members.0.contains(&user) {
             return Ok(Decision::Unchanged);
         }
@@ -131,6 +143,28 @@ impl Room {
             Subject::Unknown | Subject::Message(_) => Ok(Decision::Defer),
         }
     }
+
+    fn remove_member(&self, actor: &Person, user: UserId, subject: &Subject) -> Result<Decision, Rejection> {
+        match subject {
+            Subject::Person(Some(person)) if self.is_theirs_anyway(person) => return Err(everybodys()),
+            // Whether it is a guest only the store knows.
+            Subject::Unknown | Subject::Message(_) if self.kind.is_for_all() => return Ok(Decision::Defer),
+            _ => {}
+        }
+        if !self.members.0.contains(&user) {
+            return Ok(Decision::Unchanged);
+        }
+        Ok(Decision::Record(EventBody::MemberRemoved { user, removed_by: actor.id }))
+    }
+
+    /// Whether `person` is in without having been added: in open rooms all but guests.
+    fn is_theirs_anyway(&self, person: &Person) -> bool {
+        self.kind.is_for_all() && person.role != Role::Guest
+    }
+}
+
+fn everybodys() -> Rejection {
+    Rejection::forbidden("everybody is a member of an open room")
 }
 
 fn on_message(
@@ -158,7 +192,6 @@ mod tests {
     use crate::domain::event::Event;
     use crate::domain::ids::{EventId, RoomId, Seq};
     use crate::domain::message::{MessageBody, Name};
-    use crate::domain::person::Role;
     use crate::domain::room::{Gap, Members, RoomKind};
     use crate::domain::time::Timestamp;
     use proptest::prelude::*;

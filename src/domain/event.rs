@@ -48,6 +48,7 @@ pub enum EventBody {
     RoomUnlisted { room: RoomId },
     UserJoined { user: Person },
     UserUpdated { user: Person },
+    UserLeft { user: UserId },
     AccountUpdated { name: Arc<str> },
 }
 
@@ -72,6 +73,7 @@ impl EventBody {
             Self::RoomUnlisted { .. } => "room.unlisted",
             Self::UserJoined { .. } => "user.joined",
             Self::UserUpdated { .. } => "user.updated",
+            Self::UserLeft { .. } => "user.left",
             Self::AccountUpdated { .. } => "account.updated",
         }
     }

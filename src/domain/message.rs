@@ -1,5 +1,6 @@
 //! Text that people give: message bodies and names, valid by construction.
 
+use super::person::Role;
 use super::rejection::Rejection;
 use std::sync::Arc;
 
@@ -43,6 +44,8 @@ pub struct Name(Arc<str>);
 impl Name {
     /// Characters, not bytes: a name in any script may be equally long.
     pub const MAX_CHARS: usize = 100;
+    /// The same for guests (AUTH-17).
+    pub const MAX_NICKNAME_CHARS: usize = 20;
 
     /// Checks the text; errors name `field`.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Rejection> {
@@ -57,6 +60,20 @@ impl Name {
             return Err(Rejection::invalid(field, "contains a control character"));
         }
         Ok(Self(text.into()))
+    }
+
+    /// What a guest is called by: shorter, for there may be many of them. Errors name the field `name`.
+    pub fn nickname(text: &str) -> Result<Self, Rejection> {
+        let name = Self::parse("name", text)?;
+        if name.as_str().chars().count() > Self::MAX_NICKNAME_CHARS {
+            return Err(Rejection::invalid("name", "is longer than 20 characters"));
+        }
+        Ok(name)
+    }
+
+    /// The name of somebody of that role. Errors name the field `name`.
+    pub fn of(role: Role, text: &str) -> Result<Self, Rejection> {
+        if role == Role::Guest { Self::nickname(text) } else { Self::parse("name", text) }
     }
 
     /// The text.

@@ -28,6 +28,11 @@ impl Role {
         }
     }
 
+    /// Whether people have it, and not programs.
+    pub const fn is_human(self) -> bool {
+        matches!(self, Self::Admin | Self::Member | Self::Guest)
+    }
+
     /// The role of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == name)

@@ -269,9 +269,6 @@ fn in_room(who: &Person, action: Action, place: &Place) -> Result<(), Rejection>
         (Action::RenameRoom | Action::DeleteRoom, RoomKind::Direct | RoomKind::Inbox | RoomKind::Commons) => {
             Err(Rejection::forbidden("a room of this kind stays as it is"))
         }
-        (Action::AddMember | Action::RemoveMember, RoomKind::Open) => {
-            Err(Rejection::forbidden("everybody is a member of an open room"))
-        }
         (
             Action::AddMember | Action::RemoveMember,
             RoomKind::Direct | RoomKind::Inbox | RoomKind::Commons,

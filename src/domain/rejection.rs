@@ -179,6 +179,14 @@ impl Rejection {
         }
     }
 
+    /// Nothing is taken from where this comes from.
+    pub fn banned() -> Self {
+        Self::new(
+            RejectionCode::Banned,
+            "nothing is taken from this address: somebody was banned who used it",
+        )
+    }
+
     /// Too many `what` in too short a time; the next fits after `wait`.
     pub fn rate_limited(what: &str, wait: Duration) -> Self {
         let message = format!("too many {what} in too short a time");

@@ -109,6 +109,13 @@ impl<K: Copy + Eq + Hash> Limit<K> {
         self.take_at(self.rate, key, cost, now)
     }
 
+    /// Gives back what was taken, as if it hadn't been.
+    pub(super) fn give_back(&self, key: K, cost: u32, now: u64) {
+        if let Some(rate) = self.rate {
+            self.keyed.with(key, now, |bucket| bucket.give_back(rate, cost));
+        }
+    }
+
     /// The same, at another rate.
     pub(super) fn take_at(&self, rate: Option<Rate>, key: K, cost: u32, now: u64) -> Result<(), Duration> {
         let Some(rate) = rate else { return Ok(()) };

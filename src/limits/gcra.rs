@@ -42,6 +42,11 @@ impl Bucket {
         self.0 = full_at;
         Ok(())
     }
+
+    /// Puts `cost` back that was taken.
+    pub(super) fn give_back(&mut self, rate: Rate, cost: u32) {
+        self.0 = self.0.saturating_sub(rate.step.saturating_mul(u64::from(cost.min(rate.burst))));
+    }
 }
 
 impl Idle for Bucket {

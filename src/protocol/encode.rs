@@ -293,10 +293,13 @@ impl<'a> From<&'a Ack> for AckData<'a> {
                 unread: Some(*unread),
                 ..Self::default()
             },
-            // Only REST changes sessions.
-            Ack::SessionBegun(_) | Ack::Refreshed { .. } | Ack::TokenReused | Ack::SessionsEnded(_) => {
-                Self::default()
-            }
+            // Only REST makes and changes these.
+            Ack::Invited { .. }
+            | Ack::SessionBegun(_)
+            | Ack::Refreshed { .. }
+            | Ack::TokenReused
+            | Ack::SessionsEnded(_)
+            | Ack::TransferCreated { .. } => Self::default(),
             Ack::Enrolled { person, .. } => Self { user: Some(person.into()), ..Self::default() },
             Ack::Replayed(original) => Self { duplicate: true, ..Self::from(original.as_ref()) },
         }

@@ -20,6 +20,7 @@ enum Data<'a> {
     RoomId { room_id: i64 },
     Room { room: RoomCardView<'a> },
     User { user: PersonView<'a> },
+    UserId { user_id: i64 },
     Name { name: &'a str },
     Session { session: BegunView<'a> },
     SessionId { session_id: i64 },
@@ -79,6 +80,7 @@ impl<'a> From<&'a EventBody> for Data<'a> {
             EventBody::UserJoined { user } | EventBody::UserUpdated { user } => {
                 Self::User { user: user.into() }
             }
+            EventBody::UserLeft { user } => Self::UserId { user_id: user.get() },
             EventBody::AccountUpdated { name } => Self::Name { name },
             EventBody::SessionBegun { session } => Self::Session {
                 session: BegunView {

@@ -4,6 +4,7 @@
 //! The writer tells of each commit before anybody is answered. What was read before a change and put here after it is known by
 //! its stamp, the number of changes as they were before the read.
 
+use super::queries::bot_keys::KnownKey;
 use super::queries::rooms::RoomView;
 use super::queries::sessions::SessionKey;
 use super::writer::BatchOutcome;
@@ -30,6 +31,8 @@ const UNKNOWN: i64 = -1;
 pub(super) enum Touched {
     /// Nothing that is kept here.
     Nothing,
+    /// Keys, or who may do what.
+    People,
     /// It may have been anything.
     Anything,
 }
@@ -45,6 +48,7 @@ pub(super) struct Cache {
     /// The last event of the log.
     last_id: AtomicI64,
     sessions: DashMap<SessionKey, Kept<(Session, Person)>>,
+    bots: DashMap<UserId, Kept<(Person, Arc<[KnownKey]>)>>,
     standings: DashMap<UserId, Kept<Standing>>,
     /// Rooms in `standings`, and those about to be.
     views: AtomicUsize,
@@ -85,6 +89,7 @@ impl Cache {
             rooms: AtomicU64::new(0),
             last_id: AtomicI64::new(UNKNOWN),
             sessions: DashMap::new(),
+            bots: DashMap::new(),
             standings: DashMap::new(),
             views: AtomicUsize::new(0),
             heads: DashMap::new(),
@@ -117,6 +122,9 @@ impl Cache {
     pub(super) fn touched(&self, what: Touched) {
         match what {
             Touched::Nothing => {}
+            Touched::People => {
+                self.people.fetch_add(1, Ordering::AcqRel);
+            }
             Touched::Anything => {
                 self.last_id.store(UNKNOWN, Ordering::Release);
                 self.people.fetch_add(1, Ordering::AcqRel);
@@ -156,7 +164,7 @@ impl Cache {
             EventBody::SessionEnded { .. } => {
                 self.people.fetch_add(1, Ordering::AcqRel);
             }
-            EventBody::UserUpdated { .. } => {
+            EventBody::UserUpdated { .. } | EventBody::UserLeft { .. } => {
                 self.people.fetch_add(1, Ordering::AcqRel);
                 self.rooms.fetch_add(1, Ordering::AcqRel);
             }
@@ -202,6 +210,24 @@ impl Cache {
     /// A session was written to.
     pub(super) fn drop_session(&self, key: &SessionKey) {
         self.sessions.remove(key);
+    }
+
+    /// An active bot with its keys. Where other processes write, too, it isn't kept: a key that is taken back ends at once.
+    pub(super) fn bot(&self, bot: UserId) -> Option<(Person, Arc<[KnownKey]>)> {
+        let kept = self.bots.get(&bot)?;
+        (kept.stamp == self.people().0).then(|| kept.value.clone())
+    }
+
+    /// Keeps an active bot that was read.
+    pub(super) fn keep_bot(&self, Stamp(stamp): Stamp, bot: &Person, keys: &Arc<[KnownKey]>) {
+        if !self.alone {
+            return;
+        }
+        if self.bots.len() >= ENTRIES {
+            self.bots.clear();
+        }
+        let value = (bot.clone(), Arc::clone(keys));
+        self.bots.insert(bot.id, Kept { stamp, at: Instant::now(), value });
     }
 
     /// How `person` stood, as far as it holds.

@@ -2,9 +2,13 @@
 //!
 //! A refused write has written nothing, so it needs no savepoint, and it gets no number, so the log has no holes.
 
+mod acted;
+mod bans;
+mod bots;
 mod bulk;
 mod enrol;
 mod facts;
+mod invites;
 mod members;
 mod messages;
 pub(super) mod once;
@@ -13,7 +17,9 @@ mod people;
 mod reading;
 mod rooms;
 mod sessions;
+mod standing;
 mod tokens;
+mod transfers;
 mod tx;
 
 use super::EncodePayload;
@@ -136,7 +142,9 @@ fn execute(tx: &mut Tx<'_>, by: &Principal, command: &Command) -> Done {
         return Err(Rejection::new(RejectionCode::TokenRevoked, "this user is not active").into());
     };
     let request = once::request_of(&actor, command);
-    tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))
+    let (ack, events) = tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))?;
+    acted::note(tx, &actor, command, &ack, !events.is_empty())?;
+    Ok((ack, events))
 }
 
 fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
@@ -156,13 +164,23 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::AddMember { room, user } => members::add(tx, actor, command, *room, *user),
         Command::RemoveMember { room, user } => members::remove(tx, actor, command, *room, *user),
         Command::MarkRead { room, seq } => reading::mark(tx, actor, command, *room, *seq),
-        Command::UpdateProfile { name } => people::update_profile(tx, actor, command, name),
+        Command::UpdateProfile { name, bio } => {
+            people::update_profile(tx, actor, command, name.as_ref(), bio.as_ref())
+        }
+        Command::UpdateUser { user, change } => standing::update(tx, actor, command, *user, *change),
+        Command::BanUser { user, reason } => bans::ban(tx, actor, command, *user, reason),
+        Command::LiftBan { user } => bans::lift(tx, actor, command, *user),
+        Command::CreateInvite { code, terms } => invites::create(tx, actor, command, code, terms),
+        Command::RevokeInvite { invite } => invites::revoke(tx, actor, command, *invite),
+        Command::RotateJoinCode { code } => invites::rotate(tx, actor, command, code),
         Command::UpdateAccount { name, settings } => {
             people::update_account(tx, actor, command, name.as_ref(), settings.as_deref())
         }
+        Command::RemoveBot { bot } => bots::remove(tx, actor, command, *bot),
         Command::UpdateBot { bot, name, webhook } => {
             people::update_bot(tx, actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
+        Command::CreateTransfer(new) => transfers::create(tx, actor, command, new),
     }
 }
 

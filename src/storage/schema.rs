@@ -220,6 +220,7 @@ diesel::joinable!(messages -> users (author_id));
 diesel::joinable!(messages -> rooms (room_id));
 diesel::joinable!(events -> rooms (room_id));
 diesel::joinable!(memberships -> users (user_id));
+diesel::joinable!(memberships -> rooms (room_id));
 diesel::joinable!(bot_keys -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));

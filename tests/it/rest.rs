@@ -25,6 +25,7 @@ mod secrets;
 mod sessions;
 mod signing_keys;
 mod tokens;
+mod transfers;
 mod watching;
 
 pub(crate) use caller::Caller;

@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::actors::outbox::Class;
 use crate::actors::registries::HubCounts;
-use crate::domain::{Rejection, RoomId, Seq, SessionId, UserId};
+use crate::domain::{BotKeyId, Rejection, Role, RoomId, Seq, SessionId, Timestamp, UserId};
 use crate::protocol::{CloseCode, Level};
 use actix::{Addr, Message};
 use bytes::Bytes;
@@ -101,8 +101,23 @@ pub enum HubMsg {
         session: SessionId,
         code: CloseCode,
     },
+    CloseBotKey {
+        key: BotKeyId,
+        code: CloseCode,
+    },
+    /// The key ends at that moment, before its own time.
+    LimitBotKey {
+        key: BotKeyId,
+        expires_at: Timestamp,
+    },
     CloseUser {
         user: UserId,
+        code: CloseCode,
+    },
+    /// The user is known by another role from here on.
+    ChangeRole {
+        user: UserId,
+        role: Role,
         code: CloseCode,
     },
     /// Sessions may have ended, nobody knows which.

@@ -14,7 +14,7 @@ use crate::actors::registries::HubCounts;
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
-use crate::domain::{Rejection, RoomId, Timestamp};
+use crate::domain::{BotKeyId, Rejection, RoomId, Timestamp, Via};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::storage::{SessionKey, SessionState, Store};
 use crate::telemetry::metrics;
@@ -296,6 +296,14 @@ impl Switchboard {
         }
     }
 
+    /// What was opened with `key` ends at `expires_at`, unless it ends before.
+    pub(super) fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
+        for peer in self.peers.values().filter(|peer| peer.identity.via == Via::BotKey(key)) {
+            let at = peer.ends_at.get().map_or(expires_at, |before| before.min(expires_at));
+            peer.ends_at.set(Some(at));
+        }
+    }
+
     /// Nobody knows which sessions ended: each is looked up with the next beat.
     pub(super) fn recheck(&mut self) {
         let now = clock::now();
@@ -321,7 +329,7 @@ impl Switchboard {
         let (now, clock) = (Instant::now(), clock::now());
         let ping = websocket::text(encode::PING);
         for peer in self.peers.values() {
-            if peer.identity.ends_at.is_some_and(|at| at <= clock) {
+            if peer.ends_at.get().is_some_and(|at| at <= clock) {
                 peer.outbox.cut(CloseCode::Unauthenticated);
                 continue;
             }

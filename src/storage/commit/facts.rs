@@ -53,6 +53,11 @@ impl Facts {
         self.people.insert(person.id, Some(person));
     }
 
+    /// This batch sent somebody away.
+    pub(super) fn forget_person(&mut self, user: UserId) {
+        self.people.insert(user, None);
+    }
+
     /// The room, deleted or not, with those members that were asked for.
     pub(super) fn room(&mut self, conn: &mut Conn, room: RoomId) -> Result<Option<&mut Room>, StoreError> {
         let known = match self.rooms.entry(room) {

@@ -3,8 +3,10 @@
 use super::messages::undecided;
 use super::tx::Tx;
 use super::{Done, reading};
+use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, Command, Decision, EventBody, Members, Person, Room, RoomCard, RoomId, Subject, UserId,
+    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Members, Person, Room, RoomCard,
+    RoomId, Subject, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -20,24 +22,52 @@ pub(super) fn add(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: Room
         Decision::Unchanged => return Ok((Ack::Unchanged, Vec::new())),
         Decision::Defer => return Err(undecided(command)),
     };
-    insert(tx, room, user, Some(actor.id))?;
+    let events = enter(tx, room, user, actor.id, event)?;
+    let position = events.first().map(|added| added.event.position());
+    Ok((position.map_or(Ack::Unchanged, Ack::Recorded), events))
+}
+
+/// Adds somebody whose right to be added is settled.
+pub(super) fn admit(
+    tx: &mut Tx<'_>,
+    room: RoomId,
+    user: &Person,
+    by: UserId,
+) -> Result<Vec<Recorded>, StoreError> {
+    let event = EventBody::MemberAdded { user: user.clone(), added_by: by };
+    enter(tx, room, user.id, by, event)
+}
+
+fn enter(
+    tx: &mut Tx<'_>,
+    room: RoomId,
+    user: UserId,
+    by: UserId,
+    event: EventBody,
+) -> Result<Vec<Recorded>, StoreError> {
+    insert(tx, room, user, Some(by))?;
     reading::catch_up(tx, user, room)?;
-    let added = tx.record(room, Some(actor.id), event)?;
+    let added = tx.record(room, Some(by), event)?;
     let room = card(tx.room(room)?, Vec::new());
     let inbox = tx.inbox(user)?;
-    let granted = tx.record(inbox, Some(actor.id), EventBody::MembershipGranted { room })?;
-    Ok((Ack::Recorded(added.event.position()), vec![added, granted]))
+    let granted = tx.record(inbox, Some(by), EventBody::MembershipGranted { room })?;
+    Ok(vec![added, granted])
 }
 
 /// Removes a person: the room hears it, and so does the person's inbox.
 pub(super) fn remove(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId, user: UserId) -> Done {
-    let event = match tx.decide(room, actor, command, Some(user), &Subject::Unknown)? {
+    let subject = Subject::Person(tx.active_person(user)?);
+    let event = match tx.decide(room, actor, command, Some(user), &subject)? {
         Decision::Record(event) => event,
         Decision::Unchanged => return Ok((Ack::Unchanged, Vec::new())),
         Decision::Defer => return Err(undecided(command)),
     };
     let query = diesel::delete(memberships::table.find((room.get(), user.get())));
     on!(&mut *tx.conn, |c| query.execute(c))?;
+    if user != actor.id {
+        let note = AuditNote::new(AuditAction::MemberRemoved, AuditTarget::User(user)).in_room(room);
+        tx.audit(Some(actor.id), &note)?;
+    }
     let removed = tx.record(room, Some(actor.id), event)?;
     let inbox = tx.inbox(user)?;
     let revoked = tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?;

@@ -3,8 +3,8 @@
 use super::Done;
 use super::tx::Tx;
 use crate::domain::{
-    Ack, AuditAction, AuditNote, AuditTarget, Command, EventBody, Name, Person, Rejection, Role, Subject,
-    UserId, WebhookUrl,
+    Ack, AuditAction, AuditNote, AuditTarget, Bio, Command, EventBody, Name, Person, Rejection, Role,
+    Subject, UserId, WebhookUrl,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -12,13 +12,23 @@ use crate::storage::queries::people as people_queries;
 use crate::storage::schema::{accounts, users, webhooks};
 use diesel::prelude::*;
 
-/// Renames oneself, for everybody to hear.
-pub(super) fn update_profile(tx: &mut Tx<'_>, actor: &Person, command: &Command, name: &Name) -> Done {
+/// Renames oneself, for everybody to hear, and says something about oneself, for those who ask.
+pub(super) fn update_profile(
+    tx: &mut Tx<'_>,
+    actor: &Person,
+    command: &Command,
+    name: Option<&Name>,
+    bio: Option<&Bio>,
+) -> Done {
     let commons = tx.commons()?;
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
-    if *actor.name == *name.as_str() {
-        return Ok((Ack::Unchanged, Vec::new()));
+    if let Some(bio) = bio {
+        let query = diesel::update(users::table.find(actor.id.get())).set(users::bio.eq(bio.as_str()));
+        on!(&mut *tx.conn, |c| query.execute(c))?;
     }
+    let Some(name) = name.filter(|name| *name.as_str() != *actor.name) else {
+        return Ok((Ack::Unchanged, Vec::new()));
+    };
     let query = diesel::update(users::table.find(actor.id.get())).set(users::name.eq(name.as_str()));
     on!(&mut *tx.conn, |c| query.execute(c))?;
     let user = Person { name: name.shared(), ..actor.clone() };
@@ -41,12 +51,22 @@ pub(super) fn update_account(
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
     let account = people_queries::account(tx.conn)?
         .ok_or_else(|| StoreError::Corrupt("there is a user but no account".to_owned()))?;
-    tx.audit(Some(actor.id), &AuditNote::new(AuditAction::AccountChanged, AuditTarget::Account))?;
+    let name = name.filter(|name| name.as_str() != account.name);
+    let mut note = AuditNote::new(AuditAction::AccountChanged, AuditTarget::Account);
+    if let Some(name) = name {
+        note = note.with("name", name.as_str());
+    }
+    if settings.is_some() {
+        note = note.with("settings", "replaced");
+    }
+    if !note.detail.is_empty() {
+        tx.audit(Some(actor.id), &note)?;
+    }
     if let Some(settings) = settings {
         let query = diesel::update(accounts::table.find(1)).set(accounts::settings.eq(settings));
         on!(&mut *tx.conn, |c| query.execute(c))?;
     }
-    let Some(name) = name.filter(|name| name.as_str() != account.name) else {
+    let Some(name) = name else {
         return Ok((Ack::Unchanged, Vec::new()));
     };
     let query = diesel::update(accounts::table.find(1)).set(accounts::name.eq(name.as_str()));
@@ -69,10 +89,20 @@ pub(super) fn update_bot(
     let Some(known) = tx.active_person(bot)?.filter(|bot| bot.role == Role::Bot) else {
         return Err(Rejection::not_found("bot").into());
     };
+    let name = name.filter(|name| *name.as_str() != *known.name);
+    let mut note = AuditNote::new(AuditAction::BotChanged, AuditTarget::User(bot));
+    if let Some(name) = name {
+        note = note.with("name", name.as_str());
+    }
     if let Some(webhook) = webhook {
+        // The address itself is a secret.
+        note = note.with("webhook", if webhook.is_some() { "set" } else { "removed" });
         set_webhook(tx, bot, webhook.as_ref())?;
     }
-    let Some(name) = name.filter(|name| *name.as_str() != *known.name) else {
+    if !note.detail.is_empty() {
+        tx.audit(Some(actor.id), &note)?;
+    }
+    let Some(name) = name else {
         return Ok((Ack::Unchanged, Vec::new()));
     };
     let query = diesel::update(users::table.find(bot.get())).set(users::name.eq(name.as_str()));

@@ -9,6 +9,7 @@ use crate::storage::conn::on;
 use crate::storage::error::StoreError;
 use crate::storage::queries::rooms as room_queries;
 use crate::storage::schema::{read_marks, rooms};
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
@@ -45,6 +46,12 @@ pub(super) fn begin(tx: &mut Tx<'_>, newcomer: &Person) -> Result<(), StoreError
         .filter(rooms::deleted_at.is_null())
         // A room has a head once its first event is written.
         .filter(rooms::last_seq.gt(0))
+        // A guest who becomes a member may have read in some of them.
+        .filter(not(exists(
+            read_marks::table
+                .filter(read_marks::room_id.eq(rooms::id))
+                .filter(read_marks::user_id.eq(newcomer.id.get())),
+        )))
         .select((
             newcomer.id.get().into_sql::<BigInt>(),
             rooms::id,

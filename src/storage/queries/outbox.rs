@@ -1,7 +1,7 @@
 //! The outbox: what is due is leased, delivered, and settled. A lease that runs out makes it due again, whoever held it.
 
-use super::people::{PersonRow, Status, person};
-use crate::domain::{EventId, MessageId, Person, RoomId, RoomKind, Timestamp, UserId};
+use super::people::{PersonRow, person};
+use crate::domain::{EventId, MessageId, Person, RoomId, RoomKind, Status, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;

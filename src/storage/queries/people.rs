@@ -1,12 +1,14 @@
 //! The account and its people.
 
 use super::limited;
-use crate::domain::{Person, Role, Timestamp, UserId};
+use crate::domain::{Person, Role, RoomKind, Status, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{accounts, users};
+use crate::storage::schema::{accounts, memberships, rooms, users};
+use diesel::dsl::exists;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use std::fmt;
 
 /// The one account.
@@ -20,40 +22,14 @@ pub struct Account {
     pub created_at: Timestamp,
 }
 
-/// Whether a user may come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    Active,
-    /// Left; what they wrote stays.
-    Deactivated,
-    /// Sent away.
-    Banned,
-}
-
-impl Status {
-    /// The name in the store.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Deactivated => "deactivated",
-            Self::Banned => "banned",
-        }
-    }
-
-    fn parse(name: &str) -> Result<Self, StoreError> {
-        [Self::Active, Self::Deactivated, Self::Banned]
-            .into_iter()
-            .find(|status| status.as_str() == name)
-            .ok_or_else(|| StoreError::nonsense("users.status", name))
-    }
-}
-
 /// A user as they see themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     pub person: Person,
     /// Lower case; bots have none.
     pub email: Option<String>,
+    /// What they say of themselves; may be empty.
+    pub bio: String,
     pub status: Status,
     pub created_at: Timestamp,
     /// When they last were connected, exact to `presence.last_seen_s`; none before the first time.
@@ -80,6 +56,51 @@ impl fmt::Debug for Account {
     }
 }
 
+/// Whom somebody knows of.
+struct Circle {
+    me: i64,
+    /// All of them.
+    everybody: bool,
+    /// Those of open rooms, where everybody but guests is.
+    members: bool,
+    /// Those who were added to these rooms by name.
+    rooms: Vec<i64>,
+}
+
+impl Circle {
+    /// Guests know those they share a room with, everybody else knows everybody (AUTH-16).
+    fn of(conn: &mut Conn, asker: &Person) -> Result<Self, StoreError> {
+        let me = asker.id.get();
+        if asker.role != Role::Guest {
+            return Ok(Self { me, everybody: true, members: true, rooms: Vec::new() });
+        }
+        let query = memberships::table
+            .inner_join(rooms::table)
+            .filter(memberships::user_id.eq(me))
+            .filter(rooms::deleted_at.is_null())
+            .select((rooms::id, rooms::kind));
+        let found: Vec<(i64, String)> = on!(conn, |c| query.load(c))?;
+        let members = found.iter().any(|(_, kind)| kind == RoomKind::Open.as_str());
+        Ok(Self { me, everybody: false, members, rooms: found.into_iter().map(|(id, _)| id).collect() })
+    }
+}
+
+/// Whether a row of `users` is in the circle, as a diesel condition.
+macro_rules! known {
+    ($circle:expr) => {
+        $circle
+            .everybody
+            .into_sql::<Bool>()
+            .or(users::id.eq($circle.me))
+            .or($circle.members.into_sql::<Bool>().and(users::role.ne(Role::Guest.as_str())))
+            .or(exists(
+                memberships::table
+                    .filter(memberships::user_id.eq(users::id))
+                    .filter(memberships::room_id.eq_any($circle.rooms)),
+            ))
+    };
+}
+
 impl Store {
     /// The account; none before the first run.
     pub async fn account(&self) -> Result<Option<Account>, StoreError> {
@@ -96,17 +117,38 @@ impl Store {
         .await
     }
 
-    /// Active users by id, from the one after `after` on.
-    pub async fn people(&self, after: Option<UserId>, limit: usize) -> Result<Vec<Profile>, StoreError> {
+    /// The users that `asker` knows of, by id, from the one after `after` on; those who left or were sent away too, if `former` says so.
+    pub async fn people(
+        &self,
+        asker: &Person,
+        former: bool,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<Profile>, StoreError> {
+        let asker = asker.clone();
         self.read(move |conn| {
+            let circle = Circle::of(conn, &asker)?;
             let query = users::table
                 .filter(users::id.gt(after.unwrap_or_default().get()))
-                .filter(users::status.eq(Status::Active.as_str()))
+                .filter(former.into_sql::<Bool>().or(users::status.eq(Status::Active.as_str())))
+                .filter(known!(circle))
                 .order(users::id)
                 .limit(limited(limit))
                 .select(PROFILE_COLUMNS);
             let rows: Vec<ProfileRow> = on!(conn, |c| query.load(c))?;
             rows.into_iter().map(profile).collect()
+        })
+        .await
+    }
+
+    /// A user of any status whom `asker` knows of.
+    pub async fn person_known_to(&self, asker: &Person, user: UserId) -> Result<Option<Profile>, StoreError> {
+        let asker = asker.clone();
+        self.read(move |conn| {
+            let circle = Circle::of(conn, &asker)?;
+            let query = users::table.find(user.get()).filter(known!(circle)).select(PROFILE_COLUMNS);
+            let row: Option<ProfileRow> = on!(conn, |c| query.first(c)).optional()?;
+            row.map(profile).transpose()
         })
         .await
     }
@@ -123,7 +165,7 @@ impl Store {
             let row: Option<(PersonRow, Option<String>, String)> =
                 on!(conn, |c| query.first(c)).optional()?;
             let Some((row, Some(password_hash), status)) = row else { return Ok(None) };
-            Ok(Some(Credentials { person: person(row)?, password_hash, status: Status::parse(&status)? }))
+            Ok(Some(Credentials { person: person(row)?, password_hash, status: status_from(&status)? }))
         })
         .await
     }
@@ -146,6 +188,7 @@ pub(in crate::storage) type PersonRow = (i64, String, String);
 pub(super) type ProfileColumns = (
     (users::id, users::name, users::role),
     users::email,
+    users::bio,
     users::status,
     users::created_at,
     users::last_seen_at,
@@ -155,12 +198,13 @@ pub(super) type ProfileColumns = (
 pub(super) const PROFILE_COLUMNS: ProfileColumns = (
     (users::id, users::name, users::role),
     users::email,
+    users::bio,
     users::status,
     users::created_at,
     users::last_seen_at,
 );
 
-pub(super) type ProfileRow = (PersonRow, Option<String>, String, i64, Option<i64>);
+pub(super) type ProfileRow = (PersonRow, Option<String>, String, String, i64, Option<i64>);
 
 /// The person of a row.
 pub(in crate::storage) fn person((id, name, role): PersonRow) -> Result<Person, StoreError> {
@@ -169,14 +213,20 @@ pub(in crate::storage) fn person((id, name, role): PersonRow) -> Result<Person, 
 }
 
 pub(super) fn profile(row: ProfileRow) -> Result<Profile, StoreError> {
-    let (row, email, status, created_at, last_seen_at) = row;
+    let (row, email, bio, status, created_at, last_seen_at) = row;
     Ok(Profile {
         person: person(row)?,
         email,
-        status: Status::parse(&status)?,
+        bio,
+        status: status_from(&status)?,
         created_at: Timestamp::from_millis(created_at),
         last_seen_at: last_seen_at.map(Timestamp::from_millis),
     })
+}
+
+/// The status of a row.
+pub(in crate::storage) fn status_from(name: &str) -> Result<Status, StoreError> {
+    Status::parse(name).ok_or_else(|| StoreError::nonsense("users.status", name))
 }
 
 /// The one account.

@@ -1,7 +1,7 @@
 //! Sessions as they are looked up and listed; `commit/sessions.rs` begins and ends them. Only the hash of a token is ever here.
 
-use super::people::{PersonRow, Status, person};
-use crate::domain::{BegunBy, Person, Session, SessionId, Timestamp, UserId};
+use super::people::{PersonRow, person};
+use crate::domain::{BegunBy, Person, Session, SessionId, Status, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::cache::Cache;
 use crate::storage::conn::on;

@@ -2,6 +2,7 @@
 
 use super::State;
 use super::problem::Problem;
+use super::shut_out;
 use crate::auth::origin::{self, Provenance};
 use crate::domain::{Rejection, RoomId, UserId};
 use crate::protocol::TraceId;
@@ -38,7 +39,9 @@ pub(super) async fn around(
         .and_then(TraceId::from_traceparent)
         .unwrap_or_else(TraceId::random);
     request.extensions_mut().insert(trace);
-    let admitted = check_origin(request.request()).and_then(|()| check_load(request.request()));
+    let admitted = shut_out::check(request.request())
+        .and_then(|()| check_origin(request.request()))
+        .and_then(|()| check_load(request.request()));
     let answered = match admitted {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(problem) => request.error_response(problem),
@@ -106,7 +109,8 @@ fn with_problem(answered: ServiceResponse<BoxBody>, trace: TraceId) -> ServiceRe
         metrics::rejection(problem.rejection.code);
     }
     let (request, _) = answered.into_parts();
-    ServiceResponse::new(request, problem.response(trace))
+    let response = shut_out::page(&request, &problem).unwrap_or_else(|| problem.response(trace));
+    ServiceResponse::new(request, response)
 }
 
 fn dress(response: &mut ServiceResponse<BoxBody>, trace: TraceId) {

@@ -5,19 +5,19 @@ use super::around::{About, Asker, Renewal, text};
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::route::{self, Access};
-use crate::actors::Ended;
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{
-    Ack, Action, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target, UserId, Via,
-    may,
+    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target,
+    UserId, Via, may,
 };
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
 use crate::transport::client_address;
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,7 +42,7 @@ pub(super) struct Call {
     visit: Visit,
     pub(super) identity: Identity,
     /// When it was found out who calls.
-    began: Instant,
+    pub(super) began: Instant,
 }
 
 impl Deref for Call {
@@ -96,6 +96,11 @@ impl Visit {
         Ok(UserId::new(self.id("user")?))
     }
 
+    /// The invitation in the path.
+    pub(super) fn invite(&self) -> Result<i64, Rejection> {
+        self.id("invite")
+    }
+
     /// The session in the path.
     pub(super) fn session(&self) -> Result<i64, Rejection> {
         self.id("session")
@@ -119,25 +124,48 @@ impl Visit {
 
     /// The body, as JSON of the given shape.
     pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        read(&self.bytes().await?)
+    }
+
+    /// The same, where it may be missing.
+    pub(super) async fn read_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        let bytes = self.bytes().await?;
+        if bytes.is_empty() { Ok(None) } else { read(&bytes) }
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, Problem> {
         let http = &self.state.config.http;
         let limit = http.body_bytes;
         let payload = web::Payload::from_request(&self.request, &mut self.payload).await;
         let payload = payload.map_err(|_broken| interrupted())?;
         let arrival = tokio::time::timeout(http.body_timeout, payload.to_bytes_limited(limit)).await;
-        let bytes = match arrival {
-            Ok(Ok(Ok(bytes))) => bytes,
-            Ok(Ok(Err(_))) => return Err(interrupted()),
-            Ok(Err(_)) => return Err(Rejection::too_large("body", limit).into()),
+        match arrival {
+            Ok(Ok(Ok(bytes))) => Ok(bytes),
+            Ok(Ok(Err(_))) => Err(interrupted()),
+            Ok(Err(_)) => Err(Rejection::too_large("body", limit).into()),
             Err(_) => {
                 let late = Rejection::new(RejectionCode::InvalidPayload, "the body did not arrive in time");
-                return Err(Problem::unreadable(late));
+                Err(Problem::unreadable(late))
             }
-        };
-        json::read(&bytes, "body").map_err(|error| match error {
-            JsonError::Syntax(rejection) => Problem::unreadable(rejection),
-            JsonError::Shape(rejection) => rejection.into(),
-        })
+        }
     }
+
+    /// How it is asked.
+    pub(super) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The key of a bot in the path.
+    pub(super) fn bot_key(&self) -> Result<BotKeyId, Rejection> {
+        Ok(BotKeyId::new(self.id("key")?))
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    json::read(bytes, "body").map_err(|error| match error {
+        JsonError::Syntax(rejection) => Problem::unreadable(rejection),
+        JsonError::Shape(rejection) => rejection.into(),
+    })
 }
 
 fn interrupted() -> Problem {
@@ -160,10 +188,14 @@ impl Call {
         self.visit.read().await
     }
 
+    /// The same, where it may be missing.
+    pub(super) async fn read_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        self.visit.read_if_any().await
+    }
+
     /// Sends a command down the street, if the credentials didn't end while its body was on the way.
     pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
-        let which = [self.identity.session().map(Ended::Session), Some(Ended::User(self.me().id))];
-        if which.into_iter().flatten().any(|which| self.state.bus.ended_since(which, self.began)) {
+        if self.state.bus.has_ended(&self.identity, self.began) {
             return Err(identity::token_revoked().into());
         }
         self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)

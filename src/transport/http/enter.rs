@@ -1,4 +1,4 @@
-//! Coming in: first run, invitation, sign-in. Each ends with a session cookie.
+//! Coming in: first run and sign-in. Each ends with a session cookie.
 
 use super::call::{Visit, ok};
 use super::problem::{Answer, Problem};
@@ -8,13 +8,12 @@ use crate::auth::identity::refusal;
 use crate::auth::password::Password;
 use crate::auth::{email, join_code};
 use crate::domain::{Ack, BegunBy, Enrolment, Name, Person, Rejection, RejectionCode, RoomCard};
-use crate::storage::{Account, RoomFilter};
+use crate::storage::RoomFilter;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use subtle::ConstantTimeEq;
 
 #[derive(Deserialize)]
 struct SetUp {
@@ -70,26 +69,6 @@ pub(super) async fn set_up(mut visit: Visit) -> Answer {
     })))
 }
 
-/// `GET /join/{code}`
-pub(super) async fn invitation(visit: Visit) -> Answer {
-    let account = invited(&visit).await?;
-    ok(&json!({ "account": { "name": account.name } }))
-}
-
-/// `POST /join/{code}`
-pub(super) async fn join(mut visit: Visit) -> Answer {
-    invited(&visit).await?;
-    visit.state.must_have_room()?;
-    let newcomer: Newcomer = visit.read().await?;
-    let (name, email, password) = newcomer.checked()?;
-    let password_hash = visit.state.hasher.hash(password).await?;
-    let enrolment = Enrolment::Join { code: visit.part("code").to_owned(), name, email, password_hash };
-    let (person, _) = enrol(&visit, enrolment).await?;
-    let (profile, _, cookie) = begin_session(&visit, &person, BegunBy::Join, None).await?;
-    let mut response = HttpResponse::Created();
-    Ok(response.insert_header((header::SET_COOKIE, cookie)).json(json!({ "user": Me::from(&profile) })))
-}
-
 /// `POST /sessions`
 pub(super) async fn sign_in(mut visit: Visit) -> Answer {
     visit.state.must_have_room()?;
@@ -110,14 +89,10 @@ impl Newcomer {
     }
 }
 
-/// The account, for those who know the code in the path.
-async fn invited(visit: &Visit) -> Result<Account, Problem> {
-    let account = visit.state.store.account().await.map_err(refusal)?;
-    let knows = |account: &Account| account.join_code.as_bytes().ct_eq(visit.part("code").as_bytes()).into();
-    Ok(account.filter(knows).ok_or_else(|| Rejection::not_found("invitation"))?)
-}
-
-async fn enrol(visit: &Visit, enrolment: Enrolment) -> Result<(Person, Option<Arc<RoomCard>>), Problem> {
+pub(super) async fn enrol(
+    visit: &Visit,
+    enrolment: Enrolment,
+) -> Result<(Person, Option<Arc<RoomCard>>), Problem> {
     match visit.state.bus.enrol(enrolment, visit.origin(), visit.trace).await.map_err(Problem::counted)? {
         Ack::Enrolled { person, room } => Ok((person, room)),
         _ => Err(Rejection::internal().into()),

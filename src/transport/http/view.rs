@@ -47,12 +47,13 @@ impl<'a> From<&'a Message> for MessageView<'a> {
     }
 }
 
-/// `{id, name, email, role, created_at}`: a user as they see themselves.
+/// `{id, name, email, role, bio, created_at}`: a user as they see themselves.
 #[derive(Serialize)]
 pub(super) struct Me<'a> {
     #[serde(flatten)]
     person: PersonView<'a>,
     email: Option<&'a str>,
+    bio: &'a str,
     created_at: String,
 }
 
@@ -61,6 +62,7 @@ impl<'a> From<&'a Profile> for Me<'a> {
         Self {
             person: (&profile.person).into(),
             email: profile.email.as_deref(),
+            bio: &profile.bio,
             created_at: profile.created_at.to_string(),
         }
     }

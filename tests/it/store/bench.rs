@@ -11,7 +11,7 @@ use hearth::domain::{
     Rejection, RejectionCode, Role, RoomCard, RoomId, Timestamp, UserId,
 };
 use hearth::storage::{
-    BatchOutcome, Database, PostgresUrl, StorageOptions, Store, StoreError, Verdict, Write,
+    BatchOutcome, Database, PostgresUrl, Profile, StorageOptions, Store, StoreError, Verdict, Write,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -102,6 +102,12 @@ impl Bench {
             Ack::Enrolled { person, .. } => person,
             ack => panic!("{ack:?}"),
         }
+    }
+
+    /// Those who are active, as whoever sees everybody is told.
+    pub(crate) async fn people(&self, after: Option<UserId>, limit: usize) -> Vec<Profile> {
+        let asker = Person { id: UserId::new(0), name: "Somebody".into(), role: Role::Member };
+        self.store.people(&asker, false, after, limit).await.expect("people")
     }
 
     /// Submits one batch and waits for it.
@@ -225,6 +231,11 @@ pub(crate) fn encode(body: &EventBody) -> String {
 
 pub(crate) fn name(text: &str) -> Name {
     Name::parse("name", text).expect("a name")
+}
+
+/// Another name for oneself.
+pub(crate) fn renamed(text: &str) -> Command {
+    Command::UpdateProfile { name: Some(name(text)), bio: None }
 }
 
 pub(crate) fn post(room: RoomId, client_message_id: Uuid, text: &str) -> Command {

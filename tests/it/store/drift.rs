@@ -81,7 +81,7 @@ async fn what_is_derived_is_found_and_repaired(bench: Bench) {
     assert_eq!(bench.count(heads), sound);
     assert_eq!(bench.count("SELECT last_id FROM log_head"), head);
     assert_eq!(bench.count(marks), marked);
-    let admin = bench.store.people(None, 1).await.unwrap().remove(0).person;
+    let admin = bench.people(None, 1).await.remove(0).person;
     let shown = bench.store.search(&admin, "walrus", 100).await.unwrap().len();
     assert_eq!(shown, 24, "what isn't deleted is found, once");
     let general = bench.count("SELECT min(id) FROM rooms WHERE kind = 'open'");

@@ -1,6 +1,6 @@
 //! Any commands in any batches: the store does what the model does, and the log has no hole.
 
-use super::bench::{Bench, by, kinds, name, post};
+use super::bench::{Bench, by, kinds, name, post, renamed};
 use super::model::{GUEST, Message, Model, Op, PEOPLE, Room};
 use hearth::domain::{
     Ack, Command, EventId, MessageBody, MessageId, NewRoomKind, Person, Role, RoomId, RoomKind, Seq,
@@ -189,7 +189,7 @@ fn write(model: &Model, people: &[Person], op: &Op) -> Write {
         Op::Mark { who, room, seq } => {
             (who, Command::MarkRead { room: room_id(model, room), seq: Seq::new(seq) })
         }
-        Op::Profile { who, text } => (who, Command::UpdateProfile { name: name(&format!("name {text}")) }),
+        Op::Profile { who, text } => (who, renamed(&format!("name {text}"))),
         Op::Account { who, text } => {
             let name = Some(name(&format!("name {text}")));
             (who, Command::UpdateAccount { name, settings: None })

@@ -1,6 +1,6 @@
 //! Rooms and who is in them: the events of PROTOCOL.md, and who may read what.
 
-use super::bench::{Bench, NOW, accepted, by, kinds, name};
+use super::bench::{Bench, NOW, accepted, by, kinds, name, renamed};
 use super::contracts;
 use hearth::domain::command::Recorded;
 use hearth::domain::{
@@ -146,7 +146,7 @@ async fn wrong_rooms_are_refused(bench: Bench) {
     }
     assert_eq!(bench.count("SELECT count(*) FROM rooms"), 4, "commons, General, two inboxes");
     // The actor's status is the store's, whatever the command claims.
-    let rejection = bench.refuses(&guest, Command::UpdateProfile { name: name("x") }).await;
+    let rejection = bench.refuses(&guest, renamed("x")).await;
     assert_eq!(rejection.code, RejectionCode::TokenRevoked);
     let claimed = Person { role: Role::Admin, ..bench.person("Bob", Role::Member).await };
     let rejection = bench.refuses(&claimed, Command::DeleteRoom { room: home.general }).await;
@@ -279,9 +279,9 @@ async fn names_and_accounts_change(bench: Bench) {
     let home = bench.home().await;
     let bob = bench.person("Bob", Role::Member).await;
     let message = bench.posts(&bob, home.general, "hi").await.id;
-    let (_, events) = bench.does(&bob, Command::UpdateProfile { name: name("Robert") }).await;
+    let (_, events) = bench.does(&bob, renamed("Robert")).await;
     assert_eq!(kinds(&events), ["user.updated"]);
-    assert_eq!(bench.does(&bob, Command::UpdateProfile { name: name("Robert") }).await.0, Ack::Unchanged);
+    assert_eq!(bench.does(&bob, renamed("Robert")).await.0, Ack::Unchanged);
     let author = bench.store.message(message).await.unwrap().unwrap().author;
     assert_eq!(&*author.name, "Robert", "the current name");
     let change = |title: Option<&str>, settings: Option<&str>| Command::UpdateAccount {

@@ -1,12 +1,12 @@
 //! Sessions and passwords: what begins, what ends, who is told, and what is remembered of it.
 
-use super::bench::{Bench, Home, NOW, accepted, by, kinds, name, refused};
+use super::bench::{Bench, Home, NOW, accepted, by, kinds, refused, renamed};
 use super::contracts;
 use super::people::bot;
 use hearth::domain::command::Recorded;
 use hearth::domain::{
-    Ack, BegunBy, Command, Ending, EventBody, NewSession, Origin, PasswordProof, Person, RejectionCode, Role,
-    Session, SessionChange, SessionId, Timestamp, UserId, Via,
+    Ack, BegunBy, Ending, EventBody, NewSession, Origin, PasswordProof, Person, RejectionCode, Role, Session,
+    SessionChange, SessionId, Timestamp, UserId, Via,
 };
 use hearth::storage::{SessionKey, SessionState, Status, Write};
 use std::net::IpAddr;
@@ -124,9 +124,8 @@ async fn sessions_end_by_time_revocation_and_status(bench: Bench) {
     assert_eq!(store.session(SessionKey::Id(first.id), NOW).await.unwrap(), SessionState::Revoked);
     let refusal = refused(bench.one(end(bob.id, Ending::One(first.id))).await);
     assert_eq!(refusal.code, RejectionCode::NotFound, "once");
-    let renamed = Command::UpdateProfile { name: name("Robert") };
     living(&bench, 2, NOW).await.unwrap();
-    accepted(bench.batch(vec![by(&bob, renamed)]).await.remove(0));
+    accepted(bench.batch(vec![by(&bob, renamed("Robert"))]).await.remove(0));
     assert_eq!(&*living(&bench, 2, NOW).await.unwrap().1.name, "Robert", "known anew");
     bench.sql("UPDATE users SET status = 'banned' WHERE name = 'Robert'").unwrap();
     let bench = bench.reopened().await;

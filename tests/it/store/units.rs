@@ -1,6 +1,6 @@
 //! One request is one unit of work: however much it changes, it commits once.
 
-use super::bench::{Bench, NOW, accepted, by, name, post};
+use super::bench::{Bench, NOW, accepted, by, name, post, renamed};
 use super::contracts;
 use super::sessions::{begin, change, session};
 use hearth::domain::{
@@ -36,7 +36,14 @@ async fn each_request_commits_once(bench: Bench) {
     }
     let webhook = WebhookUrl::parse("http://127.0.0.1:1/").ok();
     let by_admin = home.admin.clone();
-    let robot = Enrolment::Bot { by: by_admin, name: name("Robot"), key_hash: [1; 32], webhook, key: None };
+    let robot = Enrolment::Bot {
+        by: by_admin,
+        name: name("Robot"),
+        key_hash: [1; 32],
+        webhook,
+        expires_in: None,
+        key: None,
+    };
     let robot: Person = bench.enrolled(robot).await;
     assert_eq!(commits.more(), 1, "user, key, webhook");
     people.push(robot.id);
@@ -53,7 +60,7 @@ async fn each_request_commits_once(bench: Bench) {
         Command::AddMember { room: den, user: people[0] },
         Command::RenameRoom { room: den, name: name("Lair") },
         Command::UpdateBot { bot: robot.id, name: Some(name("Golem")), webhook: Some(None) },
-        Command::UpdateProfile { name: name("Anna") },
+        renamed("Anna"),
         Command::UpdateAccount { name: Some(name("Inc")), settings: Some("{}".to_owned()) },
         Command::DeleteRoom { room: den },
     ];
@@ -71,8 +78,9 @@ async fn each_request_commits_once(bench: Bench) {
     let begin = |token| begin(session(home.admin.id, token));
     drop(accepted(bench.one(begin(9)).await));
     assert_eq!(commits.more(), 1);
-    let rotated = bench.store.rotate_bot_key(home.admin.id, robot.id, [2; 32], None, NOW).await;
-    assert_eq!(rotated.unwrap(), hearth::storage::Rotation::Done);
+    let admin = hearth::domain::Principal::of_system(home.admin.clone());
+    let rotated = bench.store.rotate_bot_key(admin, robot.id, super::people::next(2), NOW).await;
+    assert!(matches!(rotated.unwrap(), hearth::storage::Rotation::Done { .. }));
     assert_eq!(commits.more(), 1, "the old keys end with the new one's begin");
     drop(accepted(bench.one(begin(8)).await));
     commits.more();
@@ -83,7 +91,7 @@ async fn each_request_commits_once(bench: Bench) {
     assert_eq!(commits.more(), 1, "the sessions end with the old password");
     // Reading commits nothing.
     bench.store.reconcile(true).await.unwrap();
-    bench.store.bots().await.unwrap();
+    bench.store.bots(NOW).await.unwrap();
     assert_eq!(commits.more(), 0);
 }
 
