@@ -1,5 +1,6 @@
 //! Who are you: passwords, sessions, bot keys, signed text, and whether a request came from our own pages.
 
+pub mod access;
 pub mod address;
 pub mod bot_key;
 pub mod cookie;

@@ -40,7 +40,7 @@ pub use principal::{Origin, Principal, Via};
 pub use profile::Bio;
 pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
-pub use session::{BegunBy, Ending, NewSession, PasswordProof, Session, SessionChange};
+pub use session::{BegunBy, Ending, NewRefresh, NewSession, PasswordProof, Session, SessionChange};
 pub use signal::{Attendance, PresenceState, Signal};
 pub use standing::{Standing, StandingChange, Status, Turn};
 pub use time::Timestamp;

@@ -33,6 +33,7 @@ pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
 pub use queries::people::{Account, Credentials, Profile};
 pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::sessions::{SessionKey, SessionState};
+pub use queries::signing_in::RefusedFor;
 pub use stats::{CommitStats, OnCommit, StoreStats};
 pub use writer::BatchOutcome;
 

@@ -142,7 +142,7 @@ impl Bus {
     ) -> Result<Ack, Rejection> {
         let asked = Asked::sessions(&change, trace);
         let ack = self.append(Write::Session { change, origin }, asked).await?;
-        if let Ack::SessionsEnded(_) = ack {
+        if let Ack::SessionsEnded(_) | Ack::TokenReused = ack {
             self.settled().await;
         }
         Ok(ack)

@@ -226,7 +226,7 @@ impl Outbox {
         }
         if self.closing.get().is_none() {
             self.queue.borrow_mut().keep_begun();
-            return self.close(code, code.name());
+            return self.close(code, code.reason());
         }
         // On its way out already. The last item is the goodbye, and it may be what is partly on the wire.
         let mut queue = self.queue.borrow_mut();

@@ -1,7 +1,9 @@
 //! Who sends this: credentials from headers, and whose they are. One way for REST and the WebSocket.
 
+use super::access::AccessToken;
 use super::bot_key::BotKey;
 use super::cookie::SessionCookie;
+use super::signing::Keys;
 use super::token;
 use crate::config::Auth;
 use crate::domain::{
@@ -19,6 +21,8 @@ pub enum Credentials<'a> {
     Malformed,
     /// A session's token.
     Session(SessionToken<'a>),
+    /// An API client's access token.
+    Access(AccessToken<'a>),
     /// A bot's key.
     BotKey(BotKey<'a>),
 }
@@ -34,10 +38,12 @@ pub struct Identity {
     pub via: Via,
     /// Where they are, as far as it is known.
     pub address: Option<IpAddr>,
-    /// The session's life was just made longer, so its cookie's should be too.
+    /// The session's use was just noted, and a cookie's life made longer with it.
     pub renewed: bool,
     /// When the session ends if it isn't used again; none for bots.
     pub expires_at: Option<Timestamp>,
+    /// When these credentials end, however much their session is used: an access token does.
+    pub ends_at: Option<Timestamp>,
 }
 
 impl Identity {
@@ -101,7 +107,10 @@ impl<'a> Credentials<'a> {
     }
 
     fn key(text: &'a str) -> Self {
-        BotKey::parse(text).map_or(Self::Malformed, Self::BotKey)
+        match AccessToken::parse(text) {
+            Some(token) => Self::Access(token),
+            None => BotKey::parse(text).map_or(Self::Malformed, Self::BotKey),
+        }
     }
 }
 
@@ -110,6 +119,7 @@ impl<'a> Credentials<'a> {
 pub async fn identify(
     store: &Store,
     auth: &Auth,
+    keys: &Keys,
     credentials: Credentials<'_>,
     address: Option<IpAddr>,
     now: Timestamp,
@@ -117,7 +127,11 @@ pub async fn identify(
     match credentials {
         Credentials::None => Err(unauthenticated()),
         Credentials::Malformed => Err(token_invalid()),
-        Credentials::Session(token) => by_session(store, auth, token, address, now).await,
+        Credentials::Session(token) => {
+            let key = SessionKey::Token(token::hash(token.0));
+            by_session(store, auth, key, address, now).await
+        }
+        Credentials::Access(token) => by_access_token(store, auth, keys, token, address, now).await,
         Credentials::BotKey(key) => by_bot_key(store, key, address, now).await,
     }
 }
@@ -125,28 +139,53 @@ pub async fn identify(
 async fn by_session(
     store: &Store,
     auth: &Auth,
-    token: SessionToken<'_>,
+    key: SessionKey,
     address: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Identity, Rejection> {
-    let key = SessionKey::Token(token::hash(token.0));
     let (session, person) = match store.session(key, now).await.map_err(refusal)? {
         SessionState::Living(session, person) => (session, person),
         SessionState::Expired => return Err(token_expired()),
         SessionState::Revoked => return Err(token_revoked()),
         SessionState::Unknown => return Err(token_invalid()),
     };
+    // Using an access token keeps nothing alive: refreshing does.
+    let longer = match key {
+        SessionKey::Token(_) => Some(now.after(auth.session)),
+        SessionKey::Id(_) => None,
+    };
     let mut renewed = false;
     if session.last_active_at.after(auth.touch) <= now {
-        match store.touch_session(key, address, now, Some(now.after(auth.session))).await {
+        match store.touch_session(key, address, now, longer).await {
             Ok(()) => renewed = true,
             // It is in use all the same; the next request tries again.
             Err(error) => tracing::warn!(%error, "could not note that a session is in use"),
         }
     }
-    let expires_at = if renewed { now.after(auth.session) } else { session.expires_at };
+    let expires_at = longer.filter(|_| renewed).unwrap_or(session.expires_at);
     let via = Via::Session(session.id);
-    Ok(Identity { person, via, address, renewed, expires_at: Some(expires_at) })
+    Ok(Identity { person, via, address, renewed, expires_at: Some(expires_at), ends_at: None })
+}
+
+async fn by_access_token(
+    store: &Store,
+    auth: &Auth,
+    keys: &Keys,
+    token: AccessToken<'_>,
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Identity, Rejection> {
+    let (session, ends_at) = token.read(keys).ok_or_else(token_invalid)?;
+    if ends_at <= now {
+        return Err(token_expired());
+    }
+    let identity = by_session(store, auth, SessionKey::Id(session), address, now).await;
+    // We signed for it: a session that isn't there any more was there.
+    let identity = identity.map_err(|rejection| match rejection.code {
+        RejectionCode::TokenInvalid => token_revoked(),
+        _ => rejection,
+    })?;
+    Ok(Identity { ends_at: Some(ends_at), ..identity })
 }
 
 async fn by_bot_key(
@@ -165,7 +204,7 @@ async fn by_bot_key(
     match keys.iter().fold(None, fits) {
         Some((id, BotKeyState::Living)) => {
             let via = Via::BotKey(id);
-            Ok(Identity { person, via, address, renewed: false, expires_at: None })
+            Ok(Identity { person, via, address, renewed: false, expires_at: None, ends_at: None })
         }
         Some((_, BotKeyState::Expired)) => Err(token_expired()),
         Some((_, BotKeyState::Revoked)) => Err(token_revoked()),
@@ -234,6 +273,18 @@ mod tests {
         assert_eq!(from(cookie, None, &["hearth.v1.json", "bearer.x"]), Credentials::Malformed);
         assert!(matches!(from(cookie, None, &["hearth.v1.json"]), Credentials::Session(_)));
         assert_eq!(from(None, None, &[]), Credentials::None);
+    }
+
+    #[test]
+    fn an_access_token_is_known_by_its_beginning() {
+        for shown in [
+            from(Some("hearth_session=abc"), Some("Bearer hat.abc.def"), &[]),
+            from(None, None, &["hearth.v1.json", "bearer.hat.abc.def"]),
+        ] {
+            assert!(matches!(shown, Credentials::Access(_)), "{shown:?}");
+            assert!(!shown.rides_on_cookie() && !format!("{shown:?}").contains("abc"));
+        }
+        assert_eq!(from(None, Some("Bearer htl.abc.def"), &[]), Credentials::Malformed);
     }
 
     #[test]

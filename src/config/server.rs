@@ -61,6 +61,16 @@ pub struct Auth {
     /// How exactly `last_active_at` is kept; fewer writes when longer.
     #[serde(rename = "touch_s", with = "seconds")]
     pub touch: Duration,
+    /// How long a refresh token is good, and the session of an API client lives without being refreshed.
+    #[serde(rename = "refresh_token_s", with = "seconds")]
+    pub refresh_token: Duration,
+    /// How long after its first use a refresh token may be used again, by another tab or after an answer that was lost; after that its
+    /// session ends.
+    #[serde(rename = "refresh_overlap_s", with = "seconds")]
+    pub refresh_overlap: Duration,
+    /// How long after its begin a session that an admin's link began may set a password without the old one.
+    #[serde(rename = "recovery_s", with = "seconds")]
+    pub recovery: Duration,
     /// Sessions of one user (count); over it: the one that wasn't used for longest ends.
     pub sessions_per_user: usize,
     /// How long an access token is good.
@@ -83,6 +93,9 @@ impl Default for Auth {
         Self {
             session: Duration::from_secs(30 * 24 * 60 * 60),
             touch: Duration::from_secs(60),
+            refresh_token: Duration::from_secs(30 * 24 * 60 * 60),
+            refresh_overlap: Duration::from_secs(10),
+            recovery: Duration::from_secs(15 * 60),
             sessions_per_user: 100,
             access_token: Duration::from_secs(15 * 60),
             transfer: Duration::from_secs(10 * 60),

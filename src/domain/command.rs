@@ -252,6 +252,12 @@ pub enum Ack {
         room: Option<Arc<RoomCard>>,
     },
     SessionBegun(Arc<Session>),
+    Refreshed {
+        session: Arc<Session>,
+        person: Person,
+    },
+    /// Somebody else may have this refresh token: its session has ended.
+    TokenReused,
     /// These sessions ended.
     SessionsEnded(Vec<SessionId>),
     /// It was done before, with the same idempotency key, and came to this.

@@ -78,6 +78,14 @@ pub struct NewSession {
     pub most: usize,
 }
 
+/// A refresh token to be made for a session. It arrives here hashed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewRefresh {
+    pub token_hash: [u8; 32],
+    /// How long it may be used, and how long its session lives then.
+    pub lifetime: Duration,
+}
+
 /// Which sessions of a user end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -100,8 +108,11 @@ pub enum PasswordProof {
 /// Something that changes which sessions there are.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SessionChange {
-    /// `password_hash` is what a password was checked against: should it have changed since, nothing begins.
-    Begin { new: NewSession, password_hash: Option<String> },
+    /// `password_hash` is what a password was checked against: should it have changed since, nothing begins. An API client gets a
+    /// refresh token with it.
+    Begin { new: NewSession, password_hash: Option<String>, refresh: Option<NewRefresh> },
+    /// The token with the hash `shown` is used for `next`; within `overlap` of its first use it may be used again.
+    Refresh { shown: [u8; 32], next: NewRefresh, overlap: Duration },
     /// The user's own wish.
     End { user: UserId, which: Ending },
     /// All sessions but `keep` end with the old password.
@@ -113,15 +124,17 @@ impl SessionChange {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Begin { .. } => "session.begin",
+            Self::Refresh { .. } => "token.refresh",
             Self::End { .. } => "session.end",
             Self::SetPassword { .. } => "password.set",
         }
     }
 
-    /// Whose sessions they are.
+    /// Whose sessions they are, where that is known.
     pub const fn user(&self) -> Option<UserId> {
         match self {
             Self::Begin { new, .. } => Some(new.user),
+            Self::Refresh { .. } => None,
             Self::End { user, .. } | Self::SetPassword { user, .. } => Some(*user),
         }
     }

@@ -70,12 +70,21 @@ impl CloseCode {
         }
     }
 
+    /// The reason in the close frame: the code that REST answers from then on, where it is another than the name (AUTH-08).
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "token_expired",
+            Self::SessionRevoked => "token_revoked",
+            _ => self.name(),
+        }
+    }
+
     /// Whether the client isn't to come back by itself.
     pub const fn stays_away(self) -> bool {
         self.code() >= 4500
     }
 
-    /// The name: the reason in the close frame and the label of the metric.
+    /// The name, and the label of the metric.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Normal => "normal",

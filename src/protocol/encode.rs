@@ -294,7 +294,11 @@ impl<'a> From<&'a Ack> for AckData<'a> {
                 ..Self::default()
             },
             // Only REST makes and changes these.
-            Ack::Invited { .. } | Ack::SessionBegun(_) | Ack::SessionsEnded(_) => Self::default(),
+            Ack::Invited { .. }
+            | Ack::SessionBegun(_)
+            | Ack::Refreshed { .. }
+            | Ack::TokenReused
+            | Ack::SessionsEnded(_) => Self::default(),
             Ack::Enrolled { person, .. } => Self { user: Some(person.into()), ..Self::default() },
             Ack::Replayed(original) => Self { duplicate: true, ..Self::from(original.as_ref()) },
         }

@@ -16,6 +16,7 @@ mod reading;
 mod rooms;
 mod sessions;
 mod standing;
+mod tokens;
 mod tx;
 
 use super::EncodePayload;

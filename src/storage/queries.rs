@@ -16,6 +16,7 @@ pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
+pub(super) mod signing_in;
 
 /// A limit as the databases take it.
 fn limited(limit: usize) -> i64 {

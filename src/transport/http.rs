@@ -10,9 +10,11 @@ mod idempotency;
 mod invites;
 mod joining;
 mod messages;
+mod password;
 mod people;
 mod poll;
 pub mod problem;
+mod proving;
 mod query;
 mod rooms;
 pub(super) mod route;
@@ -20,6 +22,7 @@ mod search;
 mod sessions;
 mod shut_out;
 mod signing_in;
+mod tokens;
 mod view;
 
 pub use around::provenance;
@@ -123,9 +126,11 @@ fn routes() -> Vec<Route> {
             .post(Anybody, enter::sign_in)
             .delete(EndSessions, sessions::end_others),
         at("/sessions/{session}").delete(EndSessions, sessions::end),
+        at("/tokens").post(Anybody, tokens::grant),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
         at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
+        at("/me/password").put(ChangePassword, password::change),
         at("/users").get(ReadUsers, people::list),
         at("/users/{user}").get(ReadUser, people::show).patch(ChangeUser, people::change),
         at("/users/{user}/ban").put(BanUser, people::ban).delete(BanUser, people::lift_ban),

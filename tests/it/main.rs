@@ -20,4 +20,5 @@ mod faults;
 mod hostile;
 mod loads;
 mod overload;
+mod people;
 mod rest;

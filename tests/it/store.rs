@@ -18,6 +18,7 @@ mod rooms;
 mod schema;
 mod search;
 mod sessions;
+mod standing;
 mod units;
 
 use bench::Bench;

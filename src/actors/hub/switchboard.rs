@@ -313,6 +313,10 @@ impl Switchboard {
         let (now, clock) = (Instant::now(), clock::now());
         let ping = websocket::text(encode::PING);
         for peer in self.peers.values() {
+            if peer.identity.ends_at.is_some_and(|at| at <= clock) {
+                peer.outbox.cut(CloseCode::Unauthenticated);
+                continue;
+            }
             if peer.expires_at.get().is_some_and(|at| at <= clock) {
                 peer.expires_at.set(None);
                 actix_rt::spawn(recheck(self.rooms.store().clone(), Rc::clone(peer), clock));
@@ -402,7 +406,7 @@ async fn recheck(store: Store, peer: Rc<Peer>, now: Timestamp) {
     match store.sessions_of(peer.user(), now).await {
         Ok(live) => match live.iter().find(|session| Some(session.id) == peer.identity.session()) {
             Some(session) => peer.expires_at.set(Some(session.expires_at)),
-            None => peer.outbox.close(CloseCode::Unauthenticated, CloseCode::Unauthenticated.name()),
+            None => peer.outbox.cut(CloseCode::Unauthenticated),
         },
         Err(error) => {
             tracing::warn!(conn.id = %peer.id, %error, "a session can't be looked up");

@@ -307,7 +307,8 @@ impl House {
         let permit = place.of(person.id, 1_000).expect("room");
         let board = &self.boards[index % self.boards.len()];
         let via = Via::Session(SessionId::new(i64::try_from(index).expect("small") + 1));
-        let identity = Identity { person, via, address: None, renewed: false, expires_at: None };
+        let identity =
+            Identity { person, via, address: None, renewed: false, expires_at: None, ends_at: None };
         let id = board.borrow_mut().name();
         let peer = Peer::new(id, identity, outbox, &self.config, Instant::now());
         let opened = Opened::new(peer, board.clone());

@@ -1,5 +1,6 @@
 //! Sessions begin and end in the transaction that tells of it: the row, the user's inbox, the audit trail.
 
+use super::tokens;
 use super::tx::Tx;
 use super::{Done, Halt};
 use crate::domain::command::Recorded;
@@ -23,6 +24,8 @@ pub(super) enum Why {
     Asked,
     /// There is a new password.
     Password,
+    /// One of its refresh tokens was shown twice.
+    Reuse,
     /// The user has as many as one may have, and it wasn't used for longest.
     TooMany,
 }
@@ -32,6 +35,7 @@ impl Why {
         match self {
             Self::Asked => "user",
             Self::Password => "password",
+            Self::Reuse => "reuse",
             Self::TooMany => "limit",
         }
     }
@@ -40,13 +44,17 @@ impl Why {
 /// Carries out a change of sessions.
 pub(super) fn change(tx: &mut Tx<'_>, change: &SessionChange) -> Done {
     match change {
-        SessionChange::Begin { new, password_hash } => {
+        SessionChange::Begin { new, password_hash, refresh } => {
             if let Some(checked) = password_hash {
                 must_still_be(tx, new.user, checked)?;
             }
             let (session, events) = begin(tx, new)?;
+            if let Some(refresh) = refresh {
+                tokens::insert(tx, session.id, refresh)?;
+            }
             Ok((Ack::SessionBegun(session), events))
         }
+        SessionChange::Refresh { shown, next, overlap } => tokens::refresh(tx, shown, next, *overlap),
         SessionChange::End { user, which } => {
             must_live(tx)?;
             let (ended, events) = end(tx, *user, *which, Why::Asked)?;

@@ -236,9 +236,12 @@ async fn identify(visit: &Visit) -> Result<Identity, Rejection> {
     let credentials = Credentials::from_headers(cookie, cookies, authorization, &[]);
     let state = &visit.state;
     let (auth, address) = (&state.config.auth, visit.address());
-    let identity = identity::identify(&state.store, auth, credentials, address, super::now()).await?;
-    if let (true, Credentials::Session(token)) = (identity.renewed, credentials) {
-        visit.request.extensions_mut().insert(Renewal(cookie.renew(token.reveal())));
+    let identity =
+        identity::identify(&state.store, auth, &state.keys, credentials, address, super::now()).await?;
+    if identity.renewed {
+        if let Credentials::Session(token) = credentials {
+            visit.request.extensions_mut().insert(Renewal(cookie.renew(token.reveal())));
+        }
         state.bus.rooms().presence().seen(identity.person.id);
     }
     Ok(identity)

@@ -113,7 +113,7 @@ impl Upgrade {
         }
         let now = Timestamp::from(Utc::now());
         let store = self.bus.rooms().store();
-        let identity = identity::identify(store, &self.config.auth, credentials, from, now)
+        let identity = identity::identify(store, &self.config.auth, &self.keys, credentials, from, now)
             .await
             .map_err(with_status)?;
         may(&identity.person, Action::Connect, Target::Nothing).map_err(with_status)?;
@@ -156,9 +156,9 @@ impl Upgrade {
         self.board.borrow_mut().push(peer, Class::Control, handshake);
         let ended = [peer.identity.session().map(Ended::Session), Some(Ended::User(peer.user()))];
         if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
-            peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.name());
+            peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.reason());
         } else if self.bus.changed_since(&peer.identity.person, began) {
-            peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.name());
+            peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.reason());
         } else if self.bus.draining() {
             self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }

@@ -20,7 +20,8 @@ fn an_upgrade_that_is_let_go_leaves_no_socket() {
         let entry = entry::enter(&bus, &house.config, None).await.expect("lets in");
         let via = Via::Session(SessionId::new(1));
         let person = house.people[0].clone();
-        let identity = Identity { person, via, address: None, renewed: false, expires_at: None };
+        let identity =
+            Identity { person, via, address: None, renewed: false, expires_at: None, ends_at: None };
         let current = Key::new(&"k".repeat(32)).expect("long enough");
         let keys = Keys::new(Ring { current, retired: Vec::new() });
         let upgrade =
