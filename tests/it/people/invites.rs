@@ -168,7 +168,7 @@ on_both!(
             let mut socket = guest.connects().await;
             let long = json!({ "name": "123456789012345678901" });
             guest.calls.patch("/me", long).await.is_problem(422, "invalid_payload", Some("name"));
-            assert_eq!(socket.asks("ping", json!({})).await, json!({}));
+            assert_eq!(socket.asks("presence.set", json!({ "state": "active" })).await, json!({}));
         }
         // With an address and a password they may sign in again.
         let whole = json!({ "name": "Gus", "email": "gus@example.org", "password": PASSWORD });
