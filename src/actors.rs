@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod bans;
 pub mod bus;
+pub mod cleaner;
 pub mod clock;
 pub mod connection;
 pub mod courier;

@@ -2,6 +2,7 @@
 
 use crate::actors::Bus;
 use crate::actors::bans;
+use crate::actors::cleaner;
 use crate::actors::courier::{Courier, CourierHandle};
 use crate::actors::hub::Hub;
 use crate::actors::load;
@@ -86,11 +87,12 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     // Of its own: what strangers' servers and certificates cost is not the core's to pay.
     let outside = Arbiter::new();
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
+    outside.spawn(cleaner::run(store.clone(), config.cleanup.clone(), config.audit.clone()));
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
-    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone());
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
+    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), address);
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &leaving)?;
     let exit = Exit { server: server.handle(), leaving, courier };

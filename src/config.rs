@@ -1,6 +1,8 @@
 //! What can be set: read once from defaults, file, environment and flags, then checked against itself.
 
+mod audit;
 mod check;
+mod cleanup;
 mod idempotency;
 mod keys;
 mod limiting;
@@ -16,6 +18,8 @@ mod server;
 mod storage;
 mod units;
 
+pub use audit::Audit;
+pub use cleanup::Cleanup;
 pub use idempotency::Idempotency;
 pub use limiting::{Limits, Load};
 pub use limits::{Heartbeat, Http, Polling, Presence, Rooms, Shutdown, Socket, Typing};
@@ -54,6 +58,8 @@ pub struct Config {
     pub load: Load,
     pub outbox: Outbox,
     pub reconcile: Reconcile,
+    pub audit: Audit,
+    pub cleanup: Cleanup,
     pub shutdown: Shutdown,
 }
 

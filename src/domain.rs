@@ -21,6 +21,7 @@ pub mod session;
 pub mod signal;
 pub mod standing;
 pub mod time;
+pub mod transfer;
 pub mod webhook;
 
 pub use audit::{AuditAction, AuditNote, AuditTarget};
@@ -44,4 +45,5 @@ pub use session::{BegunBy, Ending, NewRefresh, NewSession, PasswordProof, Sessio
 pub use signal::{Attendance, PresenceState, Signal};
 pub use standing::{Standing, StandingChange, Status, Turn};
 pub use time::Timestamp;
+pub use transfer::{NewTransfer, TransferKind};
 pub use webhook::WebhookUrl;

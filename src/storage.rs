@@ -24,16 +24,20 @@ pub use conn::Conn;
 pub use error::StoreError;
 pub use options::{Database, KeyTerms, PostgresUrl, StorageOptions, Synchronous};
 pub use queries::bans::Ban;
-pub use queries::bots::{BotKeyState, BotView, Rotation};
+pub use queries::bot_keys::{BotKeyState, KnownKey, NextKey, Rotation};
+pub use queries::bots::{BotView, KeyView};
 pub use queries::drift::{Drift, Finding};
 pub use queries::events::{LogHead, StoredEvent};
 pub use queries::invites::Invite;
 pub use queries::messages::{HistoryPage, Message, Page};
 pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
 pub use queries::people::{Account, Credentials, Profile};
+pub use queries::remains::Remains;
 pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::sessions::{SessionKey, SessionState};
 pub use queries::signing_in::RefusedFor;
+pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
+pub use queries::transfers::Transfer;
 pub use stats::{CommitStats, OnCommit, StoreStats};
 pub use writer::BatchOutcome;
 
@@ -197,6 +201,18 @@ impl Store {
             return simulated::read(query).await;
         }
         self.inner.readers.read(query).await
+    }
+
+    /// The same for a query whose time has no bound: it leaves half the readers to the others.
+    async fn read_long<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        #[cfg(test)]
+        if simulated::is_active() {
+            return simulated::read(query).await;
+        }
+        self.inner.readers.read_long(query).await
     }
 
     /// Finishes what is queued, empties the write-ahead log and gives the lock back. Later writes are refused.

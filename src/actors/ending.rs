@@ -3,9 +3,11 @@
 use super::bus::Bus;
 use super::hub::HubMsg;
 use super::registry::Rooms;
-use crate::domain::{EventBody, Person, Role, SessionId, UserId};
+use crate::auth::identity::Identity;
+use crate::domain::{BotKeyId, EventBody, Person, Role, SessionId, Timestamp, UserId, Via};
 use crate::protocol::CloseCode;
 use dashmap::DashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,7 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ended {
     Session(SessionId),
+    BotKey(BotKeyId),
     User(UserId),
+    /// The key ends sooner than it was to: who just connected with it comes back to learn when.
+    Limited(BotKeyId),
     /// The user has this role from then on: whoever was known by another comes back.
     Role(UserId, Role),
 }
@@ -32,17 +37,25 @@ pub struct Endings(DashMap<Ended, Instant>);
 impl Rooms {
     /// Closes sockets whose right to be open has ended. What is told to the hubs from here on reaches none of them.
     pub fn end(&self, which: Ended, code: CloseCode) {
-        let now = Instant::now();
-        let Endings(ended) = self.endings();
-        ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
-        ended.insert(which, now);
+        self.endings().remember(which);
         for hub in self.hubs() {
             hub.tell(match which {
                 Ended::Session(session) => HubMsg::CloseSession { session, code },
+                Ended::BotKey(key) | Ended::Limited(key) => HubMsg::CloseBotKey { key, code },
                 Ended::User(user) => HubMsg::CloseUser { user, code },
                 Ended::Role(user, role) => HubMsg::ChangeRole { user, role, code },
             });
         }
+        // Wakes the long polls, which look whether it is theirs.
+        self.committed(Arc::from([]));
+    }
+}
+
+impl Endings {
+    fn remember(&self, which: Ended) {
+        let (Self(ended), now) = (self, Instant::now());
+        ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
+        ended.insert(which, now);
     }
 }
 
@@ -60,12 +73,38 @@ impl Rooms {
             _ => {}
         }
     }
+
+    /// Sessions may have ended without anybody knowing which: every socket's is looked up.
+    pub fn recheck(&self) {
+        for hub in self.hubs() {
+            hub.tell(HubMsg::Recheck);
+        }
+    }
 }
 
 impl Bus {
     /// Closes sockets whose right to be open has ended.
     pub fn end_sessions(&self, which: Ended, code: CloseCode) {
         self.rooms().end(which, code);
+    }
+
+    /// Lets what was opened with a key end at `expires_at`, before its own time.
+    pub fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
+        self.rooms().endings().remember(Ended::Limited(key));
+        for hub in self.rooms().hubs() {
+            hub.tell(HubMsg::LimitBotKey { key, expires_at });
+        }
+    }
+
+    /// Whether what somebody is known by ended at or after `since`.
+    pub fn has_ended(&self, identity: &Identity, since: Instant) -> bool {
+        let credential = match identity.via {
+            Via::Session(session) => Some(Ended::Session(session)),
+            Via::BotKey(key) => Some(Ended::BotKey(key)),
+            Via::Nobody | Via::Operator | Via::System => None,
+        };
+        let which = [credential, Some(Ended::User(identity.person.id))];
+        which.into_iter().flatten().any(|which| self.ended_since(which, since))
     }
 
     /// Whether `which` ended at or after `since`: what was found valid then may be so no more.

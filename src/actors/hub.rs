@@ -18,6 +18,7 @@ use super::registry::Rooms;
 use super::turn::EndOfTurn;
 use super::watch;
 use crate::config::Config;
+use crate::domain::Via;
 use actix::{Actor, AsyncContext, Context, Handler};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -117,6 +118,10 @@ impl Switchboard {
                 board.close_where(|peer| peer.identity.session() == Some(session), code);
                 board.ended(|_, of| of == Some(session));
             }
+            HubMsg::CloseBotKey { key, code } => {
+                board.close_where(|peer| peer.identity.via == Via::BotKey(key), code);
+            }
+            HubMsg::LimitBotKey { key, expires_at } => board.limit_key(key, expires_at),
             HubMsg::CloseUser { user, code } => {
                 board.close_where(|peer| peer.user() == user, code);
                 board.ended(|of, _| of == user);
@@ -127,6 +132,7 @@ impl Switchboard {
             }
             // Whoever asked may have gone.
             HubMsg::Count(asker) => drop(asker.send(board.counts())),
+            HubMsg::Recheck => board.recheck(),
             HubMsg::Fence(asker) => drop(asker.send(())),
             HubMsg::Restart { spread } => board.restart(spread),
             HubMsg::Census => board.census_anew(Instant::now()),

@@ -468,6 +468,37 @@ mod tests {
         assert!(!got.contains('x'), "none of the room's events");
     }
 
+    /// Proves AUTH-15.
+    #[actix_rt::test]
+    async fn who_is_cut_off_hears_why_and_nothing_that_waited() {
+        for restarting in [false, true] {
+            let (near, mut far) = pair().await;
+            let (_read, write) = near.into_split();
+            let outbox = Outbox::new(write, &config::Socket::default());
+            while outbox.backlog() == 0 {
+                outbox.push(Class::Control, websocket::text(&"c".repeat(50_000)));
+                outbox.flush();
+            }
+            for seq in 1..10 {
+                let (class, bytes) = event(seq, 10_000);
+                assert!(matches!(outbox.push(class, bytes), Pushed::Queued(_)));
+            }
+            if restarting {
+                outbox.close(CloseCode::Restart, "restart;delay_ms=1");
+            }
+            outbox.cut(CloseCode::SessionRevoked);
+            assert_eq!(outbox.push(Class::Control, websocket::text("x")), Pushed::Closed);
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).await.expect("reads");
+            let got = String::from_utf8_lossy(&got).into_owned();
+            assert!(!got.contains('x'), "nothing that waited");
+            let begun = got.bytes().filter(|byte| *byte == b'c').count();
+            let why = if restarting { "restart;delay_ms=1" } else { "token_revoked" };
+            assert!(got.ends_with(why), "restarting: {restarting}");
+            assert_eq!(begun % 50_000, 0, "what was begun is finished");
+        }
+    }
+
     #[actix_rt::test]
     async fn a_peer_that_never_reads_is_let_go() {
         let (near, far) = pair().await;

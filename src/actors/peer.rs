@@ -59,6 +59,8 @@ pub struct Peer {
     pub steps: RefCell<VecDeque<Step>>,
     /// When the session ends if it isn't used; none for bots.
     pub expires_at: Cell<Option<Timestamp>>,
+    /// When the credentials end, however much they are used.
+    pub ends_at: Cell<Option<Timestamp>>,
     /// Whether nobody looks at it, as the client says.
     pub away: Cell<bool>,
     heard: Cell<Instant>,
@@ -86,7 +88,7 @@ impl Peer {
         config: &Config,
         now: Instant,
     ) -> Rc<Self> {
-        let expires_at = identity.expires_at;
+        let (expires_at, ends_at) = (identity.expires_at, identity.ends_at);
         let first = config.heartbeat.interval.mul_f64(rand::random::<f64>());
         Rc::new(Self {
             id,
@@ -96,6 +98,7 @@ impl Peer {
             joining: RefCell::default(),
             steps: RefCell::default(),
             expires_at: Cell::new(expires_at),
+            ends_at: Cell::new(ends_at),
             away: Cell::new(false),
             heard: Cell::new(now),
             ping_at: Cell::new(now + first),

@@ -89,7 +89,9 @@ impl Sequencer {
         let count = self.pending.len().min(self.batch);
         let mut writes = Vec::with_capacity(count);
         let mut askers = Vec::with_capacity(count);
+        let mut signs_out = false;
         for Pending { append: Append { write, sink, permit }, _permit } in self.pending.drain(..count) {
+            signs_out |= matches!(write, Write::Session { .. });
             writes.push(write);
             askers.push((sink, permit, _permit));
         }
@@ -102,9 +104,13 @@ impl Sequencer {
                     let outcome = outcome.unwrap_or_default();
                     let done =
                         watch::contained("sequencer", || sequencer.on_committed(outcome, askers, began));
-                    if done.is_err() {
+                    let is_known = done.unwrap_or(false);
+                    if !is_known {
                         // Who wasn't answered was told so when the answer was dropped; what rooms weren't told they read anew.
                         sequencer.rooms.forget_all();
+                        if signs_out {
+                            sequencer.rooms.recheck();
+                        }
                     }
                     sequencer.commit(ctx);
                 }));
@@ -119,12 +125,13 @@ impl Sequencer {
         }
     }
 
+    /// Whether it is known what came of the batch.
     fn on_committed(
         &self,
         outcome: BatchOutcome,
         askers: Vec<(ReplySink, Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)>,
         began: Instant,
-    ) {
+    ) -> bool {
         #[cfg(test)]
         super::simulation::may_fail("sequencer");
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
@@ -166,8 +173,8 @@ impl Sequencer {
         }
         if unknown {
             tracing::error!("the outcome of a commit is unknown; every room is loaded anew");
-            self.rooms.forget_all();
         }
+        !unknown
     }
 }
 

@@ -6,10 +6,8 @@ use super::cookie::SessionCookie;
 use super::signing::Keys;
 use super::token;
 use crate::config::Auth;
-use crate::domain::{
-    BotKeyId, Origin, Person, Principal, Rejection, RejectionCode, SessionId, Timestamp, Via,
-};
-use crate::storage::{BotKeyState, SessionKey, SessionState, Store, StoreError};
+use crate::domain::{Origin, Person, Principal, Rejection, RejectionCode, Role, SessionId, Timestamp, Via};
+use crate::storage::{BotKeyState, KnownKey, SessionKey, SessionState, Store, StoreError};
 use std::net::IpAddr;
 
 /// What a request brings to be known by.
@@ -42,7 +40,7 @@ pub struct Identity {
     pub renewed: bool,
     /// When the session ends if it isn't used again; none for bots.
     pub expires_at: Option<Timestamp>,
-    /// When these credentials end, however much their session is used: an access token does.
+    /// When these credentials end, however much they are used: an access token does, and a bot's key may.
     pub ends_at: Option<Timestamp>,
 }
 
@@ -194,20 +192,21 @@ async fn by_bot_key(
     address: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Identity, Rejection> {
-    let known = store.bot_keys_of(key.bot, now).await.map_err(refusal)?;
-    // Every hash is compared, so that time doesn't tell which one fits.
-    let fits = |fitting: Option<(BotKeyId, BotKeyState)>, stored: &(BotKeyId, [u8; 32], BotKeyState)| {
-        let (id, hash, state) = *stored;
-        if key.matches(&hash) { Some((id, state)) } else { fitting }
+    let Some((person, keys)) = store.bot_keys_of(key.bot, now).await.map_err(refusal)? else {
+        return Err(token_invalid());
     };
-    let Some((person, keys)) = known else { return Err(token_invalid()) };
-    match keys.iter().fold(None, fits) {
-        Some((id, BotKeyState::Living)) => {
-            let via = Via::BotKey(id);
-            Ok(Identity { person, via, address, renewed: false, expires_at: None, ends_at: None })
+    // Every hash is compared, so that time doesn't tell which one fits.
+    let fits =
+        |fitting, stored: &KnownKey| if key.matches(&stored.hash) { Some(stored.clone()) } else { fitting };
+    // Keys are for programs: people have none, whatever is stored.
+    let fitting = keys.iter().fold(None, fits).filter(|_| matches!(person.role, Role::Bot | Role::Assistant));
+    match fitting.map(|key| (key.state(now), key)) {
+        Some((BotKeyState::Living, key)) => {
+            let via = Via::BotKey(key.id);
+            Ok(Identity { person, via, address, renewed: false, expires_at: None, ends_at: key.expires_at })
         }
-        Some((_, BotKeyState::Expired)) => Err(token_expired()),
-        Some((_, BotKeyState::Revoked)) => Err(token_revoked()),
+        Some((BotKeyState::Expired, _)) => Err(token_expired()),
+        Some((BotKeyState::Revoked, _)) => Err(token_revoked()),
         None => Err(token_invalid()),
     }
 }

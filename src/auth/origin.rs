@@ -33,6 +33,26 @@ pub fn same_origin(from: Provenance<'_>, public_url: Option<&PublicUrl>) -> Resu
     }
 }
 
+/// What a link begins with that somebody else will open: the configured address, or the one that the asker's own browser shows. Of that one both
+/// `Origin` and `Host` have to speak, as they do whenever a page of ours asks; no page of another can make them. A `Host` by itself proves nothing:
+/// whoever sends no `Origin` is no browser, and gets `own`, where the server listens.
+pub fn of_links(
+    from: Provenance<'_>,
+    public_url: Option<&PublicUrl>,
+    own: &str,
+) -> Result<String, Rejection> {
+    // Once more for those who come with an `Authorization` header and weren't asked.
+    same_origin(from, public_url)?;
+    Ok(match (public_url, from.origin) {
+        (Some(url), _) => url.origin().to_owned(),
+        (None, Some(origin)) => {
+            let origin = PublicUrl::try_from(origin.to_owned());
+            origin.map_err(|_unreadable| Rejection::forbidden("this came from another origin"))?.into()
+        }
+        (None, None) => own.to_owned(),
+    })
+}
+
 fn is_ours(origin: &str, host: Option<&str>, public_url: Option<&PublicUrl>) -> bool {
     let Ok(origin) = PublicUrl::try_from(origin.to_owned()) else { return false };
     let scheme = if origin.is_tls() { "https" } else { "http" };
@@ -79,6 +99,36 @@ mod tests {
         }
         assert!(allowed(None, Some("https://behind.proxy"), "behind.proxy"));
         assert!(allowed(None, Some("http://LOCALHOST"), "localhost:80"));
+    }
+
+    #[test]
+    fn no_link_leads_to_a_forged_host() {
+        let public = PublicUrl::try_from("https://chat.example.org".to_owned()).expect("valid");
+        let link = |public: Option<&PublicUrl>, origin, host| {
+            let from = Provenance { sec_fetch_site: None, origin, host };
+            of_links(from, public, "http://127.0.0.1:8080").ok()
+        };
+        let here = |url: &str| Some(url.to_owned());
+        for host in [None, Some("evil.test"), Some("chat.example.org"), Some("evil.test/x"), Some("")] {
+            assert_eq!(link(None, None, host), here("http://127.0.0.1:8080"), "{host:?}");
+            assert_eq!(link(Some(&public), None, host), here("https://chat.example.org"), "{host:?}");
+            let from_public = link(Some(&public), Some("https://chat.example.org"), host);
+            assert_eq!(from_public, here("https://chat.example.org"), "{host:?}");
+        }
+        for (origin, host, expected) in [
+            ("http://hearth.lan:8080", "hearth.lan:8080", here("http://hearth.lan:8080")),
+            ("https://Hearth.lan", "hearth.lan:443", here("https://hearth.lan")),
+            ("http://hearth.lan:8080", "evil.test", None),
+            ("http://evil.test", "hearth.lan:8080", None),
+            ("http://hearth.lan:8081", "hearth.lan:8080", None),
+            ("null", "hearth.lan:8080", None),
+        ] {
+            assert_eq!(link(None, Some(origin), Some(host)), expected, "{origin} {host}");
+        }
+        assert_eq!(link(Some(&public), Some("http://evil.test"), Some("hearth.lan")), None);
+        let strange =
+            Provenance { sec_fetch_site: Some("cross-site"), origin: None, host: Some("hearth.lan") };
+        assert!(of_links(strange, None, "http://127.0.0.1:8080").is_err());
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     })?;
     limiting::check(&config.limits, &config.load)?;
     config.outbox.check()?;
+    config.audit.check()?;
     let Config { socket, heartbeat, rooms, typing, presence, shutdown, storage, .. } = config;
     require(heartbeat.interval < heartbeat.dead_after, || {
         format!(
@@ -120,6 +121,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("rooms.hub_backlog", rooms.hub_backlog),
         ("polling.waiting", polling.waiting),
         ("idempotency.sweep_batch", idempotency.sweep_batch),
+        ("cleanup.batch", config.cleanup.batch),
     ];
     let spans = [
         ("heartbeat.interval_ms", heartbeat.interval),
@@ -133,6 +135,7 @@ fn none_is_zero(config: &Config) -> Result<(), String> {
         ("presence.census_ms", presence.census),
         ("auth.session_s", auth.session),
         ("auth.access_token_s", auth.access_token),
+        ("auth.refresh_token_s", auth.refresh_token),
         ("auth.transfer_s", auth.transfer),
         ("idempotency.keep_s", idempotency.keep),
         ("idempotency.sweep_s", idempotency.sweep),

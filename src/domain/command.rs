@@ -12,8 +12,11 @@ use super::profile::Bio;
 use super::room::{RoomCard, RoomKind};
 use super::session::Session;
 use super::standing::StandingChange;
+use super::time::Timestamp;
+use super::transfer::{NewTransfer, TransferKind};
 use super::webhook::WebhookUrl;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The kinds of room that people may make; the others come with the account and with each user.
@@ -94,6 +97,11 @@ pub enum Command {
         name: Option<Name>,
         webhook: Option<Option<WebhookUrl>>,
     },
+    CreateTransfer(NewTransfer),
+    /// Deactivates a bot, and takes its keys back.
+    RemoveBot {
+        bot: UserId,
+    },
     /// Another role, deactivation, and the way back from it.
     UpdateUser {
         user: UserId,
@@ -135,6 +143,8 @@ impl Command {
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
             | Self::UpdateBot { .. }
+            | Self::CreateTransfer(_)
+            | Self::RemoveBot { .. }
             | Self::UpdateUser { .. }
             | Self::BanUser { .. }
             | Self::LiftBan { .. }
@@ -159,6 +169,11 @@ impl Command {
             Self::UpdateProfile { .. } => Action::ChangeMe,
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
+            Self::RemoveBot { .. } => Action::RemoveBot,
+            Self::CreateTransfer(new) => match new.kind {
+                TransferKind::Device => Action::CreateTransfer,
+                TransferKind::Recovery => Action::CreateRecovery,
+            },
             Self::UpdateUser { .. } => Action::ChangeUser,
             Self::BanUser { .. } | Self::LiftBan { .. } => Action::BanUser,
             Self::CreateInvite { .. } => Action::CreateInvite,
@@ -182,6 +197,8 @@ impl Command {
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
+            Self::RemoveBot { .. } => "bot.remove",
+            Self::CreateTransfer(_) => "transfer.create",
             Self::UpdateUser { .. } => "user.update",
             Self::BanUser { .. } => "user.ban",
             Self::LiftBan { .. } => "user.unban",
@@ -207,6 +224,8 @@ pub enum Enrolment {
         name: Name,
         key_hash: [u8; 32],
         webhook: Option<WebhookUrl>,
+        /// How long its first key is good; none is without end.
+        expires_in: Option<Duration>,
         key: Option<IdempotencyKey>,
     },
 }
@@ -260,6 +279,9 @@ pub enum Ack {
     TokenReused,
     /// These sessions ended.
     SessionsEnded(Vec<SessionId>),
+    TransferCreated {
+        expires_at: Timestamp,
+    },
     /// It was done before, with the same idempotency key, and came to this.
     Replayed(Box<Ack>),
 }

@@ -97,6 +97,8 @@ impl Room {
             | Command::UpdateProfile { .. }
             | Command::UpdateAccount { .. }
             | Command::UpdateBot { .. }
+            | Command::CreateTransfer(_)
+            | Command::RemoveBot { .. }
             | Command::UpdateUser { .. }
             | Command::BanUser { .. }
             | Command::LiftBan { .. }

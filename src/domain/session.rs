@@ -111,6 +111,8 @@ pub enum SessionChange {
     /// `password_hash` is what a password was checked against: should it have changed since, nothing begins. An API client gets a
     /// refresh token with it.
     Begin { new: NewSession, password_hash: Option<String>, refresh: Option<NewRefresh> },
+    /// By a link that works once, which this uses up; `link_hash` is its token's.
+    Redeem { new: NewSession, link_hash: [u8; 32] },
     /// The token with the hash `shown` is used for `next`; within `overlap` of its first use it may be used again.
     Refresh { shown: [u8; 32], next: NewRefresh, overlap: Duration },
     /// The user's own wish.
@@ -125,6 +127,7 @@ impl SessionChange {
         match self {
             Self::Begin { .. } => "session.begin",
             Self::Refresh { .. } => "token.refresh",
+            Self::Redeem { .. } => "transfer.redeem",
             Self::End { .. } => "session.end",
             Self::SetPassword { .. } => "password.set",
         }
@@ -133,7 +136,7 @@ impl SessionChange {
     /// Whose sessions they are, where that is known.
     pub const fn user(&self) -> Option<UserId> {
         match self {
-            Self::Begin { new, .. } => Some(new.user),
+            Self::Begin { new, .. } | Self::Redeem { new, .. } => Some(new.user),
             Self::Refresh { .. } => None,
             Self::End { user, .. } | Self::SetPassword { user, .. } => Some(*user),
         }

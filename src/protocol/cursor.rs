@@ -1,6 +1,6 @@
 //! Cursors: where a list goes on, as text that clients hand back unread.
 
-use crate::domain::{MessageId, Rejection, RoomId, Seq};
+use crate::domain::{MessageId, Rejection, RoomId, Seq, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -16,6 +16,8 @@ pub enum Cursor {
     Older { room: RoomId, before: MessageId },
     /// `GET /rooms/{id}/messages`: the messages after this one.
     Newer { room: RoomId, after: MessageId },
+    /// `GET /audit`: the entries before this one, by time and number.
+    Audit { at: Timestamp, id: i64 },
     /// Any other list: what has a larger id than this.
     List { list: List, after: i64 },
 }
@@ -55,6 +57,7 @@ impl Cursor {
             Self::Events { room, after } => ("e", room.get(), Some(after.get())),
             Self::Older { room, before } => ("o", room.get(), Some(before.get())),
             Self::Newer { room, after } => ("n", room.get(), Some(after.get())),
+            Self::Audit { at, id } => ("a", at.as_millis(), Some(id)),
             Self::List { list, after } => (list.tag(), after, None),
         };
         let second = second.map_or_else(String::new, |second| format!(".{second}"));
@@ -92,6 +95,7 @@ impl Cursor {
             ("n", Some(after)) => {
                 Some(Self::Newer { room: RoomId::new(first), after: MessageId::new(after?) })
             }
+            ("a", Some(id)) => Some(Self::Audit { at: Timestamp::from_millis(first), id: id? }),
             (tag, None) => {
                 let list = List::ALL.into_iter().find(|list| list.tag() == tag)?;
                 Some(Self::List { list, after: first })
@@ -130,6 +134,8 @@ mod tests {
                 room: RoomId::new(room),
                 after: MessageId::new(after)
             }),
+            (id.clone(), id.clone())
+                .prop_map(|(at, id)| Cursor::Audit { at: Timestamp::from_millis(at), id }),
             (prop::sample::select(List::ALL.to_vec()), id)
                 .prop_map(|(list, after)| Cursor::List { list, after }),
         ]
@@ -149,7 +155,7 @@ mod tests {
         }
 
         #[test]
-        fn foreign_text_names_the_cursor(inner in "[0-9eonursb.+-]{0,20}") {
+        fn foreign_text_names_the_cursor(inner in "[0-9eonaursb.+-]{0,20}") {
             let text = URL_SAFE_NO_PAD.encode(&inner);
             match Cursor::decode(&text) {
                 Ok(cursor) => prop_assert_eq!(cursor.encode(), text),

@@ -298,7 +298,8 @@ impl<'a> From<&'a Ack> for AckData<'a> {
             | Ack::SessionBegun(_)
             | Ack::Refreshed { .. }
             | Ack::TokenReused
-            | Ack::SessionsEnded(_) => Self::default(),
+            | Ack::SessionsEnded(_)
+            | Ack::TransferCreated { .. } => Self::default(),
             Ack::Enrolled { person, .. } => Self { user: Some(person.into()), ..Self::default() },
             Ack::Replayed(original) => Self { duplicate: true, ..Self::from(original.as_ref()) },
         }

@@ -4,20 +4,21 @@
 //! The writer tells of each commit before anybody is answered. What was read before a change and put here after it is known by
 //! its stamp, the number of changes as they were before the read.
 
+use super::queries::bot_keys::KnownKey;
 use super::queries::rooms::RoomView;
 use super::queries::sessions::SessionKey;
 use super::writer::BatchOutcome;
 use super::{StoreError, Verdict};
-use crate::domain::{
-    Event, EventBody, EventId, Person, Role, RoomId, RoomKind, Seq, Session, Timestamp, UserId,
-};
+use crate::domain::{Event, EventBody, EventId, Person, Role, RoomId, Seq, Session, Timestamp, UserId};
 use dashmap::DashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Sessions and readers kept (count); over it all are let go.
 const ENTRIES: usize = 16_384;
+/// Rooms kept for all readers together (count), at some 150 bytes each; over it all are let go.
+const VIEWS: usize = 262_144;
 /// Rooms whose head is known (count); over it they are read anew.
 const HEADS: usize = 131_072;
 /// How long a session counts as read lately where other processes write, too.
@@ -30,6 +31,8 @@ const UNKNOWN: i64 = -1;
 pub(super) enum Touched {
     /// Nothing that is kept here.
     Nothing,
+    /// Keys, or who may do what.
+    People,
     /// It may have been anything.
     Anything,
 }
@@ -45,9 +48,14 @@ pub(super) struct Cache {
     /// The last event of the log.
     last_id: AtomicI64,
     sessions: DashMap<SessionKey, Kept<(Session, Person)>>,
+    bots: DashMap<UserId, Kept<(Person, Arc<[KnownKey]>)>>,
     standings: DashMap<UserId, Kept<Standing>>,
+    /// Rooms in `standings`, and those about to be.
+    views: AtomicUsize,
     /// The rooms that got events since the start.
     heads: DashMap<RoomId, Seq>,
+    /// So many of them.
+    most_heads: usize,
 }
 
 struct Kept<T> {
@@ -81,8 +89,11 @@ impl Cache {
             rooms: AtomicU64::new(0),
             last_id: AtomicI64::new(UNKNOWN),
             sessions: DashMap::new(),
+            bots: DashMap::new(),
             standings: DashMap::new(),
+            views: AtomicUsize::new(0),
             heads: DashMap::new(),
+            most_heads: HEADS,
         }
     }
 
@@ -111,6 +122,9 @@ impl Cache {
     pub(super) fn touched(&self, what: Touched) {
         match what {
             Touched::Nothing => {}
+            Touched::People => {
+                self.people.fetch_add(1, Ordering::AcqRel);
+            }
             Touched::Anything => {
                 self.last_id.store(UNKNOWN, Ordering::Release);
                 self.people.fetch_add(1, Ordering::AcqRel);
@@ -120,9 +134,10 @@ impl Cache {
     }
 
     fn happened(&self, event: &Event) {
-        if self.heads.len() >= HEADS {
-            self.heads.clear();
+        if self.heads.len() >= self.most_heads {
+            // What was kept is void first: without the heads it would look as if nothing had happened since.
             self.rooms.fetch_add(1, Ordering::AcqRel);
+            self.heads.clear();
         }
         self.heads.insert(event.room, event.seq);
         match event.body {
@@ -197,6 +212,24 @@ impl Cache {
         self.sessions.remove(key);
     }
 
+    /// An active bot with its keys. Where other processes write, too, it isn't kept: a key that is taken back ends at once.
+    pub(super) fn bot(&self, bot: UserId) -> Option<(Person, Arc<[KnownKey]>)> {
+        let kept = self.bots.get(&bot)?;
+        (kept.stamp == self.people().0).then(|| kept.value.clone())
+    }
+
+    /// Keeps an active bot that was read.
+    pub(super) fn keep_bot(&self, Stamp(stamp): Stamp, bot: &Person, keys: &Arc<[KnownKey]>) {
+        if !self.alone {
+            return;
+        }
+        if self.bots.len() >= ENTRIES {
+            self.bots.clear();
+        }
+        let value = (bot.clone(), Arc::clone(keys));
+        self.bots.insert(bot.id, Kept { stamp, at: Instant::now(), value });
+    }
+
     /// How `person` stood, as far as it holds.
     pub(super) fn standing(&self, person: &Person) -> Known {
         let Some(kept) = self.standings.get(&person.id) else { return Known::Nothing };
@@ -206,12 +239,17 @@ impl Cache {
         let mut moved = Vec::new();
         for view in kept.value.rooms.iter() {
             if self.heads.get(&view.card.id).is_some_and(|head| *head > view.head) {
-                // Where one's own marks are told: any of them may have moved.
-                if view.card.kind == RoomKind::Inbox {
+                // The inbox tells of one's own marks, any of which may have moved; and whoever goes on from the heads of inbox and
+                // commons has to hear of each room that isn't listed, so that they are never newer than the list.
+                if view.card.kind.is_system() {
                     return Known::Nothing;
                 }
                 moved.push(view.card.id);
             }
+        }
+        // The heads may have been let go meanwhile.
+        if kept.stamp != self.rooms().0 {
+            return Known::Nothing;
         }
         Known::But(Arc::clone(&kept.value.rooms), moved)
     }
@@ -221,10 +259,21 @@ impl Cache {
         if !self.alone {
             return;
         }
-        if self.standings.len() >= ENTRIES {
-            self.standings.clear();
+        let count = rooms.len();
+        if self.standings.len() >= ENTRIES || self.views.load(Ordering::Relaxed) + count > VIEWS {
+            self.standings.retain(|_, kept| {
+                self.views.fetch_sub(kept.value.rooms.len(), Ordering::Relaxed);
+                false
+            });
         }
+        self.views.fetch_add(count, Ordering::Relaxed);
         let value = Standing { role: person.role, rooms };
-        self.standings.insert(person.id, Kept { stamp, at: Instant::now(), value });
+        if let Some(before) = self.standings.insert(person.id, Kept { stamp, at: Instant::now(), value }) {
+            self.views.fetch_sub(before.value.rooms.len(), Ordering::Relaxed);
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

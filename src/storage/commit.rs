@@ -2,7 +2,9 @@
 //!
 //! A refused write has written nothing, so it needs no savepoint, and it gets no number, so the log has no holes.
 
+mod acted;
 mod bans;
+mod bots;
 mod bulk;
 mod enrol;
 mod facts;
@@ -17,6 +19,7 @@ mod rooms;
 mod sessions;
 mod standing;
 mod tokens;
+mod transfers;
 mod tx;
 
 use super::EncodePayload;
@@ -139,7 +142,9 @@ fn execute(tx: &mut Tx<'_>, by: &Principal, command: &Command) -> Done {
         return Err(Rejection::new(RejectionCode::TokenRevoked, "this user is not active").into());
     };
     let request = once::request_of(&actor, command);
-    tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))
+    let (ack, events) = tx.once(request.as_ref(), |tx| carry_out(tx, &actor, command))?;
+    acted::note(tx, &actor, command, &ack, !events.is_empty())?;
+    Ok((ack, events))
 }
 
 fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
@@ -171,9 +176,11 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateAccount { name, settings } => {
             people::update_account(tx, actor, command, name.as_ref(), settings.as_deref())
         }
+        Command::RemoveBot { bot } => bots::remove(tx, actor, command, *bot),
         Command::UpdateBot { bot, name, webhook } => {
             people::update_bot(tx, actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
+        Command::CreateTransfer(new) => transfers::create(tx, actor, command, new),
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Readers {
     pool: Pool<Manager>,
     /// One permit per connection, so that nobody occupies a blocking thread only to wait.
     permits: Arc<Semaphore>,
+    /// One permit per connection that queries without a bound to their time may take: the others stay for all else.
+    long: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
 }
@@ -63,6 +65,7 @@ impl Readers {
         Ok(Self {
             pool,
             permits: Arc::new(Semaphore::new(permits)),
+            long: Arc::new(Semaphore::new((permits / 2).max(1))),
             waiting: AtomicUsize::new(0),
             most_waiting: options.read_queue,
         })
@@ -71,6 +74,24 @@ impl Readers {
     /// How many reads wait for a connection.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Runs a query that may take long (a search for words that are mostly where the asker may not look) on one of half the
+    /// connections.
+    pub(super) async fn read_long<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let place = Place::take(&self.waiting, self.most_waiting).ok_or(StoreError::Full)?;
+        let permit = Arc::clone(&self.long).acquire_owned().await;
+        let permit = permit.map_err(|closed| StoreError::Unavailable(closed.to_string()))?;
+        drop(place);
+        self.read(move |conn| {
+            // Held until it is done, also when nobody waits for it any more.
+            let _permit = permit;
+            query(conn)
+        })
+        .await
     }
 
     /// Runs `query` on a blocking thread. A query that began is finished even if nobody waits for it any more.
@@ -114,5 +135,44 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// However many searches take however long, and whether or not anybody waits for them, other reads go on.
+    #[tokio::test]
+    async fn long_reads_leave_connections_to_the_others() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("hearth.db");
+        let options = StorageOptions { readers: 4, ..StorageOptions::new(Database::Sqlite { path }) };
+        drop(Conn::open(&options, Purpose::Write).expect("makes the file"));
+        let readers = Arc::new(Readers::open(&options).expect("opens"));
+        let (running, started) = channel();
+        let (gates, searches): (Vec<_>, Vec<_>) = (0..8)
+            .map(|_| {
+                let (open, gate): (_, Receiver<()>) = channel();
+                let (readers, running) = (Arc::clone(&readers), running.clone());
+                let search = tokio::spawn(async move {
+                    let query = move |_: &mut Conn| {
+                        running.send(()).expect("the test waits");
+                        Ok(gate.recv().is_err())
+                    };
+                    readers.read_long(query).await
+                });
+                (open, search)
+            })
+            .unzip();
+        let started = tokio::task::spawn_blocking(move || (started.recv(), started.recv(), started));
+        let (first, second, started) = started.await.expect("runs");
+        assert!(first.is_ok() && second.is_ok());
+        // Who gave up waiting doesn't make room for the next.
+        searches.iter().for_each(tokio::task::JoinHandle::abort);
+        assert!(readers.read(|_| Ok(true)).await.expect("reads"));
+        assert!(started.try_recv().is_err(), "a third one began");
+        drop(gates);
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod audit;
 pub(super) mod badges;
 pub(super) mod bans;
+pub(super) mod bot_keys;
 pub(super) mod bots;
 pub(super) mod drift;
 pub(super) mod events;
@@ -12,11 +13,14 @@ pub(super) mod messages;
 pub(super) mod outbox;
 pub(super) mod people;
 pub(super) mod probing;
+pub(super) mod remains;
 pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
 pub(super) mod signing_in;
+pub(super) mod trail;
+pub(super) mod transfers;
 
 /// A limit as the databases take it.
 fn limited(limit: usize) -> i64 {

@@ -71,6 +71,7 @@ pub const OUTBOX_DEAD: &str = "hearth_outbox_dead";
 pub const DELIVERIES: &str = "hearth_deliveries_total";
 pub const DRIFT: &str = "hearth_drift_total";
 pub const DRIFT_REPAIRED: &str = "hearth_drift_repaired_total";
+pub const CLEARED: &str = "hearth_cleared_total";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
@@ -119,6 +120,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(DRIFT, &["kind"], "Derived values that a check found wrong, by kind."),
     counter(DRIFT_REPAIRED, &["kind"], "Derived values that were derived anew, by kind."),
+    counter(CLEARED, &["kind"], "Rows that were over and were cleared away, by table."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
     gauge(PROCESS_FDS, &[], "File descriptors that are open."),

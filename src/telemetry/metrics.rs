@@ -264,6 +264,11 @@ pub fn drift(kind: &'static str, found: usize, repaired: usize) {
     counter!(catalog::DRIFT_REPAIRED, "kind" => kind).increment(count(repaired));
 }
 
+/// Rows of a kind were cleared away.
+pub fn cleared(kind: &'static str, count: usize) {
+    counter!(catalog::CLEARED, "kind" => kind).increment(u64::try_from(count).unwrap_or(u64::MAX));
+}
+
 /// A request was answered; `route` is a pattern, never a path.
 pub fn http_request(route: &str, method: &'static str, status: u16, took: Duration) {
     let route = route.to_owned();

@@ -18,15 +18,17 @@ struct Files;
 const PAGE: &str = "index.html";
 
 /// The paths of the app. A reload or a shared link brings the page and not a 404.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 12] = [
     "/",
     "/setup",
     "/sign-in",
+    "/transfer",
     "/join/{code}",
     "/rooms/{room:\\d+}",
     "/rooms/{room:\\d+}/@{message:\\d+}",
     "/people",
     "/bots",
+    "/audit",
     "/search",
     "/settings",
 ];

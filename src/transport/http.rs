@@ -2,6 +2,7 @@
 
 mod account;
 mod around;
+mod audit;
 mod bots;
 pub(super) mod call;
 mod enter;
@@ -10,6 +11,7 @@ mod idempotency;
 mod invites;
 mod joining;
 mod messages;
+pub mod openapi;
 mod password;
 mod people;
 mod poll;
@@ -23,6 +25,7 @@ mod sessions;
 mod shut_out;
 mod signing_in;
 mod tokens;
+mod transfers;
 mod view;
 
 pub use around::provenance;
@@ -40,6 +43,7 @@ use actix_web::web;
 use chrono::Utc;
 use problem::{Answer, Problem};
 use route::{Anybody, Route, at};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -56,16 +60,22 @@ pub struct State {
     pub hasher: Hasher,
     /// Sign and open access tokens and links.
     pub keys: Keys,
+    /// Where the server is reached, as far as it knows by itself.
+    pub url: Arc<str>,
     /// Long polls that may still wait.
     polls: Arc<Semaphore>,
+    /// Exports of the audit trail that may still begin.
+    exports: Arc<Semaphore>,
 }
 
 impl State {
-    /// Puts it together.
-    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys) -> Self {
+    /// Puts it together, for a server that listens on `address`.
+    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys, address: SocketAddr) -> Self {
         let hasher = Hasher::new(&config.auth);
         let polls = Arc::new(Semaphore::new(config.polling.waiting));
-        Self { store, bus, config, hasher, keys, polls }
+        let exports = Arc::new(Semaphore::new(config.audit.exports));
+        let url = config.server.url(address).into();
+        Self { store, bus, config, hasher, keys, url, polls, exports }
     }
 
     /// Refuses what would last, on a server that is on its way out.
@@ -129,11 +139,15 @@ fn routes() -> Vec<Route> {
         at("/tokens").post(Anybody, tokens::grant),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
-        at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
         at("/me/password").put(ChangePassword, password::change),
+        at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
+        at("/transfers").post(CreateTransfer, transfers::create),
+        at("/transfers/look").post(Anybody, transfers::look),
+        at("/transfers/redeem").post(Anybody, transfers::redeem),
         at("/users").get(ReadUsers, people::list),
         at("/users/{user}").get(ReadUser, people::show).patch(ChangeUser, people::change),
         at("/users/{user}/ban").put(BanUser, people::ban).delete(BanUser, people::lift_ban),
+        at("/users/{user}/transfers").post(CreateRecovery, transfers::recover),
         at("/bans").get(ReadBans, people::bans),
         at("/invites").get(ReadInvites, invites::list).post(CreateInvite, invites::create),
         at("/invites/{invite}").delete(RevokeInvite, invites::revoke),
@@ -154,9 +168,13 @@ fn routes() -> Vec<Route> {
             .delete(DeleteMessage, messages::delete),
         at("/events").get(ReadEvents, poll::events),
         at("/bots").get(ReadBots, bots::list).post(CreateBot, bots::create),
-        at("/bots/{user}").patch(ChangeBot, bots::change),
+        at("/bots/{user}").patch(ChangeBot, bots::change).delete(RemoveBot, bots::remove),
         at("/bots/{user}/key").post(RotateBotKey, bots::rotate),
+        at("/bots/{user}/keys/{key}").delete(RevokeBotKey, bots::revoke),
+        at("/audit").get(ReadAudit, audit::list),
+        at("/audit/export").get(ExportAudit, audit::export),
         at("/search").get(Search, search::search),
+        at("/openapi.json").get(Anybody, openapi::show),
     ]
 }
 

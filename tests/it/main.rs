@@ -21,4 +21,5 @@ mod hostile;
 mod loads;
 mod overload;
 mod people;
+mod policy;
 mod rest;

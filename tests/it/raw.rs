@@ -154,3 +154,25 @@ fn parse(bytes: &[u8]) -> Option<(RawFrame, usize)> {
     let payload = bytes.get(head..head + length)?.to_vec();
     Some((RawFrame { opcode: first & 0x0F, payload }, head + length))
 }
+
+/// Sends the head of a handshake, which has to be let in.
+pub(crate) async fn is_upgraded(url: &str, head: &str) {
+    let mut tcp = dial(url).await;
+    tcp.write_all(format!("{head}\r\n").as_bytes()).await.expect("sent");
+    let mut answer = [0; 12];
+    timeout(PATIENCE, tcp.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 101", "{}", String::from_utf8_lossy(&answer));
+}
+
+/// Shakes hands, which has to be refused: the problem in the answer's body.
+pub(crate) async fn is_turned_away(url: &str, credentials: &Credentials) -> Value {
+    let mut tcp = dial(url).await;
+    tcp.write_all(format!("{}\r\n", upgrade(url, credentials)).as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("in time").expect("an answer");
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 4"), "{head}");
+    assert!(head.to_lowercase().contains("content-type: application/problem+json"), "{head}");
+    serde_json::from_str(body).expect("a problem")
+}

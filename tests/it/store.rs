@@ -1,6 +1,7 @@
 //! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
 #![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
+mod audit;
 mod bench;
 mod drift;
 mod expand;
@@ -14,11 +15,14 @@ mod outage;
 mod outbox;
 mod people;
 mod posting;
+mod remains;
 mod rooms;
 mod schema;
 mod search;
 mod sessions;
 mod standing;
+mod tokens;
+mod transfers;
 mod units;
 
 use bench::Bench;

@@ -92,10 +92,12 @@ CREATE TABLE audit (
     address TEXT,
     detail TEXT NOT NULL DEFAULT '{}'
 );
-CREATE INDEX audit_at ON audit (at);
-CREATE INDEX audit_actor_id ON audit (actor_id, id);
-CREATE INDEX audit_action ON audit (action, id);
-CREATE INDEX audit_target ON audit (target_kind, target_id, id);
+-- The trail is read by time; what is asked besides comes first.
+CREATE INDEX audit_at ON audit (at, id);
+CREATE INDEX audit_actor_id ON audit (actor_id, at, id);
+CREATE INDEX audit_action ON audit (action, at, id);
+CREATE INDEX audit_target_kind ON audit (target_kind, at, id);
+CREATE INDEX audit_target ON audit (target_kind, target_id, at, id);
 
 CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,3 +1,4 @@
+DROP TRIGGER audit_refuse_replace;
 DROP TRIGGER audit_refuse_delete;
 DROP TRIGGER audit_refuse_update;
 DROP TABLE audit;

@@ -92,12 +92,20 @@ CREATE TABLE audit (
     address TEXT,
     detail TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
-CREATE INDEX audit_at ON audit (at);
-CREATE INDEX audit_actor_id ON audit (actor_id, id);
-CREATE INDEX audit_action ON audit (action, id);
-CREATE INDEX audit_target ON audit (target_kind, target_id, id);
+-- The trail is read by time; what is asked besides comes first.
+CREATE INDEX audit_at ON audit (at, id);
+CREATE INDEX audit_actor_id ON audit (actor_id, at, id);
+CREATE INDEX audit_action ON audit (action, at, id);
+CREATE INDEX audit_target_kind ON audit (target_kind, at, id);
+CREATE INDEX audit_target ON audit (target_kind, target_id, at, id);
 
 CREATE TRIGGER audit_refuse_update BEFORE UPDATE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit trail is never changed');
+END;
+-- INSERT OR REPLACE takes the row away that is in its place, and asks no trigger for deletions.
+CREATE TRIGGER audit_refuse_replace BEFORE INSERT ON audit
+WHEN EXISTS (SELECT 1 FROM audit WHERE id = new.id)
 BEGIN
     SELECT RAISE(ABORT, 'the audit trail is never changed');
 END;

@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::actors::outbox::Class;
 use crate::actors::registries::HubCounts;
-use crate::domain::{Rejection, Role, RoomId, Seq, SessionId, UserId};
+use crate::domain::{BotKeyId, Rejection, Role, RoomId, Seq, SessionId, Timestamp, UserId};
 use crate::protocol::{CloseCode, Level};
 use actix::{Addr, Message};
 use bytes::Bytes;
@@ -101,6 +101,15 @@ pub enum HubMsg {
         session: SessionId,
         code: CloseCode,
     },
+    CloseBotKey {
+        key: BotKeyId,
+        code: CloseCode,
+    },
+    /// The key ends at that moment, before its own time.
+    LimitBotKey {
+        key: BotKeyId,
+        expires_at: Timestamp,
+    },
     CloseUser {
         user: UserId,
         code: CloseCode,
@@ -111,6 +120,8 @@ pub enum HubMsg {
         role: Role,
         code: CloseCode,
     },
+    /// Sessions may have ended, nobody knows which.
+    Recheck,
     /// To be answered once everything told before is done.
     Fence(oneshot::Sender<()>),
     /// Something was left out a while ago; by now everything that was on its way then has arrived.

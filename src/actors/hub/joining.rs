@@ -100,8 +100,11 @@ impl Joining {
         let answered =
             self.parts.iter_mut().find(|part| matches!(part, Part::Joined { room: of, .. } if *of == room));
         let Some(part) = answered else { return false };
-        *part = Part::Refused { room, rejection };
+        if let Part::Joined { text, .. } = std::mem::replace(part, Part::Refused { room, rejection }) {
+            self.bytes -= text.len();
+        }
         self.held.retain(|held| held.room != room);
+        self.held_bytes = self.held.iter().map(|held| held.frame.len()).sum();
         true
     }
 
@@ -139,5 +142,36 @@ impl Joining {
         }
         data.push_str("]}");
         (encode::reply(request_id, &data, self.trace), self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::hub::{ConnId, JoinSlot};
+    use crate::domain::Seq;
+    use crate::protocol::Level;
+
+    const LIMIT: usize = 1_000;
+
+    fn answer(index: usize, room: RoomId) -> Joined {
+        let slot = JoinSlot { conn: ConnId { hub: 0, serial: 1 }, join: 1, index, room };
+        let (part, short) = ("p".repeat(LIMIT * 3 / 4), "gap".to_owned());
+        Joined { slot, level: Level::Full, head: Seq::new(1), part, without_events: Some(short) }
+    }
+
+    #[test]
+    fn a_room_that_is_lost_takes_up_no_room() {
+        let [lost, kept] = [1, 2].map(RoomId::new);
+        let mut joining = Joining::new(1, None, TraceId::random(), true, 2);
+        assert!(!joining.joined(answer(0, lost), LIMIT));
+        let frame = Bytes::from(vec![0; LIMIT * 3 / 4]);
+        assert!(joining.hold(lost, Class::Signal, frame.clone(), LIMIT));
+        assert!(joining.lost(lost, &Rejection::unavailable()));
+        assert!(joining.joined(answer(1, kept), LIMIT));
+        assert!(joining.hold(kept, Class::Signal, frame, LIMIT), "not too far behind");
+        let (reply, held) = joining.finish();
+        assert!(reply.contains("ppp") && !reply.contains("gap"), "its events fit");
+        assert_eq!(held.len(), 1);
     }
 }

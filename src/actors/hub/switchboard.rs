@@ -14,9 +14,9 @@ use crate::actors::registries::HubCounts;
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
-use crate::domain::{Rejection, RoomId, Timestamp};
+use crate::domain::{BotKeyId, Rejection, RoomId, Timestamp, Via};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
-use crate::storage::Store;
+use crate::storage::{SessionKey, SessionState, Store};
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -296,6 +296,22 @@ impl Switchboard {
         }
     }
 
+    /// What was opened with `key` ends at `expires_at`, unless it ends before.
+    pub(super) fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
+        for peer in self.peers.values().filter(|peer| peer.identity.via == Via::BotKey(key)) {
+            let at = peer.ends_at.get().map_or(expires_at, |before| before.min(expires_at));
+            peer.ends_at.set(Some(at));
+        }
+    }
+
+    /// Nobody knows which sessions ended: each is looked up with the next beat.
+    pub(super) fn recheck(&mut self) {
+        let now = clock::now();
+        for peer in self.peers.values().filter(|peer| peer.identity.session().is_some()) {
+            peer.expires_at.set(Some(now));
+        }
+    }
+
     /// Sends everybody away, each to come back after a delay of its own within `spread`.
     pub(super) fn restart(&mut self, spread: Duration) {
         for peer in self.peers.values() {
@@ -313,7 +329,7 @@ impl Switchboard {
         let (now, clock) = (Instant::now(), clock::now());
         let ping = websocket::text(encode::PING);
         for peer in self.peers.values() {
-            if peer.identity.ends_at.is_some_and(|at| at <= clock) {
+            if peer.ends_at.get().is_some_and(|at| at <= clock) {
                 peer.outbox.cut(CloseCode::Unauthenticated);
                 continue;
             }
@@ -401,13 +417,13 @@ pub(super) fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, l
     }
 }
 
-/// Looks whether a session whose time was over has been used since; if not, its socket is closed (CONN-13).
+/// Looks what became of a session whose time was over, or which may have ended; if it doesn't live, its socket is closed (CONN-13).
 async fn recheck(store: Store, peer: Rc<Peer>, now: Timestamp) {
-    match store.sessions_of(peer.user(), now).await {
-        Ok(live) => match live.iter().find(|session| Some(session.id) == peer.identity.session()) {
-            Some(session) => peer.expires_at.set(Some(session.expires_at)),
-            None => peer.outbox.cut(CloseCode::Unauthenticated),
-        },
+    let Some(session) = peer.identity.session() else { return };
+    match store.session(SessionKey::Id(session), now).await {
+        Ok(SessionState::Living(session, _)) => peer.expires_at.set(Some(session.expires_at)),
+        Ok(SessionState::Revoked) => peer.outbox.cut(CloseCode::SessionRevoked),
+        Ok(SessionState::Expired | SessionState::Unknown) => peer.outbox.cut(CloseCode::Unauthenticated),
         Err(error) => {
             tracing::warn!(conn.id = %peer.id, %error, "a session can't be looked up");
             peer.expires_at.set(Some(now));

@@ -1,17 +1,16 @@
 //! How people and bots come to be: first run, invitation, operator, bot.
 
-use super::once::{Fingerprint, Request};
+use super::bots::{self, NewBot};
 use super::tx::Tx;
-use super::{Done, Halt, invites, members, people, reading, rooms};
+use super::{Done, Halt, invites, members, reading, rooms};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, Action, AuditAction, AuditNote, AuditTarget, Enrolment, EventBody, InviteCode, Name, Person,
-    Rejection, RejectionCode, Role, RoomCard, RoomId, RoomKind, Target, UserId, may,
+    Ack, AuditAction, AuditNote, AuditTarget, Enrolment, EventBody, InviteCode, Name, Person, Rejection,
+    RejectionCode, Role, RoomCard, RoomId, RoomKind, UserId, Via,
 };
 use crate::storage::conn::on;
-use crate::storage::error::StoreError;
 use crate::storage::queries::people::{self as people_queries, Account};
-use crate::storage::schema::{accounts, bot_keys, users};
+use crate::storage::schema::{accounts, users};
 use diesel::prelude::*;
 use rooms::NewRoom;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ const DEFAULT_ACCOUNT: &str = "Hearth";
 const FIRST_ROOM: &str = "General";
 
 /// How a user signs in.
-struct Credentials<'a> {
+pub(super) struct Credentials<'a> {
     email: &'a str,
     password_hash: &'a str,
 }
@@ -38,14 +37,15 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             if account.is_some() {
                 return Err(Rejection::new(RejectionCode::AlreadySetUp, "the first run is over").into());
             }
-            begin(
+            let done = begin(
                 tx,
                 account_name.as_str(),
                 join_code,
                 name,
                 Role::Admin,
                 &Credentials { email, password_hash },
-            )
+            )?;
+            joined(tx, done, "setup")
         }
         Enrolment::Join { code, name, credentials } => {
             let credentials = credentials.as_ref();
@@ -58,36 +58,32 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             }
             let credentials = Credentials { email, password_hash };
             if account.is_some() {
-                return join(tx, name, *role, Some(&credentials));
+                let done = join(tx, name, *role, Some(&credentials))?;
+                return joined(tx, done, "operator");
             }
             if *role != Role::Admin {
                 let problem = "has to be admin for the first user: nobody else could make the next";
                 return Err(Rejection::invalid("role", problem).into());
             }
             let join_code = Uuid::new_v4().simple().to_string();
-            begin(tx, DEFAULT_ACCOUNT, &join_code, name, *role, &credentials)
+            let done = begin(tx, DEFAULT_ACCOUNT, &join_code, name, *role, &credentials)?;
+            joined(tx, done, "operator")
         }
-        Enrolment::Bot { by, name, key_hash, webhook, key } => {
-            // As the store has them now, whoever they were when they asked.
-            let by = tx.active_person(by.id)?.ok_or_else(|| Rejection::forbidden("only admins do this"))?;
-            may(&by, Action::CreateBot, Target::Nothing)?;
-            let route = "bot.create";
-            let url = webhook.as_ref().map_or("", |url| url.reveal());
-            let digest =
-                Fingerprint::of(route).field(name.as_str().as_bytes()).field(url.as_bytes()).digest();
-            let request = key.as_ref().map(|key| Request { user: by.id, key, route, digest });
-            tx.once(request.as_ref(), |tx| {
-                let done = join(tx, name, Role::Bot, None)?;
-                if let Ack::Enrolled { person, .. } = &done.0 {
-                    insert_key(tx, person.id, key_hash)?;
-                    if let Some(url) = webhook {
-                        people::set_webhook(tx, person.id, Some(url))?;
-                    }
-                }
-                Ok(done)
-            })
+        Enrolment::Bot { by, name, key_hash, webhook, expires_in, key } => {
+            let (webhook, key, expires_in) = (webhook.as_ref(), key.as_ref(), *expires_in);
+            bots::create(tx, &NewBot { by, name, key_hash, webhook, expires_in, key })
         }
     }
+}
+
+/// Notes that somebody became a user: by their own doing, or the operator's.
+fn joined(tx: &mut Tx<'_>, (ack, events): (Ack, Vec<Recorded>), by: &str) -> Done {
+    if let Ack::Enrolled { person, .. } = &ack {
+        let actor = (tx.origin.via != Via::Operator).then_some(person.id);
+        let note = AuditNote::new(AuditAction::UserJoined, AuditTarget::User(person.id));
+        tx.audit(actor, &note.with("by", by).with("role", person.role.as_str()))?;
+    }
+    Ok((ack, events))
 }
 
 /// The account with its commons, its first user and its first room.
@@ -167,7 +163,7 @@ fn join_by(
 }
 
 /// One user more.
-fn join(tx: &mut Tx<'_>, name: &Name, role: Role, credentials: Option<&Credentials<'_>>) -> Done {
+pub(super) fn join(tx: &mut Tx<'_>, name: &Name, role: Role, credentials: Option<&Credentials<'_>>) -> Done {
     let commons = tx.commons()?;
     let (person, events) = insert_user(tx, commons, name, role, credentials)?;
     Ok((Ack::Enrolled { person, room: None }, events))
@@ -217,14 +213,4 @@ fn insert_user(
     let (_, mut events) = rooms::insert(tx, Some(person.id), inbox)?;
     events.push(tx.record(commons, Some(person.id), EventBody::UserJoined { user: person.clone() })?);
     Ok((person, events))
-}
-
-fn insert_key(tx: &mut Tx<'_>, bot: UserId, key_hash: &[u8; 32]) -> Result<(), StoreError> {
-    let query = diesel::insert_into(bot_keys::table).values((
-        bot_keys::user_id.eq(bot.get()),
-        bot_keys::key_hash.eq(key_hash.as_slice()),
-        bot_keys::created_at.eq(tx.now.as_millis()),
-    ));
-    on!(&mut *tx.conn, |c| query.execute(c))?;
-    Ok(())
 }

@@ -5,7 +5,8 @@ use super::tx::Tx;
 use super::{Done, reading};
 use crate::domain::command::Recorded;
 use crate::domain::{
-    Ack, Command, Decision, EventBody, Members, Person, Room, RoomCard, RoomId, Subject, UserId,
+    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Members, Person, Room, RoomCard,
+    RoomId, Subject, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -63,6 +64,10 @@ pub(super) fn remove(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
     };
     let query = diesel::delete(memberships::table.find((room.get(), user.get())));
     on!(&mut *tx.conn, |c| query.execute(c))?;
+    if user != actor.id {
+        let note = AuditNote::new(AuditAction::MemberRemoved, AuditTarget::User(user)).in_room(room);
+        tx.audit(Some(actor.id), &note)?;
+    }
     let removed = tx.record(room, Some(actor.id), event)?;
     let inbox = tx.inbox(user)?;
     let revoked = tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?;

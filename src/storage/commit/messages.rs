@@ -3,8 +3,8 @@
 use super::tx::{NewMessage, Original, Tx};
 use super::{Done, Halt, outbox};
 use crate::domain::{
-    Ack, Command, Decision, EventId, MessageBody, MessageFacts, MessageId, Person, Position, Rejection,
-    RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
+    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventId, MessageBody, MessageFacts,
+    MessageId, Person, Position, Rejection, RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -77,6 +77,8 @@ pub(super) fn edit(
     let position = recorded.event.position();
     // The row refers to the event.
     tx.flush()?;
+    let note = AuditNote::new(AuditAction::MessageEdited, AuditTarget::Message(message)).in_room(room);
+    of_another(tx, actor, row.as_ref(), &note)?;
     let version = version + 1;
     let query = diesel::update(messages::table.find(message.get())).set((
         messages::body.eq(body.as_str()),
@@ -105,10 +107,27 @@ pub(super) fn delete(
         Decision::Defer => return Err(undecided(command)),
     };
     let recorded = tx.record(room, Some(actor.id), event)?;
+    let note = AuditNote::new(AuditAction::MessageDeleted, AuditTarget::Message(message)).in_room(room);
+    of_another(tx, actor, row.as_ref(), &note)?;
     let query = diesel::update(messages::table.find(message.get()))
         .set((messages::deleted_at.eq(tx.now.as_millis()), messages::deleted_by.eq(actor.id.get())));
     on!(&mut *tx.conn, |c| query.execute(c))?;
     Ok((Ack::Deleted { position: Some(recorded.event.position()), message }, vec![recorded]))
+}
+
+/// What somebody does with their own message is nobody else's business.
+fn of_another(
+    tx: &mut Tx<'_>,
+    actor: &Person,
+    message: Option<&MessageRow>,
+    note: &AuditNote,
+) -> Result<(), StoreError> {
+    match message {
+        Some(row) if row.author_id != actor.id.get() => {
+            tx.audit(Some(actor.id), &note.clone().with("author", row.author_id.to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[derive(Queryable)]

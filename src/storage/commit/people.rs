@@ -51,12 +51,22 @@ pub(super) fn update_account(
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
     let account = people_queries::account(tx.conn)?
         .ok_or_else(|| StoreError::Corrupt("there is a user but no account".to_owned()))?;
-    tx.audit(Some(actor.id), &AuditNote::new(AuditAction::AccountChanged, AuditTarget::Account))?;
+    let name = name.filter(|name| name.as_str() != account.name);
+    let mut note = AuditNote::new(AuditAction::AccountChanged, AuditTarget::Account);
+    if let Some(name) = name {
+        note = note.with("name", name.as_str());
+    }
+    if settings.is_some() {
+        note = note.with("settings", "replaced");
+    }
+    if !note.detail.is_empty() {
+        tx.audit(Some(actor.id), &note)?;
+    }
     if let Some(settings) = settings {
         let query = diesel::update(accounts::table.find(1)).set(accounts::settings.eq(settings));
         on!(&mut *tx.conn, |c| query.execute(c))?;
     }
-    let Some(name) = name.filter(|name| name.as_str() != account.name) else {
+    let Some(name) = name else {
         return Ok((Ack::Unchanged, Vec::new()));
     };
     let query = diesel::update(accounts::table.find(1)).set(accounts::name.eq(name.as_str()));
@@ -79,10 +89,20 @@ pub(super) fn update_bot(
     let Some(known) = tx.active_person(bot)?.filter(|bot| bot.role == Role::Bot) else {
         return Err(Rejection::not_found("bot").into());
     };
+    let name = name.filter(|name| *name.as_str() != *known.name);
+    let mut note = AuditNote::new(AuditAction::BotChanged, AuditTarget::User(bot));
+    if let Some(name) = name {
+        note = note.with("name", name.as_str());
+    }
     if let Some(webhook) = webhook {
+        // The address itself is a secret.
+        note = note.with("webhook", if webhook.is_some() { "set" } else { "removed" });
         set_webhook(tx, bot, webhook.as_ref())?;
     }
-    let Some(name) = name.filter(|name| *name.as_str() != *known.name) else {
+    if !note.detail.is_empty() {
+        tx.audit(Some(actor.id), &note)?;
+    }
+    let Some(name) = name else {
         return Ok((Ack::Unchanged, Vec::new()));
     };
     let query = diesel::update(users::table.find(bot.get())).set(users::name.eq(name.as_str()));

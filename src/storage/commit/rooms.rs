@@ -6,8 +6,8 @@ use super::{Done, members};
 use crate::domain::command::Recorded;
 use crate::domain::decide::direct_key;
 use crate::domain::{
-    Ack, Command, Decision, EventBody, Name, NewRoomKind, Person, Rejection, Room, RoomCard, RoomId,
-    RoomKind, Seq, Subject, UserId,
+    Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Name, NewRoomKind, Person,
+    Rejection, Room, RoomCard, RoomId, RoomKind, Seq, Subject, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -148,10 +148,14 @@ pub(super) fn rename(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
         Decision::Unchanged => return Ok((Ack::Unchanged, Vec::new())),
         Decision::Defer => return Err(undecided(command)),
     };
+    let from = tx.room(room)?.name.as_deref().unwrap_or_default().to_owned();
     let updated = tx.record(room, Some(actor.id), event)?;
     let card: Arc<RoomCard> = members::card(tx.room(room)?, Vec::new());
     let query = diesel::update(rooms::table.find(room.get())).set(rooms::name.eq(card.name.as_deref()));
     on!(&mut *tx.conn, |c| query.execute(c))?;
+    let note = AuditNote::new(AuditAction::RoomRenamed, AuditTarget::Room(room)).in_room(room);
+    let to = card.name.as_deref().unwrap_or_default();
+    tx.audit(Some(actor.id), &note.with("from", from).with("to", to))?;
     let ack = Ack::Recorded(updated.event.position());
     let mut events = vec![updated];
     if card.kind == RoomKind::Open {
@@ -179,6 +183,9 @@ pub(super) fn delete(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
     let query = diesel::update(rooms::table.find(room.get()))
         .set((rooms::deleted_at.eq(tx.now.as_millis()), rooms::deleted_by.eq(actor.id.get())));
     on!(&mut *tx.conn, |c| query.execute(c))?;
+    let note = AuditNote::new(AuditAction::RoomDeleted, AuditTarget::Room(room)).in_room(room);
+    let name = tx.room(room)?.name.as_deref().unwrap_or_default().to_owned();
+    tx.audit(Some(actor.id), &note.with("name", name))?;
     let deleted = tx.record(room, Some(actor.id), event)?;
     let ack = Ack::Recorded(deleted.event.position());
     let mut events = vec![deleted];

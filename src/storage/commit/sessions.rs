@@ -2,11 +2,11 @@
 
 use super::tokens;
 use super::tx::Tx;
-use super::{Done, Halt};
+use super::{Done, Halt, transfers};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, BegunBy, Ending, EventBody, NewSession, PasswordProof,
-    Rejection, RejectionCode, Session, SessionChange, SessionId, UserId, Via,
+    Rejection, RejectionCode, Session, SessionChange, SessionId, TransferKind, UserId, Via,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -55,6 +55,7 @@ pub(super) fn change(tx: &mut Tx<'_>, change: &SessionChange) -> Done {
             Ok((Ack::SessionBegun(session), events))
         }
         SessionChange::Refresh { shown, next, overlap } => tokens::refresh(tx, shown, next, *overlap),
+        SessionChange::Redeem { new, link_hash } => transfers::redeem(tx, new, link_hash),
         SessionChange::End { user, which } => {
             must_live(tx)?;
             let (ended, events) = end(tx, *user, *which, Why::Asked)?;
@@ -187,6 +188,13 @@ pub(super) fn end(
     for session in &ended {
         events.push(end_one(tx, user, *session, why)?);
     }
+    // Whoever is sent away may have made a link while they were in. Who only leaves goes on by theirs.
+    let leaves = matches!(which, Ending::One(one) if tx.origin.via == Via::Session(one));
+    match why {
+        Why::Password => transfers::end(tx, user, &TransferKind::ALL)?,
+        _ if leaves => {}
+        _ => transfers::end(tx, user, &[TransferKind::Device])?,
+    }
     Ok((ended, events))
 }
 
@@ -196,7 +204,7 @@ pub(super) fn revoke_all(tx: &mut Tx<'_>, user: UserId) -> Result<(), StoreError
         sessions::table.filter(sessions::user_id.eq(user.get())).filter(sessions::revoked_at.is_null());
     let query = diesel::update(unrevoked).set(sessions::revoked_at.eq(tx.now.as_millis()));
     on!(&mut *tx.conn, |c| query.execute(c))?;
-    Ok(())
+    transfers::end(tx, user, &TransferKind::ALL)
 }
 
 fn end_one(tx: &mut Tx<'_>, user: UserId, session: SessionId, why: Why) -> Result<Recorded, StoreError> {
@@ -223,7 +231,7 @@ fn living(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<SessionId>, StoreError> {
 }
 
 /// Who was signed out a moment ago signs nobody else out.
-fn must_live(tx: &mut Tx<'_>) -> Result<(), Halt> {
+pub(super) fn must_live(tx: &mut Tx<'_>) -> Result<(), Halt> {
     let Via::Session(session) = tx.origin.via else { return Ok(()) };
     let query =
         sessions::table.find(session.get()).filter(sessions::revoked_at.is_null()).select(sessions::id);

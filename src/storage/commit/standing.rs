@@ -1,7 +1,7 @@
 //! Roles, deactivation and the way back: who may come in, and as what. Memberships, messages and read marks stay as they are.
 
 use super::tx::Tx;
-use super::{Done, reading, sessions};
+use super::{Done, bots, reading, sessions};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, EventBody, Person, Rejection, Role, Standing,
@@ -96,6 +96,7 @@ pub(super) fn leave(
 ) -> Result<Recorded, StoreError> {
     set_status(tx, user, status)?;
     sessions::revoke_all(tx, user)?;
+    bots::take_keys(tx, actor, user)?;
     tx.facts.forget_person(user);
     let commons = tx.commons()?;
     tx.record(commons, Some(actor.id), EventBody::UserLeft { user })

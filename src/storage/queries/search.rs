@@ -46,7 +46,7 @@ impl Store {
         if terms.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(move |conn| {
+        self.read_long(move |conn| {
             let found = messages::table
                 .inner_join(users::table)
                 .inner_join(rooms::table)
@@ -59,7 +59,7 @@ impl Store {
                 Conn::Pg(c) => found
                     .filter(
                         sql::<Bool>("messages.search @@ websearch_to_tsquery('pg_catalog.english', ")
-                            .bind::<Text, _>(terms.join(" "))
+                            .bind::<Text, _>(phrases(&terms))
                             .sql(")"),
                     )
                     .load(c)?,
@@ -98,6 +98,11 @@ fn quoted(terms: &[String]) -> String {
     terms.iter().map(|term| format!("\"{}\"", term.replace('"', "\"\""))).collect::<Vec<_>>().join(" ")
 }
 
+/// Each word as a phrase of `websearch_to_tsquery`, in which there is no `or` and no minus either, nor a way to quote a quote.
+fn phrases(terms: &[String]) -> String {
+    terms.iter().map(|term| format!("\"{}\"", term.replace('"', " "))).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +110,7 @@ mod tests {
     #[test]
     fn nothing_in_a_query_is_syntax() {
         assert_eq!(quoted(&terms("a\"b  OR NEAR(x* \0 -- ^")), "\"a\"\"b\" \"OR\" \"NEAR(x*\"");
+        assert_eq!(phrases(&terms("a\"b  OR -x -- ^")), "\"a b\" \"OR\" \"-x\"");
         assert!(terms(" \t\"\" * ").is_empty());
         assert_eq!(terms(&"x ".repeat(5000)).len(), MOST_TERMS);
     }

@@ -8,14 +8,14 @@ use super::route::{self, Access};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{
-    Ack, Action, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target, UserId, Via,
-    may,
+    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target,
+    UserId, Via, may,
 };
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
 use crate::transport::client_address;
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -41,6 +41,8 @@ pub(in crate::transport) struct Visit {
 pub(super) struct Call {
     visit: Visit,
     pub(super) identity: Identity,
+    /// When it was found out who calls.
+    pub(super) began: Instant,
 }
 
 impl Deref for Call {
@@ -147,6 +149,16 @@ impl Visit {
             }
         }
     }
+
+    /// How it is asked.
+    pub(super) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The key of a bot in the path.
+    pub(super) fn bot_key(&self) -> Result<BotKeyId, Rejection> {
+        Ok(BotKeyId::new(self.id("key")?))
+    }
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -181,8 +193,11 @@ impl Call {
         self.visit.read_if_any().await
     }
 
-    /// Sends a command down the street.
+    /// Sends a command down the street, if the credentials didn't end while its body was on the way.
     pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
+        if self.state.bus.has_ended(&self.identity, self.began) {
+            return Err(identity::token_revoked().into());
+        }
         self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)
     }
 }
@@ -203,7 +218,7 @@ impl FromRequest for Call {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let visit = visit(request, payload);
         Box::pin(async move {
-            let visit = visit?;
+            let (visit, began) = (visit?, Instant::now());
             let identity = identify(&visit).await?;
             visit.request.extensions_mut().insert(Asker(identity.person.id));
             visit.state.bus.limits().user_request(identity.person.id, Instant::now())?;
@@ -211,7 +226,7 @@ impl FromRequest for Call {
                 return Err(Rejection::internal().into());
             };
             may(&identity.person, action, Target::Nothing)?;
-            Ok(Self { visit, identity })
+            Ok(Self { visit, identity, began })
         })
     }
 }

@@ -4,9 +4,8 @@ use super::State;
 use super::call::Call;
 use super::events::{MOST, USUAL, joined, json};
 use super::problem::{Answer, Problem};
-use crate::actors::Ended;
-use crate::auth::identity::{refusal, token_revoked};
-use crate::domain::{EventId, Person, Rejection, RoomId, SessionId};
+use crate::auth::identity::{Identity, refusal, token_expired, token_revoked};
+use crate::domain::{EventId, Rejection, RoomId};
 use crate::protocol::encode::GapReason;
 use crate::storage::StoredEvent;
 use crate::telemetry::metrics;
@@ -50,8 +49,7 @@ pub(super) async fn events(call: Call) -> Answer {
             reason.as_str()
         )));
     }
-    let session = call.identity.session();
-    let poll = Poll { state: &call.state, me: call.me(), session, began, after, limit };
+    let poll = Poll { state: &call.state, identity: &call.identity, began, after, limit };
     let (events, next) = poll.run(tail, Instant::now() + wait).await?;
     Ok(json(format!(
         r#"{{"events":[{}],"next":{next},"epoch":"{}","recovery":"complete"}}"#,
@@ -70,8 +68,7 @@ fn wait(seconds: Option<u64>, most: Duration) -> Result<Duration, Rejection> {
 
 struct Poll<'a> {
     state: &'a State,
-    me: &'a Person,
-    session: Option<SessionId>,
+    identity: &'a Identity,
     began: Instant,
     after: EventId,
     limit: usize,
@@ -91,16 +88,19 @@ impl Poll<'_> {
         deadline: Instant,
     ) -> Result<(Vec<StoredEvent>, EventId), Problem> {
         let mut place = None;
+        let (me, deadline) = (&self.identity.person, self.within_credentials(deadline));
         loop {
             // Read before the events: everything up to this head has been looked at afterwards, seen or not.
             let head = self.state.store.log_head().await.map_err(refusal)?.last_id;
-            let events =
-                self.state.store.events_for(self.me, self.after, self.limit).await.map_err(refusal)?;
+            let events = self.state.store.events_for(me, self.after, self.limit).await.map_err(refusal)?;
             let is_over = Instant::now() >= deadline || self.state.bus.draining();
             if self.has_ended() {
                 return Err(token_revoked().into());
             }
-            if self.state.bus.changed_since(self.me, self.began) {
+            if self.has_expired() {
+                return Err(token_expired().into());
+            }
+            if self.state.bus.changed_since(me, self.began) {
                 // What was read is for whom they were: asked again, they get what is for whom they are.
                 return Ok((Vec::new(), self.after));
             }
@@ -112,15 +112,31 @@ impl Poll<'_> {
             if place.is_none() {
                 place = Some(Waiting::take(self.state)?);
             }
-            let rooms = self.state.store.readable_room_ids(self.me).await.map_err(refusal)?;
+            let rooms = self.state.store.readable_room_ids(me).await.map_err(refusal)?;
             self.hear(&mut tail, &rooms.into_iter().collect(), deadline).await;
         }
     }
 
     /// Whether the credentials ended while we waited.
     fn has_ended(&self) -> bool {
-        let which = [self.session.map(Ended::Session), Some(Ended::User(self.me.id))];
-        which.into_iter().flatten().any(|which| self.state.bus.ended_since(which, self.began))
+        self.state.bus.has_ended(self.identity, self.began)
+    }
+
+    /// Whether there is nothing to wait for any more.
+    fn is_interrupted(&self) -> bool {
+        let bus = &self.state.bus;
+        self.has_ended() || bus.changed_since(&self.identity.person, self.began) || bus.draining()
+    }
+
+    fn has_expired(&self) -> bool {
+        self.identity.ends_at.is_some_and(|at| at <= super::now())
+    }
+
+    /// `deadline`, or when the credentials end.
+    fn within_credentials(&self, deadline: Instant) -> Instant {
+        let Some(at) = self.identity.ends_at else { return deadline };
+        let left = at.as_millis().saturating_sub(super::now().as_millis());
+        deadline.min(Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or_default()))
     }
 
     /// Waits for an event in one of `rooms`, the deadline, or the end of the server. Becoming a member of another room
@@ -129,7 +145,9 @@ impl Poll<'_> {
         loop {
             match timeout_at(deadline, tail.recv()).await {
                 Ok(Ok(touched)) => {
-                    if touched.iter().any(|room| rooms.contains(room)) || self.state.bus.draining() {
+                    // Nothing in particular: somebody's credentials ended, or the server is about to.
+                    let is_over = touched.is_empty() && self.is_interrupted();
+                    if is_over || touched.iter().any(|room| rooms.contains(room)) {
                         return;
                     }
                 }

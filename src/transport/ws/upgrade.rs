@@ -12,7 +12,7 @@ use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::auth::signing::Keys;
 use crate::config::Config;
-use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, may};
+use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, Via, may};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
@@ -154,12 +154,11 @@ impl Upgrade {
         let opened = Opened::new(peer, Rc::clone(&self.board));
         let peer = opened.peer();
         self.board.borrow_mut().push(peer, Class::Control, handshake);
-        let ended = [peer.identity.session().map(Ended::Session), Some(Ended::User(peer.user()))];
-        if ended.into_iter().flatten().any(|which| self.bus.ended_since(which, began)) {
+        if self.bus.has_ended(&peer.identity, began) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.reason());
         } else if self.bus.changed_since(&peer.identity.person, began) {
             peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.reason());
-        } else if self.bus.draining() {
+        } else if self.bus.draining() || self.is_limited(peer, began) {
             self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
@@ -172,6 +171,11 @@ impl Upgrade {
                 peer.outbox.close(CloseCode::Overloaded, CloseCode::Overloaded.name());
             }
         }
+    }
+
+    /// Whether the key got an end while the handshake was under way: who comes back learns when it is.
+    fn is_limited(&self, peer: &Peer, began: Instant) -> bool {
+        matches!(peer.identity.via, Via::BotKey(key) if self.bus.ended_since(Ended::Limited(key), began))
     }
 
     /// The first frame: who one is, where the log stands, which rooms there are.

@@ -1,14 +1,16 @@
 //! The database is locked, restarted, gone for a while, or its connection dies in the COMMIT: under the real server.
 
 use super::Frail;
-use crate::harness::{House, PATIENCE, Person, binary};
+use crate::harness::{House, Listener, PASSWORD, PATIENCE, Person, binary};
 use crate::postgres::Cluster;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection};
-use loadtest::client::ClientError;
+use loadtest::client::{Client, ClientError};
 use loadtest::server::{Options, Server};
-use loadtest::socket::Frame;
+use loadtest::socket::{Frame, Socket};
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -154,33 +156,11 @@ async fn a_commit_whose_answer_is_lost_is_there_once() {
     let cluster = Cluster::of_its_own();
     let house = on(&cluster).await;
     let mut bob = house.joined_by("Bob").await.listens_to(house.lobby).await;
-    // Both in one statement each: neither may run in a transaction.
-    cluster.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    cluster.run("postgres", "SELECT pg_reload_conf()");
     let id = Uuid::new_v4();
     let (client, lobby) = (house.admin.client.clone(), house.lobby);
-    let posting = tokio::spawn(async move { client.post_message(lobby, id, "hi").await });
-    let url = cluster.url("postgres");
-    let killed = tokio::task::spawn_blocking(move || {
-        let mut conn = PgConnection::establish(&url).expect("connects");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let count: i64 = diesel::dsl::sql::<BigInt>(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
-            )
-            .get_result(&mut conn)
-            .expect("a number");
-            if count > 0 {
-                return count;
-            }
-            assert!(Instant::now() < deadline, "nobody commits");
-        }
-    });
-    assert_eq!(killed.await.expect("found"), 1);
-    let refused = posting.await.expect("ends").expect_err("nobody knows");
+    let posting = async move { client.post_message(lobby, id, "hi").await };
+    let refused = loses_the_answer(&cluster, posting).await.expect_err("nobody knows");
     assert_eq!(refused.code(), "unavailable");
-    cluster.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
-    cluster.run("postgres", "SELECT pg_reload_conf()");
     // What the rooms remember may be behind: listeners are sent to the store.
     assert!(matches!(bob.next().await, Frame::Resync { .. }));
     assert!(
@@ -188,4 +168,80 @@ async fn a_commit_whose_answer_is_lost_is_there_once() {
         "it was committed: the original is the answer"
     );
     assert_eq!(house.admin.reads(house.lobby).await, ["hi"]);
+}
+
+/// Lets `request` commit, and kills the server's connection before it hears of that: the commit waits for a standby that isn't there.
+async fn loses_the_answer<T: Send + 'static>(
+    cluster: &Cluster,
+    request: impl Future<Output = T> + Send + 'static,
+) -> T {
+    // Both in one statement each: neither may run in a transaction.
+    cluster.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    cluster.run("postgres", "SELECT pg_reload_conf()");
+    let url = cluster.url("postgres");
+    // The setting is in effect once a commit of ours waits.
+    let probed = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + PATIENCE;
+        let mut conn = PgConnection::establish(&url).expect("connects");
+        loop {
+            let mut probe = PgConnection::establish(&url).expect("connects");
+            let commit = std::thread::spawn(move || {
+                drop(probe.batch_execute("CREATE TABLE probe (); DROP TABLE probe"))
+            });
+            while !commit.is_finished() {
+                if kills_who_waits(&mut conn) > 0 {
+                    return conn;
+                }
+            }
+            assert!(Instant::now() < deadline, "no commit waits");
+        }
+    });
+    let mut conn = probed.await.expect("probed");
+    let request = tokio::spawn(request);
+    let killed = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let count = kills_who_waits(&mut conn);
+            if count > 0 {
+                return count;
+            }
+            assert!(Instant::now() < deadline, "nobody commits");
+        }
+    });
+    assert_eq!(killed.await.expect("found"), 1);
+    let answer = request.await.expect("ends");
+    cluster.run("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+    cluster.run("postgres", "SELECT pg_reload_conf()");
+    answer
+}
+
+/// Ends the connections whose commits wait for a standby; how many.
+fn kills_who_waits(conn: &mut PgConnection) -> i64 {
+    diesel::dsl::sql::<BigInt>(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    )
+    .get_result(conn)
+    .expect("a number")
+}
+
+/// Whoever signs out without an answer is signed out all the same, sockets and all; the others stay.
+///
+/// Proves AUTH-06.
+#[tokio::test]
+async fn a_sign_out_whose_answer_is_lost_closes_its_sockets() {
+    let cluster = Cluster::of_its_own();
+    let house = on(&cluster).await;
+    let bob = house.joined_by("Bob").await;
+    let phone = Client::new(&house.url()).expect("a client");
+    phone.sign_in("bob@example.org", PASSWORD).await.expect("signs in");
+    let socket = Socket::connect(&house.url(), &phone.credentials()).await.expect("connects");
+    let (mut pocket, mut desk) = (Listener { socket }, bob.connects().await);
+    let calls = bob.client.clone();
+    let sign_out = async move { calls.call::<Value>(Method::DELETE, "/sessions", &[], None).await };
+    let refused = loses_the_answer(&cluster, sign_out).await.expect_err("nobody knows");
+    assert_eq!(refused.code(), "unavailable");
+    assert_eq!(pocket.is_closed().await, 4501);
+    assert_eq!(phone.me().await.expect_err("signed out").code(), "token_revoked");
+    bob.client.me().await.expect("still signed in");
+    desk.asks("presence.set", json!({ "state": "active" })).await;
 }

@@ -1,5 +1,6 @@
 //! A program that calls the server and says exactly what it is told: no cookie jar, no redirects.
 
+use super::contract;
 use crate::harness::{House, PATIENCE, Person};
 use loadtest::wire::Credentials;
 use reqwest::{Method, StatusCode};
@@ -65,7 +66,7 @@ impl Caller {
     /// Any request, to any path.
     pub(crate) async fn sends(&self, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -75,7 +76,9 @@ impl Caller {
         let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.unwrap_or_else(|error| panic!("{path}: {error}"));
-        Answer { status, headers, body: body.to_vec() }
+        let answer = Answer { status, headers, body: body.to_vec() };
+        contract::holds(method.as_str(), path, &answer);
+        answer
     }
 
     /// A call of the API.

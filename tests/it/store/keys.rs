@@ -2,8 +2,10 @@
 
 use super::bench::{Bench, NOW, accepted, by, code, name, refused};
 use super::contracts;
-use hearth::domain::{Ack, Command, IdempotencyKey, NewRoomKind, RejectionCode, Timestamp, UserId};
-use hearth::storage::{BotKeyState, Rotation, Verdict, Write};
+use hearth::domain::{
+    Ack, Command, IdempotencyKey, NewRoomKind, Principal, RejectionCode, Timestamp, UserId,
+};
+use hearth::storage::{BotKeyState, NextKey, Rotation, Verdict, Write};
 use std::time::Duration;
 
 contracts!(
@@ -146,16 +148,20 @@ async fn what_is_over_goes_in_small_batches(bench: Bench) {
 /// Proves OPT-06.
 async fn a_rotation_waits_for_its_key(bench: Bench) {
     let home = bench.home().await;
-    let by = home.admin.id;
+    let by = Principal::of_system(home.admin.clone());
     let robot = super::people::bot(&home.admin, 1);
     let robot = bench.enrolled(robot).await;
-    let rotate = |hash, now| bench.store.rotate_bot_key(by, robot.id, [hash; 32], key("k"), now);
+    let rotate = |hash, now| {
+        let next = NextKey { key: key("k"), ..super::people::next(hash) };
+        bench.store.rotate_bot_key(by.clone(), robot.id, next, now)
+    };
     let (one, two) = tokio::join!(rotate(2, NOW), rotate(3, NOW));
-    assert_eq!((one.unwrap(), two.unwrap()), (Rotation::Done, Rotation::Repeated));
+    assert!(matches!((one.unwrap(), two.unwrap()), (Rotation::Done { .. }, Rotation::Repeated)));
     assert_eq!(super::people::keys(&bench, robot.id).await.last(), Some(&([2; 32], BotKeyState::Living)));
     let Rotation::Refused(rejection) = rotate(4, NOW.after(DAY)).await.unwrap() else { panic!() };
     assert_eq!(rejection.code, RejectionCode::IdempotencyExpired);
-    let other = bench.store.rotate_bot_key(by, by, [5; 32], key("k"), NOW).await.unwrap();
+    let next = NextKey { key: key("k"), ..super::people::next(5) };
+    let other = bench.store.rotate_bot_key(by.clone(), home.admin.id, next, NOW).await.unwrap();
     assert!(
         matches!(other, Rotation::Refused(rejection) if rejection.code == RejectionCode::IdempotencyConflict)
     );

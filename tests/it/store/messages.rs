@@ -233,6 +233,7 @@ async fn newcomers_have_nothing_to_catch_up_on(bench: Bench) {
         name: name("Robot"),
         key_hash: [7; 32],
         webhook: None,
+        expires_in: None,
         key: None,
     };
     let robot = bench.enrolled(robot).await;

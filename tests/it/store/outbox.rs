@@ -26,6 +26,7 @@ async fn robot(bench: &Bench, home: &Home, called: &str, key: u8) -> Person {
             name: name(called),
             key_hash: [key; 32],
             webhook: Some(url),
+            expires_in: None,
             key: None,
         })
         .await
@@ -155,8 +156,8 @@ async fn what_is_gone_is_told_to_nobody(bench: Bench) {
     assert!(bench.store.webhook(other, bot).await.unwrap().is_some());
     bench.sql("UPDATE users SET status = 'deactivated' WHERE role = 'bot'").unwrap();
     assert!(bench.store.webhook(other, bot).await.unwrap().is_none());
-    assert!(bench.store.bots().await.unwrap().is_empty());
-    assert!(bench.store.bot(bot).await.unwrap().is_none());
+    assert!(bench.store.bots(NOW).await.unwrap().is_empty());
+    assert!(bench.store.bot(bot, NOW).await.unwrap().is_none());
     assert_eq!(bench.people(None, 10).await.len(), 1);
 }
 

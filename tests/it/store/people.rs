@@ -2,8 +2,11 @@
 
 use super::bench::{Bench, NOW, accepted, enrols, kinds, name, refused};
 use super::contracts;
-use hearth::domain::{Ack, Enrolment, InviteCode, Person, Rejection, RejectionCode, Role, UserId};
-use hearth::storage::{BotKeyState, Rotation, Status};
+use hearth::domain::{
+    Ack, Enrolment, InviteCode, Person, Principal, Rejection, RejectionCode, Role, Status, Timestamp, UserId,
+};
+use hearth::storage::{BotKeyState, NextKey, Rotation};
+use std::time::Duration;
 
 contracts!(
     parallel_first_runs_are_one,
@@ -107,7 +110,14 @@ async fn an_operator_makes_the_account_if_there_is_none(bench: Bench) {
 }
 
 pub(super) fn bot(by: &Person, key: u8) -> Enrolment {
-    Enrolment::Bot { by: by.clone(), name: name("Robo"), key_hash: [key; 32], webhook: None, key: None }
+    Enrolment::Bot {
+        by: by.clone(),
+        name: name("Robo"),
+        key_hash: [key; 32],
+        webhook: None,
+        expires_in: None,
+        key: None,
+    }
 }
 
 async fn bots_are_made_by_admins(bench: Bench) {
@@ -119,10 +129,11 @@ async fn bots_are_made_by_admins(bench: Bench) {
     let (ack, events) = accepted(bench.one(enrols(bot(&home.admin, 1))).await);
     let Ack::Enrolled { person, room: None } = ack else { panic!("{ack:?}") };
     assert_eq!(kinds(&events), ["room.created", "user.joined"]);
-    assert_eq!(keys(&bench, person.id).await, [([1; 32], BotKeyState::Living)]);
-    let bots = bench.store.bots().await.unwrap();
+    let bots = bench.store.bots(NOW).await.unwrap();
     assert_eq!((bots.len(), &bots[0].profile.person, bots[0].profile.email.as_deref()), (1, &person, None));
     bench.posts(&person, home.general, "beep").await;
+    assert_eq!(keys(&bench, person.id).await, [([1; 32], BotKeyState::Living)]);
+    let bench = bench.reopened().await;
     bench.sql("UPDATE users SET status = 'deactivated' WHERE role = 'bot'").unwrap();
     assert_eq!(keys(&bench, person.id).await, [([1; 32], BotKeyState::Revoked)]);
 }
@@ -130,25 +141,37 @@ async fn bots_are_made_by_admins(bench: Bench) {
 async fn a_key_is_replaced(bench: Bench) {
     let home = bench.home().await;
     let robo = bench.enrolled(bot(&home.admin, 1)).await;
-    let by = home.admin.id;
-    assert_eq!(bench.store.rotate_bot_key(by, robo.id, [2; 32], None, NOW).await.unwrap(), Rotation::Done);
+    let by = Principal::of_system(home.admin.clone());
+    assert!(matches!(
+        bench.store.rotate_bot_key(by.clone(), robo.id, next(2), NOW).await.unwrap(),
+        Rotation::Done { expires_at: None, .. }
+    ));
     let replaced = [([1; 32], BotKeyState::Revoked), ([2; 32], BotKeyState::Living)];
     assert_eq!(keys(&bench, robo.id).await, replaced);
     let refused = Rotation::Refused(Rejection::not_found("bot"));
     assert_eq!(
-        bench.store.rotate_bot_key(by, by, [3; 32], None, NOW).await.unwrap(),
+        bench.store.rotate_bot_key(by.clone(), home.admin.id, next(3), NOW).await.unwrap(),
         refused,
         "people have no key"
     );
-    bench.sql(&format!("UPDATE bot_keys SET expires_at = {}", NOW.as_millis())).unwrap();
-    assert_eq!(keys(&bench, robo.id).await[1].1, BotKeyState::Expired);
+}
+
+/// A key that replaces the others at once, and is good without end.
+pub(super) fn next(key: u8) -> NextKey {
+    NextKey { hash: [key; 32], expires_in: None, overlap: Duration::ZERO, key: None }
 }
 
 /// The hashes of a bot's keys with what they are worth, in the order they were made.
 pub(super) async fn keys(bench: &Bench, bot: UserId) -> Vec<([u8; 32], BotKeyState)> {
-    let (_, mut keys) = bench.store.bot_keys_of(bot, NOW).await.unwrap().expect("a bot with keys");
-    keys.sort_by_key(|(id, ..)| *id);
-    keys.into_iter().map(|(_, hash, state)| (hash, state)).collect()
+    keys_at(bench, bot, NOW).await
+}
+
+/// The same at another time.
+pub(super) async fn keys_at(bench: &Bench, bot: UserId, now: Timestamp) -> Vec<([u8; 32], BotKeyState)> {
+    let (_, keys) = bench.store.bot_keys_of(bot, now).await.unwrap().expect("a bot with keys");
+    let mut keys = keys.to_vec();
+    keys.sort_by_key(|key| key.id);
+    keys.iter().map(|key| (key.hash, key.state(now))).collect()
 }
 
 async fn people_are_listed_by_id(bench: Bench) {

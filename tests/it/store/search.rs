@@ -21,6 +21,23 @@ async fn words_are_found_in_any_form(bench: Bench) {
         assert_eq!(bench.store.search(&home.admin, query, 10).await.unwrap(), [], "{query}");
     }
     bench.posts(&home.admin, home.general, "garden two").await;
+    // With all the words, whatever else the query looks like.
+    for query in [
+        "garden -two",
+        "garden !two",
+        "garden NOT-two",
+        "two OR garden OR carpenter",
+        "-carpenter",
+        "!carpenter",
+    ] {
+        let found = bench.store.search(&home.admin, query, 10).await.unwrap();
+        let wrong = found.iter().find(|message| message.body != "garden two" || query.contains("carpenter"));
+        assert_eq!(wrong, None, "{query}");
+    }
+    for query in ["garden -two", "garden two!", "-garden \"two", "two-garden"] {
+        let found = bench.store.search(&home.admin, query, 10).await.unwrap();
+        assert_eq!(found.len(), usize::from(query != "two-garden"), "{query}");
+    }
     assert_eq!(bench.store.search(&home.admin, "garden", 1).await.unwrap()[0].body, "garden two");
 }
 

@@ -36,7 +36,14 @@ async fn each_request_commits_once(bench: Bench) {
     }
     let webhook = WebhookUrl::parse("http://127.0.0.1:1/").ok();
     let by_admin = home.admin.clone();
-    let robot = Enrolment::Bot { by: by_admin, name: name("Robot"), key_hash: [1; 32], webhook, key: None };
+    let robot = Enrolment::Bot {
+        by: by_admin,
+        name: name("Robot"),
+        key_hash: [1; 32],
+        webhook,
+        expires_in: None,
+        key: None,
+    };
     let robot: Person = bench.enrolled(robot).await;
     assert_eq!(commits.more(), 1, "user, key, webhook");
     people.push(robot.id);
@@ -71,8 +78,9 @@ async fn each_request_commits_once(bench: Bench) {
     let begin = |token| begin(session(home.admin.id, token));
     drop(accepted(bench.one(begin(9)).await));
     assert_eq!(commits.more(), 1);
-    let rotated = bench.store.rotate_bot_key(home.admin.id, robot.id, [2; 32], None, NOW).await;
-    assert_eq!(rotated.unwrap(), hearth::storage::Rotation::Done);
+    let admin = hearth::domain::Principal::of_system(home.admin.clone());
+    let rotated = bench.store.rotate_bot_key(admin, robot.id, super::people::next(2), NOW).await;
+    assert!(matches!(rotated.unwrap(), hearth::storage::Rotation::Done { .. }));
     assert_eq!(commits.more(), 1, "the old keys end with the new one's begin");
     drop(accepted(bench.one(begin(8)).await));
     commits.more();
@@ -83,7 +91,7 @@ async fn each_request_commits_once(bench: Bench) {
     assert_eq!(commits.more(), 1, "the sessions end with the old password");
     // Reading commits nothing.
     bench.store.reconcile(true).await.unwrap();
-    bench.store.bots().await.unwrap();
+    bench.store.bots(NOW).await.unwrap();
     assert_eq!(commits.more(), 0);
 }
 

@@ -1,0 +1,298 @@
+//! The house the table is about: who is in it, and what its `$names` stand for.
+
+use crate::harness::{Ground, House, Listener, PASSWORD, Person};
+use crate::rest::Caller;
+use crate::rest::place::Place;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection, SqliteConnection};
+use loadtest::socket::{Socket, SocketError};
+use loadtest::wire::Credentials;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Somebody of the table's head, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Anonymous,
+    Guest,
+    Member,
+    Creator,
+    Admin,
+    Bot,
+    Deactivated,
+    Banned,
+}
+
+impl Who {
+    pub(super) const ALL: [(Self, &'static str); 8] = [
+        (Self::Anonymous, "anonymous"),
+        (Self::Guest, "guest"),
+        (Self::Member, "member"),
+        (Self::Creator, "creator"),
+        (Self::Admin, "admin"),
+        (Self::Bot, "bot"),
+        (Self::Deactivated, "deactivated"),
+        (Self::Banned, "banned"),
+    ];
+
+    /// Whether they are let in.
+    pub(super) const fn is_active(self) -> bool {
+        !matches!(self, Self::Anonymous | Self::Deactivated | Self::Banned)
+    }
+}
+
+pub(super) struct World {
+    house: House,
+    people: [Person; 5],
+    bot: (u64, String),
+    /// In the order of [`Who::ALL`].
+    callers: Vec<Caller>,
+    nobody: Caller,
+    other: Cast,
+    newcomer: u64,
+    /// Has a room of their own.
+    stranger: Caller,
+    commons: u64,
+    direct: u64,
+}
+
+/// Somebody besides those of the table's head.
+struct Cast {
+    id: u64,
+    caller: Caller,
+}
+
+impl World {
+    pub(super) async fn made(ground: Ground) -> Self {
+        let place = Place::new(ground);
+        let (data, database) = (place.data(), place.database.clone());
+        let server = place.serves(&["--set", "socket.invalid_frames=1000"]).await;
+        let mut house = House::furnished(server, place.dir).await;
+        let people = [
+            house.joined_by("Gus").await,
+            house.joined_by("Mia").await,
+            house.joined_by("Cora").await,
+            house.joined_by("Dee").await,
+            house.joined_by("Ben").await,
+        ];
+        let (other, newcomer, stranger) =
+            (house.joined_by("Olaf").await, house.joined_by("Nina").await, house.joined_by("Sam").await);
+        let bot = house.admin.client.create_bot("Robot").await.expect("a bot");
+        let commons = {
+            let socket = house.admin.connects().await;
+            let rooms = &socket.socket.welcome().rooms;
+            rooms.iter().find(|room| room.kind == "commons").expect("a commons").room_id
+        };
+        // What no route does yet, or what would take back their sessions: with the server down, as its memory may know better.
+        house.server.kill().expect("down");
+        let [guest, _, _, deactivated, banned] = &people;
+        let rows = format!(
+            "UPDATE users SET role = 'guest' WHERE id = {}; UPDATE users SET status = 'deactivated' WHERE id = {}; \
+             UPDATE users SET status = 'banned' WHERE id = {}",
+            guest.id, deactivated.id, banned.id
+        );
+        match database {
+            Some(url) => {
+                PgConnection::establish(&url).expect("connects").batch_execute(&rows).expect("changed");
+            }
+            None => {
+                let file = data.join("hearth.db").display().to_string();
+                SqliteConnection::establish(&file).expect("opens").batch_execute(&rows).expect("changed");
+            }
+        }
+        house.server.restart().await.expect("up again");
+        let nobody = Caller::nobody(&house.url());
+        let mut world = Self {
+            people,
+            callers: Vec::new(),
+            other: Cast { id: other.id, caller: Caller::of(&other) },
+            newcomer: newcomer.id,
+            stranger: Caller::of(&stranger),
+            commons,
+            direct: 0,
+            bot: (bot.id, bot.key),
+            nobody,
+            house,
+        };
+        world.callers = Who::ALL.map(|(who, _)| world.new_caller(who)).into();
+        let body = json!({ "kind": "direct", "members": world.members() });
+        world.direct = made_id(&world.caller(Who::Creator).post("/rooms", body).await.expect(201));
+        world
+    }
+
+    /// Everybody who is let in, but the creator, and one more.
+    fn members(&self) -> Vec<u64> {
+        let [guest, member, ..] = &self.people;
+        vec![guest.id, member.id, self.house.admin.id, self.bot.0, self.other.id]
+    }
+
+    fn person(&self, who: Who) -> Option<&Person> {
+        let [guest, member, creator, deactivated, banned] = &self.people;
+        match who {
+            Who::Anonymous | Who::Bot => None,
+            Who::Guest => Some(guest),
+            Who::Member => Some(member),
+            Who::Creator => Some(creator),
+            Who::Admin => Some(&self.house.admin),
+            Who::Deactivated => Some(deactivated),
+            Who::Banned => Some(banned),
+        }
+    }
+
+    /// Whoever it is, always by the same connections.
+    pub(super) fn caller(&self, who: Who) -> &Caller {
+        let at = Who::ALL.iter().position(|(known, _)| *known == who).expect("is in the head");
+        &self.callers[at]
+    }
+
+    fn new_caller(&self, who: Who) -> Caller {
+        match (self.person(who), who) {
+            (Some(person), _) => Caller::of(person),
+            (None, Who::Bot) => self.nobody.bearing(&self.bot.1),
+            (None, _) => self.nobody.clone(),
+        }
+    }
+
+    /// A socket of theirs, if they get one.
+    pub(super) async fn socket(&self, who: Who) -> Result<Listener, SocketError> {
+        let credentials = match (self.person(who), who) {
+            (Some(person), _) => person.credentials(),
+            (None, Who::Bot) => Credentials::Bearer(self.bot.1.clone()),
+            (None, _) => Credentials::Anonymous,
+        };
+        Ok(Listener { socket: Socket::connect(&self.house.url(), &credentials).await? })
+    }
+}
+
+fn made_id(made: &Value) -> u64 {
+    made["id"].as_u64().expect("an id")
+}
+
+/// What one cell is about, made as it is named.
+pub(super) struct Scene<'a> {
+    world: &'a World,
+    who: Who,
+    closed: Option<u64>,
+    foreign: Option<u64>,
+    /// A room to subscribe to before the request is made.
+    pub(super) joined: Option<u64>,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn new(world: &'a World, who: Who) -> Self {
+        Self { world, who, closed: None, foreign: None, joined: None }
+    }
+
+    /// The text with its `$names` replaced.
+    pub(super) async fn filled(&mut self, text: &str) -> String {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            let end = after.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(after.len());
+            let (name, after) = after.split_at(end);
+            filled.push_str(before);
+            filled.push_str(&self.named(name).await);
+            rest = after;
+        }
+        filled + rest
+    }
+
+    async fn named(&mut self, name: &str) -> String {
+        let world = self.world;
+        match name {
+            "closed" => self.closed().await.to_string(),
+            "open" => self.room(json!({ "kind": "open", "name": "Open" })).await.to_string(),
+            "direct" => world.direct.to_string(),
+            "commons" => world.commons.to_string(),
+            "foreign" => self.foreign().await.to_string(),
+            "deleted" => {
+                let room = self.closed().await;
+                world.caller(Who::Creator).delete(&format!("/rooms/{room}")).await.expect(204);
+                room.to_string()
+            }
+            "joined" => {
+                let room = self.closed().await;
+                self.joined = Some(room);
+                room.to_string()
+            }
+            "own" => {
+                let room = self.closed().await;
+                let author = if self.who.is_active() { self.who } else { Who::Creator };
+                world.caller(author).says(room, "mine").await.to_string()
+            }
+            "theirs" => {
+                let room = self.closed().await;
+                world.other.caller.says(room, "theirs").await.to_string()
+            }
+            "hidden" => {
+                let room = self.foreign().await;
+                world.stranger.says(room, "hidden").await.to_string()
+            }
+            "me" => match (world.person(self.who), self.who) {
+                (Some(person), _) => person.id.to_string(),
+                (None, Who::Bot) => world.bot.0.to_string(),
+                (None, _) => world.other.id.to_string(),
+            },
+            "other" => world.other.id.to_string(),
+            "newcomer" => world.newcomer.to_string(),
+            "bot" => {
+                let made = world.caller(Who::Admin).post("/bots", json!({ "name": "Another" })).await;
+                made_id(&made.expect(201)).to_string()
+            }
+            // Nobody signs in as a bot: then it is somebody else's, and no matter.
+            "session" => self.session(if self.who.is_active() { self.email() } else { None }).await,
+            "their_session" => self.session(None).await,
+            "email" => self.email().unwrap_or_else(|| "nobody@example.org".to_owned()),
+            "password" => PASSWORD.to_owned(),
+            "code" => {
+                let account = world.caller(Who::Admin).get("/account").await.expect(200);
+                account["join_code"].as_str().expect("a code").to_owned()
+            }
+            "fresh" => format!("new{}", Uuid::new_v4().simple()),
+            "uuid" => Uuid::new_v4().to_string(),
+            "file" => "main.js".to_owned(),
+            other => panic!("nobody knows what ${other} stands for"),
+        }
+    }
+
+    async fn room(&self, body: Value) -> u64 {
+        made_id(&self.world.caller(Who::Creator).post("/rooms", body).await.expect(201))
+    }
+
+    async fn closed(&mut self) -> u64 {
+        if self.closed.is_none() {
+            let members = self.world.members();
+            self.closed =
+                Some(self.room(json!({ "kind": "closed", "name": "Den", "members": members })).await);
+        }
+        self.closed.expect("was made")
+    }
+
+    async fn foreign(&mut self) -> u64 {
+        if self.foreign.is_none() {
+            let body = json!({ "kind": "closed", "name": "Elsewhere" });
+            self.foreign = Some(made_id(&self.world.stranger.post("/rooms", body).await.expect(201)));
+        }
+        self.foreign.expect("was made")
+    }
+
+    fn email(&self) -> Option<String> {
+        let name = match self.who {
+            Who::Guest => "gus",
+            Who::Member => "mia",
+            Who::Creator => "cora",
+            Who::Admin => "ann",
+            Who::Deactivated => "dee",
+            Who::Banned => "ben",
+            Who::Anonymous | Who::Bot => return None,
+        };
+        Some(format!("{name}@example.org"))
+    }
+
+    async fn session(&self, email: Option<String>) -> String {
+        let email = email.unwrap_or_else(|| "olaf@example.org".to_owned());
+        let begun =
+            self.world.nobody.post("/sessions", json!({ "email": email, "password": PASSWORD })).await;
+        made_id(&begun.expect(201)["session"]).to_string()
+    }
+}
