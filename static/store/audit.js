@@ -29,13 +29,13 @@ const ACTIONS = {
   'message.edited': ['Message of another edited', ({ who, whom, detail, person }) => `${who} edited ${whom} of ${detail.author ? person(Number(detail.author)) : 'somebody else'}`],
   'message.deleted': ['Message of another deleted', ({ who, whom, detail, person }) => `${who} deleted ${whom} of ${detail.author ? person(Number(detail.author)) : 'somebody else'}`],
   'room.deleted': ['Room deleted', ({ who, whom, detail }) => `${who} deleted ${detail.name ? `the room “${detail.name}”` : whom}`],
-  'room.renamed': ['Room renamed', ({ who, whom, detail }) => sentence(who, `renamed ${whom}`, detail.from && `from “${detail.from}”`, detail.to && `to “${detail.to}”`)],
+  'room.renamed': ['Room renamed', ({ who, whom, detail }) => sentence(who, detail.from ? `renamed the room “${detail.from}”` : `renamed ${whom}`, detail.to && `to “${detail.to}”`)],
   'member.removed': ['Member removed', ({ who, whom, place }) => sentence(who, `removed ${whom}`, place && `from ${place}`)],
   'account.changed': ['Team changed', ({ who, detail }) => `${who} ${detail.name ? `named the team “${detail.name}”` : 'changed the settings of the team'}`],
   'audit.exported': ['Audit exported', ({ who }) => `${who} exported this trail`],
 };
 
-const REASONS = { password: 'with a wrong password', unknown: 'with an unknown address', banned: 'while banned', deactivated: 'with a closed account', limited: 'too often' };
+const REASONS = { wrong_password: 'with a wrong password', unknown_address: 'with an unknown address', inactive: 'while the account is closed' };
 const ENDS = { password: 'with the new password', limit: 'for there were too many' };
 const ACTS = { 'message.post': 'posted', 'message.edit': 'edited', 'message.delete': 'deleted', 'read.mark': 'read', 'member.remove': 'removed' };
 /** Who acts where nobody is signed in. */
