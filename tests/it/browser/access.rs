@@ -56,7 +56,7 @@ async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() 
     let link = old.value("#transfer-link").await;
     let loaded = "const { complete, naturalWidth } = document.getElementById('qr'); return complete && naturalWidth > 0";
     old.until("the picture", loaded, &[]).await;
-    assert_eq!(old.codes().await, [link.clone()]);
+    assert_eq!(old.codes().await, [link.as_str()]);
     old.reads("#link-left", "Valid for").await;
     is_accessible(&old).await;
     let dark = "return matchMedia('(prefers-color-scheme: dark)').matches";
@@ -198,7 +198,7 @@ async fn an_administrator_lets_back_in_who_forgot_the_password() {
     let link = ann.value("#transfer-link").await;
     let shown = "document.getElementById('qr').scrollIntoView(); const { complete, naturalWidth } = document.getElementById('qr'); return complete && naturalWidth > 0";
     ann.until("the picture", shown, &[]).await;
-    assert_eq!(ann.codes().await, [link.clone()]);
+    assert_eq!(ann.codes().await, [link.as_str()]);
     is_accessible(&ann).await;
 
     let forgetful = driver.window("forgetful").await;
