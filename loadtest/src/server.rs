@@ -24,7 +24,7 @@ const PORT_TRIES: usize = 3;
 const SIGNING_KEY_CHARS: usize = 43;
 
 /// Many play many roles from one address here, faster than people do: rate limits are off unless the arguments say otherwise.
-const UNLIMITED: [(&str, &str); 8] = [
+const UNLIMITED: [(&str, &str); 9] = [
     ("HEARTH_LIMITS__MESSAGES", "0"),
     ("HEARTH_LIMITS__BOT_MESSAGES", "0"),
     ("HEARTH_LIMITS__COMMANDS", "0"),
@@ -33,6 +33,7 @@ const UNLIMITED: [(&str, &str); 8] = [
     ("HEARTH_LIMITS__FRAMES", "0"),
     ("HEARTH_LIMITS__SUBSCRIPTIONS", "0"),
     ("HEARTH_LIMITS__USER_REQUESTS", "0"),
+    ("HEARTH_LIMITS__ACCOUNT_FAILURES", "0"),
 ];
 
 /// What a report says of that.
