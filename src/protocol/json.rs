@@ -48,8 +48,11 @@ fn explain(path: &str, error: &serde_json::Error, whole: &'static str) -> JsonEr
         (Some(name), None) => (name.to_owned(), "is missing".to_owned()),
         (Some(name), Some(parent)) => (format!("{parent}.{name}"), "is missing".to_owned()),
         (None, parent) => {
-            let problem = text.split(" at line ").next().unwrap_or("has the wrong shape");
-            (parent.unwrap_or(whole).to_owned(), format!("is wrong: {problem}"))
+            // What was found instead isn't said: it may be a password in the wrong place, and what is refused is logged.
+            let wanted = text.rsplit_once(" at line ").and_then(|(text, _)| text.rsplit_once(", expected "));
+            let problem =
+                wanted.map_or("has the wrong shape".to_owned(), |(_, wanted)| format!("is not {wanted}"));
+            (parent.unwrap_or(whole).to_owned(), problem)
         }
     };
     JsonError::Shape(Rejection::invalid(field, &problem))
@@ -93,6 +96,22 @@ mod tests {
             let error = read::<Outer>(text.as_bytes(), "data").expect_err("refused");
             assert_eq!(matches!(error, JsonError::Shape(_)), is_json, "{text}");
             assert_eq!(Rejection::from(error).field.as_deref(), Some("data"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_not_repeated() {
+        for (text, message) in [
+            (r#"{"rooms":"hunter2"}"#, "rooms is not a sequence"),
+            (
+                r#"{"rooms":[{"room_id":"hunter2, expected hunter2 at line 7"}]}"#,
+                "rooms[0].room_id is not i64",
+            ),
+            (r#"{"rooms":[{"room_id":1e99}]}"#, "rooms[0].room_id is not i64"),
+            (r#""hunter2""#, "data is not an object"),
+        ] {
+            let rejection = Rejection::from(read::<Outer>(text.as_bytes(), "data").expect_err("refused"));
+            assert_eq!(rejection.message, message);
         }
     }
 }

@@ -122,7 +122,7 @@ fn complete(document: &mut Value, route: &Listed) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::RejectionCode;
+    use crate::domain::{AuditAction, AuditTarget, RejectionCode};
     use crate::transport::{assets, ops};
     use std::collections::BTreeSet;
 
@@ -195,6 +195,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_filter_has_every_action() {
+        let actions = described()["components"]["schemas"]["AuditAction"]["enum"].clone();
+        let wanted: Vec<&str> = AuditAction::ALL.iter().map(|action| action.as_str()).collect();
+        assert_eq!(actions, json!(wanted));
+        let target = described()["components"]["parameters"]["audit_target"]["schema"]["pattern"].clone();
+        assert!(target.to_string().contains(&AuditTarget::KINDS.join("|")), "{target}");
     }
 
     #[test]
