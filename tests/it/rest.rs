@@ -1,6 +1,9 @@
 //! The REST door, the command line, and what operators see: the real binary from outside.
 
 mod assets;
+mod audit;
+mod audited;
+mod bot_keys;
 mod bots;
 pub(crate) mod caller;
 mod cli;
@@ -8,6 +11,7 @@ mod committed;
 mod contract;
 mod doors;
 mod entering;
+mod fuzzed;
 mod gone;
 mod guarded;
 mod history;

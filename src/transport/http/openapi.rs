@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::future::{Ready, ready};
 use std::sync::LazyLock;
 
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     include_str!("openapi/base.json"),
     include_str!("openapi/entering.json"),
     include_str!("openapi/people.json"),
@@ -20,6 +20,7 @@ const PARTS: [&str; 9] = [
     include_str!("openapi/messages.json"),
     include_str!("openapi/events.json"),
     include_str!("openapi/bots.json"),
+    include_str!("openapi/audit.json"),
     include_str!("openapi/operators.json"),
 ];
 
@@ -121,7 +122,7 @@ fn complete(document: &mut Value, route: &Listed) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::RejectionCode;
+    use crate::domain::{AuditAction, AuditTarget, RejectionCode};
     use crate::transport::{assets, ops};
     use std::collections::BTreeSet;
 
@@ -194,6 +195,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_filter_has_every_action() {
+        let actions = described()["components"]["schemas"]["AuditAction"]["enum"].clone();
+        let wanted: Vec<&str> = AuditAction::ALL.iter().map(|action| action.as_str()).collect();
+        assert_eq!(actions, json!(wanted));
+        let target = described()["components"]["parameters"]["audit_target"]["schema"]["pattern"].clone();
+        assert!(target.to_string().contains(&AuditTarget::KINDS.join("|")), "{target}");
     }
 
     #[test]

@@ -174,13 +174,15 @@ pub(super) struct Scene<'a> {
     who: Who,
     closed: Option<u64>,
     foreign: Option<u64>,
+    /// The key of `$bot`.
+    bot_key: Option<u64>,
     /// A room to subscribe to before the request is made.
     pub(super) joined: Option<u64>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(world: &'a World, who: Who) -> Self {
-        Self { world, who, closed: None, foreign: None, joined: None }
+        Self { world, who, closed: None, foreign: None, bot_key: None, joined: None }
     }
 
     /// The text with its `$names` replaced.
@@ -237,8 +239,11 @@ impl<'a> Scene<'a> {
             "newcomer" => world.newcomer.to_string(),
             "bot" => {
                 let made = world.caller(Who::Admin).post("/bots", json!({ "name": "Another" })).await;
-                made_id(&made.expect(201)).to_string()
+                let made = made.expect(201);
+                self.bot_key = made["key_id"].as_u64();
+                made_id(&made).to_string()
             }
+            "bot_key" => self.bot_key.expect("stands behind its bot").to_string(),
             // Nobody signs in as a bot: then it is somebody else's, and no matter.
             "session" => self.session(if self.who.is_active() { self.email() } else { None }).await,
             "their_session" => self.session(None).await,

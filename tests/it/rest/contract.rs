@@ -30,7 +30,16 @@ pub(super) fn holds(method: &str, path: &str, answer: &Answer) {
     let kind = kind.split(';').next().unwrap_or_default();
     let schema =
         content.get(kind).unwrap_or_else(|| panic!("{method} {path}: {status} isn't described as {kind:?}"));
-    if kind.ends_with("json") && method != "HEAD" {
+    if method == "HEAD" {
+        return;
+    }
+    if kind == "application/x-ndjson" {
+        for line in answer.text().lines() {
+            let value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            fits(&value, &schema["schema"])
+                .unwrap_or_else(|wrong| panic!("{method} {path}: {wrong}\n{line}"));
+        }
+    } else if kind.ends_with("json") {
         if let Err(wrong) = fits(&answer.json(), &schema["schema"]) {
             panic!("{method} {path}: {status}: {wrong}\n{}", answer.text());
         }
