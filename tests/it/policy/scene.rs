@@ -253,11 +253,26 @@ impl<'a> Scene<'a> {
                 let account = world.caller(Who::Admin).get("/account").await.expect(200);
                 account["join_code"].as_str().expect("a code").to_owned()
             }
-            "fresh" => format!("new{}", Uuid::new_v4().simple()),
+            // Short enough for a guest.
+            "fresh" => format!("new{:016x}", Uuid::new_v4().as_u64_pair().0),
+            "victim" => self.victim().await.to_string(),
+            "invite" => {
+                let made = world.caller(Who::Admin).post("/invites", json!({})).await;
+                made_id(&made.expect(201)).to_string()
+            }
             "uuid" => Uuid::new_v4().to_string(),
             "file" => "main.js".to_owned(),
             other => panic!("nobody knows what ${other} stands for"),
         }
+    }
+
+    /// Somebody new, whom nobody misses.
+    async fn victim(&self) -> u64 {
+        let account = self.world.caller(Who::Admin).get("/account").await.expect(200);
+        let code = account["join_code"].as_str().expect("a code").to_owned();
+        let email = format!("{}@example.org", Uuid::new_v4().simple());
+        let body = json!({ "name": "Victor", "email": email, "password": PASSWORD });
+        made_id(&self.world.nobody.post(&format!("/join/{code}"), body).await.expect(201)["user"])
     }
 
     async fn room(&self, body: Value) -> u64 {
