@@ -214,7 +214,9 @@ on_both!(
         let client = Client::new(&house.url()).expect("a client");
         client.sign_in("ann@example.org", crate::harness::PASSWORD).await.expect("signs in");
         let last = ann.posts(room, "before the end").await;
-        let poll = tokio::spawn(async move { client.feed(last.id, Duration::from_secs(20), None).await });
+        let poll = {
+            tokio::spawn(async move { client.feed(last.id, Duration::from_secs(20), None).await })
+        };
         house.metric_becomes("hearth_polls_waiting", "", 1.0).await;
         let ended = house.server.terminate(Duration::from_secs(15)).await.expect("ends in time");
         assert!(ended.success(), "{ended:?}");
