@@ -108,7 +108,7 @@ mod tests {
                 "rooms[0].room_id is not i64",
             ),
             (r#"{"rooms":[{"room_id":1e99}]}"#, "rooms[0].room_id is not i64"),
-            (r#""hunter2""#, "data is not struct Outer"),
+            (r#""hunter2""#, "data is not an object"),
         ] {
             let rejection = Rejection::from(read::<Outer>(text.as_bytes(), "data").expect_err("refused"));
             assert_eq!(rejection.message, message);
