@@ -1,9 +1,7 @@
 //! To another device, or back in, by a link: once, not for long, and never by a forged one.
 
 use super::caller::{Answer, Caller};
-use super::place::Place;
 use crate::harness::{Ground, House, Listener, PASSWORD, PATIENCE, Person, on_both};
-use crate::overload::becomes;
 use loadtest::socket::{Frame, Socket};
 use loadtest::wire::Credentials;
 use serde_json::{Value, json};
@@ -357,32 +355,6 @@ async fn a_link_leads_to_us() {
     for host in ["evil.test", "chat.example.org", "127.0.0.1"] {
         assert_eq!(base(&link_of(&ann.with("host", host)).await).as_deref(), Some(public[1]), "{host}");
     }
-}
-
-/// Proves AUTH-19.
-#[tokio::test]
-async fn a_link_outlives_the_rotation_of_its_key() {
-    let place = Place::new(Ground::Sqlite);
-    let server = place.serves(&[]).await;
-    let nobody = Caller::nobody(&server.url());
-    let first =
-        json!({ "account_name": "House", "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
-    let ann = nobody.with("cookie", &nobody.post("/setup", first).await.cookie());
-    let rotations = || {
-        let log = std::fs::read_to_string(server.log_path()).expect("a log");
-        log.matches("another signing key signs").count()
-    };
-    let old = token_of(&link_of(&ann).await);
-    place.runs(&["keys", "rotate"]).await.said();
-    becomes("the new key", async || rotations() == 1).await;
-    looks(&nobody, &old).await.expect(200);
-    redeems(&nobody, &old).await.expect(201);
-    // Whoever has reason to, ends the overlap, and with it every link there is.
-    let revoked = token_of(&link_of(&ann).await);
-    place.runs(&["keys", "rotate", "--revoke-old"]).await.said();
-    becomes("the newest key", async || rotations() == 2).await;
-    redeems(&nobody, &revoked).await.is_problem(404, "not_found", None);
-    redeems(&nobody, &token_of(&link_of(&ann).await)).await.expect(201);
 }
 
 /// Whoever holds a link learns a name and nothing more by it.
