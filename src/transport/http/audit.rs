@@ -6,7 +6,6 @@ use super::query::{Query, one_more};
 use crate::auth::identity::refusal;
 use crate::domain::{AuditAction, AuditNote, AuditTarget, Rejection, Timestamp, UserId};
 use crate::protocol::cursor::Cursor;
-use crate::protocol::view::PersonView;
 use crate::storage::{AuditEntry, AuditFilter, AuditPlace};
 use actix_web::http::{Method, header};
 use actix_web::web::Bytes;
@@ -32,7 +31,7 @@ const PIECE: usize = 250;
 struct EntryView<'a> {
     id: i64,
     at: String,
-    actor: Option<PersonView<'a>>,
+    actor: Option<ActorView<'a>>,
     via: &'a str,
     credential_id: Option<i64>,
     action: &'a str,
@@ -40,6 +39,14 @@ struct EntryView<'a> {
     room_id: Option<i64>,
     address: Option<&'a str>,
     detail: Box<RawValue>,
+}
+
+/// Whoever did it; without a name when they are no more.
+#[derive(Serialize)]
+struct ActorView<'a> {
+    id: i64,
+    name: Option<&'a str>,
+    role: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -54,7 +61,11 @@ impl<'a> From<&'a AuditEntry> for EntryView<'a> {
         Self {
             id: entry.place.id,
             at: entry.place.at.to_string(),
-            actor: entry.actor.as_ref().map(PersonView::from),
+            actor: entry.actor.map(|actor| ActorView {
+                id: actor.get(),
+                name: entry.person.as_ref().map(|person| &*person.name),
+                role: entry.person.as_ref().map(|person| person.role.as_str()),
+            }),
             via: &entry.via,
             credential_id: entry.credential_id,
             action: &entry.action,

@@ -154,7 +154,7 @@ async fn a_bots_batch_is_noted_whole_and_once(bench: Bench) {
         .map(|entry| {
             let (kind, id) = entry.target.as_ref().unwrap();
             assert_eq!((kind.as_str(), entry.room), ("message", Some(home.general)));
-            assert_eq!(entry.actor.as_ref(), Some(&robot));
+            assert_eq!((entry.actor, entry.person.as_ref()), (Some(robot.id), Some(&robot)));
             assert_eq!(entry.detail, r#"{"command":"message.post"}"#);
             *id
         })
@@ -198,7 +198,7 @@ async fn pages_and_pieces_have_each_entry_once(bench: Bench) {
     ];
     for filter in filters {
         let fits = |entry: &&AuditEntry| {
-            filter.actor.is_none_or(|actor| entry.actor.as_ref().is_some_and(|is| is.id == actor))
+            filter.actor.is_none_or(|actor| entry.actor == Some(actor))
                 && filter.action.is_none_or(|action| entry.action == action.as_str())
                 && filter.target.is_none_or(|(kind, id)| {
                     entry.target.as_ref().is_some_and(|is| is.0 == kind && id.is_none_or(|id| id == is.1))
