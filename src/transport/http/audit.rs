@@ -17,8 +17,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::io;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
+
+/// Some lines of an export, or its end.
+type Piece = io::Result<Option<Bytes>>;
 
 /// Entries of a page.
 const USUAL: u32 = 50;
@@ -116,8 +119,18 @@ pub(super) async fn export(call: Call) -> Answer {
     let (pieces, taken) = mpsc::channel(1);
     let mut response = head();
     actix_web::rt::spawn(Export { call, filter, last, pieces, _permit: permit }.run());
-    let body = stream::unfold(taken, async |mut taken| Some((taken.recv().await?, taken)));
-    Ok(response.streaming(body))
+    Ok(response.streaming(stream::unfold(Some(taken), next)))
+}
+
+/// What goes out next. Only an end that was said is one: otherwise the answer breaks off, so that it can't be taken for whole.
+async fn next(taken: Option<Receiver<Piece>>) -> Option<(io::Result<Bytes>, Option<Receiver<Piece>>)> {
+    let mut taken = taken?;
+    match taken.recv().await {
+        Some(Ok(Some(lines))) => Some((Ok(lines), Some(taken))),
+        Some(Ok(None)) => None,
+        Some(Err(error)) => Some((Err(error), None)),
+        None => Some((Err(io::Error::other("broken off")), None)),
+    }
 }
 
 fn head() -> HttpResponseBuilder {
@@ -134,7 +147,7 @@ struct Export {
     filter: AuditFilter,
     /// The entry that tells of this export; what came after it isn't in it.
     last: i64,
-    pieces: Sender<Result<Bytes, io::Error>>,
+    pieces: Sender<Piece>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -146,23 +159,16 @@ impl Export {
                 tracing::warn!(%rejection, "an export of the audit trail is broken off");
                 io::Error::other(rejection.message)
             });
-            let is_over = piece.as_ref().map_or(true, Option::is_none);
-            if let Some(piece) = piece.transpose()
-                && !matches!(
-                    timeout(self.call.state.config.audit.stall, self.pieces.send(piece)).await,
-                    Ok(Ok(()))
-                )
-            {
-                // Whoever asked is gone, or takes nothing.
-                return;
-            }
-            if is_over {
+            let is_over = !matches!(piece, Ok(Some(_)));
+            let sent = timeout(self.call.state.config.audit.stall, self.pieces.send(piece)).await;
+            // Whoever asked is gone, or takes nothing.
+            if is_over || !matches!(sent, Ok(Ok(()))) {
                 return;
             }
         }
     }
 
-    /// The next entries as lines; none when there are no more. An error breaks the answer off, so that it can't be taken for whole.
+    /// The next entries as lines; none when there are no more.
     async fn piece(&self, after: &mut Option<AuditPlace>) -> Result<Option<Bytes>, Problem> {
         let bus = &self.call.state.bus;
         if bus.draining() || bus.has_ended(&self.call.identity, self.call.began) {

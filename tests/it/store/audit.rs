@@ -236,7 +236,7 @@ async fn the_trail_is_read_by_index(bench: Bench) {
     bench.home().await;
     let sql = format!(
         "INSERT INTO audit (at, actor_id, via, action, target_kind, target_id)
-         {} SELECT 1700000000000 + n, n % 50, 'session', 'action.' || (n % 20), 'kind' || (n % 8), n % 500 FROM s",
+         {} SELECT 1700000000000 + n, n % 400, 'session', 'action.' || (n % 400), 'kind' || (n % 400), n % 800 FROM s",
         series(&bench, 20_000)
     );
     bench.sql(&sql).unwrap();
@@ -252,7 +252,7 @@ async fn the_trail_is_read_by_index(bench: Bench) {
         ("actor_id = 7", "audit_actor_id"),
         ("action = 'action.3'", "audit_action"),
         ("target_kind = 'kind3'", "audit_target_kind"),
-        ("target_kind = 'kind3' AND target_id = 43", "audit_target"),
+        ("target_kind = 'kind3' AND target_id = 403", "audit_target"),
     ] {
         for sql in [
             format!("{columns} {filter} {newest}"),
