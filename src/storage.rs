@@ -35,6 +35,7 @@ pub use queries::people::{Account, Credentials, Profile};
 pub use queries::remains::Remains;
 pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::sessions::{SessionKey, SessionState};
+pub use queries::signing_in::RefusedFor;
 pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
 pub use queries::transfers::Transfer;
 pub use stats::{CommitStats, OnCommit, StoreStats};

@@ -6,6 +6,9 @@ import { Refusal } from './wire.js';
 /** Longer than any answer takes, so that nothing waits for a line that is dead. */
 const PATIENCE_MS = 30_000;
 
+/** By how much the server's clock is ahead of this one's, as the last answer said. */
+let ahead = 0;
+
 /** The last thing that was to be made without an answer, with its key: asked for again, it is the same request. */
 let unanswered = null;
 
@@ -22,6 +25,9 @@ async function call(method, path, body, headers = {}) {
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     text = await response.text();
+    const date = Date.parse(response.headers.get('date'));
+    // The header leaves out the fraction of the second.
+    if (date) ahead = date + 500 - Date.now();
   } catch {
     throw new Refusal({ code: 'disconnected', message: 'The server cannot be reached.', retryable: true });
   }
@@ -59,12 +65,15 @@ export const api = {
   patch: (path, body, headers) => call('PATCH', path, body, headers),
   delete: (path) => call('DELETE', path),
 
+  /** The time by the server's clock, to a second: what expires does so by it. */
+  now: () => Date.now() + ahead,
+
   /** Follows `next` to the end of a list, up to `pages` pages. */
   async all(path, name, pages = 50) {
     const items = [];
     let cursor = null;
     do {
-      const query = cursor ? `?limit=100&cursor=${encodeURIComponent(cursor)}` : '?limit=100';
+      const query = `${path.includes('?') ? '&' : '?'}limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`;
       const page = await call('GET', path + query);
       items.push(...page[name]);
       cursor = page.next;

@@ -13,7 +13,9 @@ import { unsaved } from './store/changing.js';
 import { Typing } from './typing.js';
 import { Wire } from './wire.js';
 
-const DRAFTS_KEY = 'hearth.drafts';
+export const DRAFTS_KEY = 'hearth.drafts';
+/** Closes after which nobody is signed in: expired, signed out, account closed. */
+const ENDING = new Set([4500, 4501, 4502]);
 
 export class Client {
   #ended = new AbortController();
@@ -135,7 +137,7 @@ export class Client {
 
   #connection(connection) {
     this.store.dispatch({ type: 'connection/changed', connection });
-    if (connection.state === 'stopped' && (connection.code === 4500 || connection.code === 4501)) this.onSessionEnded(connection.code);
+    if (connection.state === 'stopped' && ENDING.has(connection.code)) this.onSessionEnded(connection.code);
   }
 
   #frame(frame) {

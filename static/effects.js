@@ -22,6 +22,8 @@ export class Effects {
     this.#subscribe(state);
     if (state.stale.rooms) this.#once('rooms', () => this.#listRooms());
     if (state.stale.users) this.#once('users', () => this.#listUsers());
+    if (state.stale.account) this.#once('account', () => this.#learnAccount());
+    if (state.stale.sessions && state.sessions) this.#once('sessions', () => this.#listSessions());
     // As it is after the request: a level that is being changed has no pages yet.
     const room = this.store.state.rooms[state.open];
     if (room?.link === 'live' && room.level === 'full' && !room.timeline.loading && !room.timeline.failed && !room.timeline.live.loaded) this.page(room.id, 'newest');
@@ -107,6 +109,16 @@ export class Effects {
   async #listUsers() {
     this.store.dispatch({ type: 'users/refreshing' });
     this.store.dispatch({ type: 'users/listed', users: await api.all('/users', 'users') });
+  }
+
+  async #learnAccount() {
+    this.store.dispatch({ type: 'account/refreshing' });
+    this.store.dispatch({ type: 'account/learned', account: await api.get('/account') });
+  }
+
+  async #listSessions() {
+    this.store.dispatch({ type: 'sessions/refreshing' });
+    this.store.dispatch({ type: 'sessions/listed', sessions: await api.all('/sessions', 'sessions') });
   }
 
   async #count(roomId) {

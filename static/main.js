@@ -2,29 +2,38 @@
 
 import { api } from './api.js';
 import { Client } from './client.js';
+import { ACCOUNT_CLOSED, BANNED, endedText } from './ended.js';
 import { joinPage, messagePage, setupPage, signInPage } from './view/gate.js';
 import { Shell } from './view/shell.js';
+import { takeToken, transferPage } from './view/transfer.js';
 
-const GATES = /^\/(setup|sign-in|join\/.*)$/;
+const GATES = /^\/(setup|sign-in|transfer|join\/.*)$/;
 const root = document.getElementById('root');
-
-const ENDED = {
-  4500: 'Your session has expired. Please sign in again.',
-  4501: 'You were signed out. Please sign in again.',
-};
 
 let returnTo = null;
 let retryMs = 1_000;
 let retry = null;
 
-async function boot(notice) {
+/** `closed` is the code that the socket was closed with, where that is why. */
+async function boot(closed) {
   // Whoever tried by hand isn't interrupted in the form that follows.
   clearTimeout(retry);
+  if (location.pathname === '/transfer') {
+    transferPage(root, takeToken(), () => {
+      history.replaceState(null, '', '/');
+      boot();
+    });
+    return;
+  }
   const invitation = /^\/join\/([^/]+)$/.exec(location.pathname);
   try {
     const me = await api.get('/me');
     enter(me);
   } catch (error) {
+    if (error.code === 'banned') {
+      messagePage(root, BANNED.title, BANNED.text, { label: 'Try again', act: () => boot() });
+      return;
+    }
     if (!error.isSignedOut) {
       waitForServer(error);
       return;
@@ -38,7 +47,7 @@ async function boot(notice) {
       joinPage(root, decodeURIComponent(invitation[1]), () => boot());
     } else {
       history.replaceState(null, '', '/sign-in');
-      signInPage(root, () => boot(), notice);
+      signInPage(root, () => boot(), endedText(error, closed));
     }
   }
 }
@@ -50,7 +59,8 @@ function enter(me) {
     onSessionEnded: (code) => {
       client.stop();
       shell.close();
-      boot(ENDED[code]);
+      if (code === 4502) messagePage(root, ACCOUNT_CLOSED.title, ACCOUNT_CLOSED.text, { label: 'Go to sign-in', act: () => boot(code) });
+      else boot(code);
     },
   });
   const shell = new Shell(root, client);
@@ -62,5 +72,8 @@ function waitForServer(error) {
   retry = setTimeout(boot, retryMs);
   retryMs = Math.min(retryMs * 2, 30_000);
 }
+
+// Another link that is opened while the page of one is shown changes nothing but the part of the address that no server sees.
+addEventListener('hashchange', () => location.pathname === '/transfer' && location.hash && boot());
 
 boot();

@@ -1,5 +1,7 @@
 // Transport: one WebSocket at a time. Connects, notices silence, comes back with full jitter, stays away when told to.
 
+import { closeCodeOf } from './ended.js';
+
 export const SUBPROTOCOL = 'hearth.v1.json';
 export const SILENCE_PROBE_MS = 25_000;
 export const SILENCE_DEATH_MS = 35_000;
@@ -9,6 +11,8 @@ const STABLE_AFTER_MS = 5_000;
 /** A server that has had enough, of us (4002) or of everybody (4003), isn't asked again as soon as one that is just gone. */
 const ENOUGH = new Set([4002, 4003]);
 const ENOUGH_ATTEMPT = 3;
+/** One's role is another: nothing to wait for, but the next welcome says what one may do. */
+const CHANGED = 4004;
 const HANDSHAKE_MS = 10_000;
 
 /** Close codes are the whole reconnect policy: below 4500 come back, from 4500 on stay away. */
@@ -109,14 +113,17 @@ export class Socket {
       return;
     }
     if (ENOUGH.has(code)) this.#attempt = Math.max(this.#attempt, ENOUGH_ATTEMPT);
-    this.#comeBack(delayMs ?? fullJitter(this.#attempt++), delayMs !== null || ENOUGH.has(code));
+    const atOnce = code === CHANGED && this.#attempt === 0;
+    const delay = delayMs ?? fullJitter(this.#attempt++);
+    this.#comeBack(atOnce ? 0 : delay, delayMs !== null || ENOUGH.has(code));
     if (opened) return;
     const refusal = await this.refusal();
     if (!refusal || !this.#wanted) return;
-    if (refusal.isSignedOut) {
+    const closed = closeCodeOf(refusal);
+    if (closed) {
       this.#wanted = false;
       this.#discard(1000);
-      this.onState({ state: 'stopped', code: 4500 });
+      this.onState({ state: 'stopped', code: closed });
     } else if (refusal.retry_after_ms && !this.#ws) {
       this.#comeBack(refusal.retry_after_ms + fullJitter(this.#attempt++), true);
     }

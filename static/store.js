@@ -2,9 +2,11 @@
 
 import { onPresence, onRoomPresence } from './store/attendance.js';
 import { expireTyping, onEvent, onTyping, settleOwn, withUser } from './store/events.js';
+import { onUsers } from './store/identity.js';
 import { counted, dropRoom, moveRead, upsertRoom, withRoom } from './store/rooms.js';
 import * as changing from './store/changing.js';
 import * as sending from './store/sending.js';
+import { onSessionsListed } from './store/sessions.js';
 import * as subscribing from './store/subscribing.js';
 import { addPage, trim } from './store/timeline.js';
 
@@ -14,8 +16,9 @@ export function initialState() {
     limits: { frame_bytes: 65_536, body_bytes: 16_384, subscriptions: 200 },
     connection: { state: 'connecting' },
     rooms: {}, users: {}, presence: {}, open: null, excerptOf: null,
+    sessions: null, begun: null,
     outbox: [], changes: [], edits: {}, drafts: {},
-    stale: { rooms: false, users: true },
+    stale: { rooms: false, users: true, account: false, sessions: false },
     notice: null,
   };
 }
@@ -43,8 +46,11 @@ const reducers = {
   'excerpt/left': (state, { room_id }) => withTimeline(state, room_id, (line) => ({ ...line, excerpt: null })),
   'users/listed': (state, { users }) => onUsers(state, users),
   'users/refreshing': (state) => ({ ...state, stale: { ...state.stale, users: false } }),
+  'sessions/listed': (state, { sessions }) => onSessionsListed(state, sessions),
+  'sessions/refreshing': (state) => ({ ...state, stale: { ...state.stale, sessions: false } }),
   'user/learned': (state, { user }) => withUser(state, user),
   'account/learned': (state, { account }) => ({ ...state, account: { ...state.account, ...account } }),
+  'account/refreshing': (state) => ({ ...state, stale: { ...state.stale, account: false } }),
   'me/learned': (state, { me }) => ({ ...state, me: { ...state.me, ...me } }),
   'draft/typed': (state, { room_id, text }) => sending.withDraft(state, room_id, text, null, false),
   'draft/restored': (state, { drafts }) => ({ ...state, drafts: { ...drafts, ...state.drafts } }),
@@ -105,12 +111,6 @@ function onPage(state, roomId, { want, of = 'live', generation, page }) {
   const next = withTimeline(state, roomId, (line) => addPage(line, { want, of, generation, page }));
   const mine = page.messages.filter(({ author }) => author.id === state.me?.id).map(({ client_message_id }) => client_message_id);
   return settleOwn(next, roomId, mine);
-}
-
-function onUsers(state, users) {
-  const known = {};
-  for (const { presence, ...user } of users) known[user.id] = user;
-  return { ...state, users: known, stale: { ...state.stale, users: false } };
 }
 
 /** Holds the state; listeners hear of every change once, after it. */

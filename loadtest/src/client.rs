@@ -18,6 +18,7 @@ pub use error::ClientError;
 pub use model::{Account, Bot, Feed, Message, MessagePage, Posted, Room, RoomList, SetUp, User, Visible};
 pub use pages::RoomLog;
 
+use crate::confidential;
 use crate::wire::Credentials;
 
 /// Longer than the longest long poll (25 s).
@@ -128,10 +129,26 @@ impl Client {
         let response = request.send().await?;
         let status = response.status().as_u16();
         let bytes = response.bytes().await?;
+        self.note_confidential(body, &bytes);
         if status >= 400 {
             return Err(ClientError::refused(status, &bytes));
         }
         Ok((status, bytes))
+    }
+
+    /// What went over the wire that should be in no log.
+    fn note_confidential(&self, asked: Option<&Value>, answered: &[u8]) {
+        if !confidential::is_listening() {
+            return;
+        }
+        let base = self.base();
+        asked.into_iter().for_each(|asked| confidential::overhear(base, asked.to_string().as_bytes()));
+        confidential::overhear(base, answered);
+        match self.credentials() {
+            Credentials::Bearer(key) => confidential::overhear_key(base, &key),
+            Credentials::Cookie(cookie) => confidential::overhear_cookie(base, &cookie),
+            Credentials::Anonymous => {}
+        }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {

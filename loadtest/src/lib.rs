@@ -6,6 +6,7 @@
 pub mod baseline;
 pub mod check;
 pub mod client;
+pub mod confidential;
 pub mod faults;
 pub mod history;
 pub mod lean;

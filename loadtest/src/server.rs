@@ -14,14 +14,17 @@ use tokio::time::{Instant, sleep};
 pub use error::ServerError;
 pub use usage::Usage;
 
+use crate::confidential;
 use crate::pin;
 
 const POLL: Duration = Duration::from_millis(20);
 /// Another process may take the free port between our look and the server's bind.
 const PORT_TRIES: usize = 3;
+/// A signing key as the server makes it.
+const SIGNING_KEY_CHARS: usize = 43;
 
 /// Many play many roles from one address here, faster than people do: rate limits are off unless the arguments say otherwise.
-const UNLIMITED: [(&str, &str); 8] = [
+const UNLIMITED: [(&str, &str); 9] = [
     ("HEARTH_LIMITS__MESSAGES", "0"),
     ("HEARTH_LIMITS__BOT_MESSAGES", "0"),
     ("HEARTH_LIMITS__COMMANDS", "0"),
@@ -30,6 +33,7 @@ const UNLIMITED: [(&str, &str); 8] = [
     ("HEARTH_LIMITS__FRAMES", "0"),
     ("HEARTH_LIMITS__SUBSCRIPTIONS", "0"),
     ("HEARTH_LIMITS__USER_REQUESTS", "0"),
+    ("HEARTH_LIMITS__ACCOUNT_FAILURES", "0"),
 ];
 
 /// What a report says of that.
@@ -76,6 +80,8 @@ pub struct Server {
     options: Options,
     port: u16,
     log: PathBuf,
+    /// The log, also after its directory is gone.
+    written: Option<File>,
     child: Option<Child>,
 }
 
@@ -87,7 +93,8 @@ impl Server {
         loop {
             tries += 1;
             let port = if options.port == 0 { free_port()? } else { options.port };
-            let mut server = Server { options: options.clone(), port, log: log.clone(), child: None };
+            let mut server =
+                Server { options: options.clone(), port, log: log.clone(), written: None, child: None };
             match server.restart().await {
                 Ok(()) => return Ok(server),
                 Err(ServerError::Exited { .. }) if options.port == 0 && tries < PORT_TRIES => {}
@@ -100,7 +107,10 @@ impl Server {
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.kill()?;
         self.child = Some(self.spawn()?);
-        self.wait_ready().await
+        self.written = File::open(&self.log).ok();
+        self.wait_ready().await?;
+        self.note_confidential();
+        Ok(())
     }
 
     fn spawn(&self) -> Result<Child, ServerError> {
@@ -150,6 +160,22 @@ impl Server {
             sleep(POLL).await;
         }
         Err(ServerError::NotReady { last, log: self.log_tail() })
+    }
+
+    /// The secrets the server was started with or made for itself.
+    fn note_confidential(&self) {
+        let base = self.url();
+        let given = self.options.args.iter().filter_map(|arg| arg.split_once('='));
+        let named = given.chain(self.options.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        for (name, value) in named {
+            let name = name.to_ascii_lowercase();
+            if ["token", "signing_key", "signing_key_previous"].iter().any(|end| name.ends_with(end)) {
+                confidential::note(&base, value);
+            }
+        }
+        let keys = std::fs::read_to_string(self.options.data_dir.join("signing-keys")).unwrap_or_default();
+        let keys = keys.split('"').filter(|piece| piece.len() == SIGNING_KEY_CHARS);
+        keys.for_each(|key| confidential::note(&base, key));
     }
 
     /// `kill -9`. Returns when the process is gone; harmless when it is gone already.
@@ -226,6 +252,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Nobody is left to tell; a process that cannot be killed is gone.
         drop(self.kill());
+        let Some(written) = self.written.take().filter(|_| confidential::is_listening()) else { return };
+        let leaked = confidential::leaks(&self.url(), &written);
+        if std::thread::panicking() {
+            return;
+        }
+        match leaked {
+            Ok(lines) => assert!(lines.is_empty(), "secrets are in the log:\n{}", lines.join("\n")),
+            Err(error) => panic!("the log can't be searched for secrets: {error}"),
+        }
     }
 }
 

@@ -38,8 +38,8 @@ pub struct Limits {
     pub frame_window: Duration,
     /// REST requests of one user per window (count); over it: `rate_limited`.
     pub user_requests: u32,
-    /// REST requests and handshakes from one address per window (count); over it: `rate_limited`. Behind a proxy on another machine
-    /// everybody has the proxy's address: 0 there.
+    /// REST requests and handshakes from one address per window (count); over it: `rate_limited`. Behind a proxy on another machine that
+    /// `server.trusted_proxies` doesn't name everybody has the proxy's address: 0 there.
     pub address_requests: u32,
     /// The window of both.
     #[serde(rename = "request_window_ms", with = "millis")]
@@ -52,7 +52,7 @@ pub struct Limits {
     /// The window of both.
     #[serde(rename = "failure_window_s", with = "seconds")]
     pub failure_window: Duration,
-    /// Sockets from one address (count); over it: `rate_limited` before the upgrade. 0 behind a proxy on another machine.
+    /// Sockets from one address (count); over it: `rate_limited` before the upgrade. 0 behind a proxy that isn't named.
     pub address_sockets: usize,
     /// Behind a proxy on the same machine everybody has the machine's address: it says nothing then.
     pub exempt_loopback: bool,

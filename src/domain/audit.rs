@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn the_document_lists_every_action_and_no_other() {
         let document = include_str!("../../PROTOCOL.md");
-        let section = document.split("\n### ").find(|section| section.starts_with("4.6 The audit trail"));
+        let section = document.split("\n### ").find(|section| section.starts_with("4.7 The audit trail"));
         let rows = section
             .expect("a section")
             .lines()

@@ -74,12 +74,17 @@ impl Limits {
     }
 
     /// The attempt was no guess: it counts for nothing.
-    pub fn succeeded(&self, Attempt { address, account }: Attempt, now: Instant) {
+    pub fn succeeded(&self, attempt: Attempt, now: Instant) {
+        self.give_back(&attempt, now);
+    }
+
+    /// The same for one that could not even be tried. It isn't to be used any more.
+    pub fn give_back(&self, Attempt { address, account }: &Attempt, now: Instant) {
         let now = self.nanos(now);
-        if let Some(address) = address {
+        if let Some(address) = *address {
             self.address_failures.give_back(address, 1, now);
         }
-        if let Some(account) = account {
+        if let Some(account) = *account {
             self.account_failures.give_back(account, 1, now);
         }
     }

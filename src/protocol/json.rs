@@ -1,7 +1,7 @@
 //! Reading JSON so that what is wrong has a name (CONN-14).
 
 use crate::domain::Rejection;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// Why JSON could not be read.
 #[derive(Debug)]
@@ -20,8 +20,13 @@ impl From<JsonError> for Rejection {
     }
 }
 
-/// Reads one JSON value of the given shape. `whole` names the value itself, for when it isn't JSON or no object.
+/// Reads one JSON object of the given shape. `whole` names the value itself, for when it isn't JSON or no object.
 pub fn read<T: DeserializeOwned>(text: &[u8], whole: &'static str) -> Result<T, JsonError> {
+    if !text.trim_ascii_start().starts_with(b"{") {
+        // serde would take an array for the fields in their order.
+        serde_json::from_slice::<IgnoredAny>(text).map_err(|error| explain(".", &error, whole))?;
+        return Err(JsonError::Shape(Rejection::invalid(whole, "is not an object")));
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -43,8 +48,11 @@ fn explain(path: &str, error: &serde_json::Error, whole: &'static str) -> JsonEr
         (Some(name), None) => (name.to_owned(), "is missing".to_owned()),
         (Some(name), Some(parent)) => (format!("{parent}.{name}"), "is missing".to_owned()),
         (None, parent) => {
-            let problem = text.split(" at line ").next().unwrap_or("has the wrong shape");
-            (parent.unwrap_or(whole).to_owned(), format!("is wrong: {problem}"))
+            // What was found instead isn't said: it may be a password in the wrong place, and what is refused is logged.
+            let wanted = text.rsplit_once(" at line ").and_then(|(text, _)| text.rsplit_once(", expected "));
+            let problem =
+                wanted.map_or("has the wrong shape".to_owned(), |(_, wanted)| format!("is not {wanted}"));
+            (parent.unwrap_or(whole).to_owned(), problem)
         }
     };
     JsonError::Shape(Rejection::invalid(field, &problem))
@@ -80,5 +88,30 @@ mod tests {
         assert_eq!(field_of(r#"{"rooms":[{}]}"#), "rooms[0].room_id");
         assert_eq!(field_of("{\"rooms"), "data");
         assert_eq!(field_of(r#"{"rooms":[]} x"#), "data");
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        for (text, is_json) in [("[[]]", true), (" null", true), ("7", true), ("[", false), ("", false)] {
+            let error = read::<Outer>(text.as_bytes(), "data").expect_err("refused");
+            assert_eq!(matches!(error, JsonError::Shape(_)), is_json, "{text}");
+            assert_eq!(Rejection::from(error).field.as_deref(), Some("data"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_not_repeated() {
+        for (text, message) in [
+            (r#"{"rooms":"hunter2"}"#, "rooms is not a sequence"),
+            (
+                r#"{"rooms":[{"room_id":"hunter2, expected hunter2 at line 7"}]}"#,
+                "rooms[0].room_id is not i64",
+            ),
+            (r#"{"rooms":[{"room_id":1e99}]}"#, "rooms[0].room_id is not i64"),
+            (r#""hunter2""#, "data is not an object"),
+        ] {
+            let rejection = Rejection::from(read::<Outer>(text.as_bytes(), "data").expect_err("refused"));
+            assert_eq!(rejection.message, message);
+        }
     }
 }

@@ -18,6 +18,7 @@ pub(super) mod rooms;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
+pub(super) mod signing_in;
 pub(super) mod trail;
 pub(super) mod transfers;
 

@@ -60,6 +60,7 @@ pub const ACTOR_PANICS: &str = "hearth_actor_panics_total";
 pub const REJECTIONS: &str = "hearth_rejections_total";
 pub const HTTP_REQUESTS: &str = "hearth_http_requests_total";
 pub const HTTP_SECONDS: &str = "hearth_http_request_seconds";
+pub const PASSWORD_CHECKS: &str = "hearth_password_checks_total";
 pub const POLLS_WAITING: &str = "hearth_polls_waiting";
 pub const LIMIT_KEYS: &str = "hearth_limit_keys";
 pub const LIMITED: &str = "hearth_limited_total";
@@ -104,6 +105,7 @@ pub const METRICS: &[Metric] = &[
     counter(REJECTIONS, &["code"], "Refused commands and requests, by error code."),
     counter(HTTP_REQUESTS, &["route", "method", "status"], "HTTP requests that were answered."),
     histogram(HTTP_SECONDS, &["route", "method"], SECONDS, "Seconds from a request's head to its answer."),
+    counter(PASSWORD_CHECKS, &[], "Passwords that were checked, also for addresses nobody has."),
     gauge(POLLS_WAITING, &[], "Long polls that wait for events."),
     gauge(LIMIT_KEYS, &["limit"], "Senders that a rate limit remembers."),
     counter(LIMITED, &["limit"], "What a rate limit refused."),

@@ -87,6 +87,7 @@ pub fn install() -> Result<(), String> {
     gauge!(catalog::LOAD_LEVEL).set(0.0);
     counter!(catalog::LOAD_CHANGES, "level" => "normal").increment(0);
     limit("messages", 0, 0);
+    counter!(catalog::PASSWORD_CHECKS).increment(0);
     for outcome in ["done", "retried", "dead"] {
         counter!(catalog::DELIVERIES, "outcome" => outcome).increment(0);
     }
@@ -120,6 +121,11 @@ pub fn render() -> String {
 /// To be called every few seconds: folds what the histograms gathered, which would grow otherwise.
 pub fn run_upkeep() {
     with(|handles| handles.prometheus.run_upkeep());
+}
+
+/// A password was checked, whether anybody has it or not.
+pub fn password_checked() {
+    counter!(catalog::PASSWORD_CHECKS).increment(1);
 }
 
 /// A socket was accepted.

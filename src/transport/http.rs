@@ -16,6 +16,7 @@ mod password;
 mod people;
 mod poll;
 pub mod problem;
+mod proving;
 mod query;
 mod rooms;
 pub(super) mod route;

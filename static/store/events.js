@@ -1,5 +1,7 @@
 // What each durable event and each signal changes, once its turn in the room's order has come. Pure.
 
+import { hearsOfAll, onSelf, onUserLeft } from './identity.js';
+import { onSessionBegun, onSessionEnded } from './sessions.js';
 import { receive } from './timeline.js';
 import { dropRoom, moveRead, upsertRoom, withRoom } from './rooms.js';
 
@@ -25,7 +27,7 @@ function take(state, event) {
     case 'room.deleted':
       return dropRoom(state, room_id);
     case 'member.added':
-      return withRoom(state, room_id, (room) => room.members
+      return withRoom(metByGuest(state, data.user), room_id, (room) => room.members
         ? { ...room, members: [...room.members.filter(({ id }) => id !== data.user.id), data.user] } : room);
     case 'member.removed':
       if (data.user_id === state.me?.id) return dropRoom(state, room_id);
@@ -42,6 +44,12 @@ function take(state, event) {
     case 'user.joined':
     case 'user.updated':
       return withUser(state, data.user);
+    case 'user.left':
+      return onUserLeft(state, data);
+    case 'session.begun':
+      return onSessionBegun(state, data);
+    case 'session.ended':
+      return onSessionEnded(state, data);
     case 'account.updated':
       return { ...state, account: { ...state.account, name: data.name } };
     default:
@@ -81,8 +89,11 @@ function unreadAfterDeletions(room, events, me) {
 
 export function withUser(state, user) {
   const next = { ...state, users: { ...state.users, [user.id]: { ...state.users[user.id], ...user } } };
-  return user.id === state.me?.id ? { ...next, me: { ...state.me, ...user } } : next;
+  return user.id === state.me?.id ? onSelf(next, user) : next;
 }
+
+/** Guests aren't told who joins; whoever comes into a room of theirs they get to know there. */
+const metByGuest = (state, user) => (hearsOfAll(state) || state.users[user.id] ? state : withUser(state, user));
 
 export function onTyping(state, { room_id, at_seq, data: { user, typing } }, now) {
   return withRoom(state, room_id, (room) => {

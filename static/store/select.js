@@ -39,7 +39,10 @@ export function typists(state, roomId) {
 
 export const isAdmin = (state) => state.me?.role === 'admin';
 
-export const mayManage = (state, room) => isAdmin(state) || room.created_by === state.me?.id;
+/** Guests talk in the rooms they were added to; they make none, and add nobody. */
+export const isGuest = (state) => state.me?.role === 'guest';
+
+export const mayManage = (state, room) => isAdmin(state) || (room.created_by === state.me?.id && !isGuest(state));
 
 /** The messages on screen: the linked excerpt while there is one, else the live window. */
 export const shownWindow = (room) => room.timeline.excerpt ?? room.timeline.live;

@@ -2,6 +2,7 @@
 
 import { attendanceFrom, presenceFrom } from './attendance.js';
 import { onEvent, TYPING_EXPIRY_MS } from './events.js';
+import { onSelf } from './identity.js';
 import { counted, dropRoom, makeRoom, withRoom } from './rooms.js';
 import { emptyTimeline, resetAt } from './timeline.js';
 
@@ -20,13 +21,13 @@ export function onWelcome(state, data) {
   if (sameLog && data.more_rooms) {
     for (const room of Object.values(state.rooms)) rooms[room.id] ??= { ...room, ...unlinked(room) };
   }
+  const self = onSelf(state, data.user);
   return {
-    ...state, rooms,
-    me: { ...state.me, ...data.user },
+    ...self, rooms,
     epoch: data.epoch,
     limits: data.limits ?? state.limits,
     connection: { state: 'connected' },
-    stale: { rooms: state.stale.rooms || !sameLog || data.more_rooms === true, users: true },
+    stale: { ...self.stale, rooms: self.stale.rooms || !sameLog || data.more_rooms === true, users: true },
   };
 }
 
@@ -85,8 +86,8 @@ export function onBadge(state, { room_id, data }) {
 /** Nothing cached of this room can be continued. The inbox and the commons only carry changes of lists: those are read anew. */
 function startOver(state, room, head) {
   const next = withRoom(state, room.id, { timeline: resetAt(room.timeline, head) });
-  if (room.kind === 'inbox') return { ...next, stale: { ...next.stale, rooms: true } };
-  if (room.kind === 'commons') return { ...next, stale: { rooms: true, users: true } };
+  if (room.kind === 'inbox') return { ...next, stale: { ...next.stale, rooms: true, sessions: true } };
+  if (room.kind === 'commons') return { ...next, stale: { ...next.stale, rooms: true, users: true } };
   return next;
 }
 

@@ -11,7 +11,6 @@ const WORDS = {
 };
 
 const STOPPED = {
-  4502: ['Your account may not connect', 'It was deactivated or banned. An administrator can tell you more.'],
   4503: ['Too many open windows', 'Your account is connected from more than 20 places. Close some of them, then try again.'],
   4504: ['This page is out of step with the server', 'Reload to get its current version.'],
 };
@@ -39,7 +38,7 @@ export class Connection {
     setText(this.text, WORDS[connection.state]);
     this.el.title = WORDS[connection.state];
     this.#tick();
-    if (connection.state === 'stopped' && connection.code >= 4502) this.#explain(connection.code);
+    if (connection.state === 'stopped' && connection.code > 4502) this.#explain(connection.code);
   }
 
   #tick() {

@@ -1,7 +1,7 @@
 // Dialogs: making a room, starting a direct conversation, a room's members and settings, confirmations.
 
 import { PRESENCE_NAMES, presenceOf } from '../store/attendance.js';
-import { mayManage, nameOf, people, roomTitle } from '../store/select.js';
+import { isGuest, mayManage, nameOf, people, roomTitle } from '../store/select.js';
 import { api } from '../api.js';
 import { Attendance } from './attendance.js';
 import { avatar, h, icon, replace } from './dom.js';
@@ -17,6 +17,8 @@ export function dialog(title, content, { id, className = '', onClose } = {}) {
   element.addEventListener('close', () => {
     element.remove();
     onClose?.();
+    // What opened it may be gone meanwhile.
+    if ([document.body, null].includes(document.activeElement)) document.getElementById('main')?.focus({ preventScroll: true });
   });
   element.addEventListener('mousedown', ({ target, clientX, clientY }) => {
     const { left, right, top, bottom } = element.getBoundingClientRect();
@@ -150,7 +152,7 @@ function members(client, shell, state, room, act, close) {
   return [
     h('h3', {}, 'Members'),
     h('ul', { class: 'member-list' }, inside.map(row)),
-    outside.length > 0 && h('div', { class: 'inline-form' }, select,
+    outside.length > 0 && !isGuest(state) && h('div', { class: 'inline-form' }, select,
       h('button', { type: 'button', class: 'button', on: { click: () => change('put', Number(select.value)) } }, 'Add')),
   ];
 }

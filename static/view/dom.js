@@ -73,6 +73,7 @@ const PATHS = {
   down: 'M12 5v14M5 12l7 7 7-7',
   close: 'M6 6l12 12M18 6 6 18',
   device: 'M4 5h16v11H4zM9 20h6M12 16v4',
+  list: 'M9 6h11M9 12h11M9 18h11M4.5 6h.01M4.5 12h.01M4.5 18h.01',
   sliders: 'M5 8h8M17 8h2M5 16h2M11 16h8M13 8a2 2 0 1 0 4 0 2 2 0 0 0-4 0ZM7 16a2 2 0 1 0 4 0 2 2 0 0 0-4 0Z',
 };
 

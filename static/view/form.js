@@ -2,13 +2,24 @@
 
 import { h, setText } from './dom.js';
 
+const INPUTS = 'input, textarea, select';
 let serial = 0;
 
-export function field({ name, label, hint, ...input }) {
+/** A labelled input; with `multiline` one of several lines. */
+export function field({ name, label, hint, multiline = false, ...input }) {
   const id = `field-${name}-${++serial}`;
   return h('div', { class: 'field', dataset: { field: name } },
     h('label', { htmlFor: id }, label),
-    h('input', { id, name, 'aria-describedby': `${id}-note`, ...input }),
+    h(multiline ? 'textarea' : 'input', { id, name, 'aria-describedby': `${id}-note`, ...input }),
+    h('p', { class: 'field-note', id: `${id}-note`, dataset: { hint: hint ?? '' } }, hint));
+}
+
+/** A labelled choice of `[value, text]`. */
+export function choice({ name, label, hint, options, value }) {
+  const id = `field-${name}-${++serial}`;
+  const select = h('select', { id, name, 'aria-describedby': `${id}-note` }, options.map(([one, text]) => h('option', { value: String(one) }, text)));
+  if (value !== undefined) select.value = String(value);
+  return h('div', { class: 'field', dataset: { field: name } }, h('label', { htmlFor: id }, label), select,
     h('p', { class: 'field-note', id: `${id}-note`, dataset: { hint: hint ?? '' } }, hint));
 }
 
@@ -44,7 +55,7 @@ function blame(element, name, message) {
   const holder = element.querySelector(`[data-field="${CSS.escape(name)}"]`);
   if (!holder) return false;
   holder.classList.add('wrong');
-  holder.querySelector('input')?.setAttribute('aria-invalid', 'true');
+  holder.querySelector(INPUTS)?.setAttribute('aria-invalid', 'true');
   setText(holder.querySelector('.field-note'), message);
   return true;
 }
@@ -53,7 +64,7 @@ function clear(element, trouble) {
   setText(trouble, '');
   for (const holder of element.querySelectorAll('.field.wrong')) {
     holder.classList.remove('wrong');
-    holder.querySelector('input')?.removeAttribute('aria-invalid');
+    holder.querySelector(INPUTS)?.removeAttribute('aria-invalid');
     const note = holder.querySelector('.field-note');
     setText(note, note.dataset.hint);
   }

@@ -125,6 +125,9 @@ export class RoomPage {
 
   /** Keeps the line where reading stopped, and says aloud what others wrote meanwhile. */
   #newMessages(state, room) {
+    const failed = state.outbox.filter((entry) => entry.room_id === this.roomId && entry.state === 'failed').length;
+    if (failed > (this.failed ?? 0)) this.shell.announce('A message was not sent.');
+    this.failed = failed;
     const { messages, loaded } = room.timeline.live;
     if (!loaded) {
       this.#heard = null;
@@ -140,9 +143,6 @@ export class RoomPage {
       if (others.length && !this.list.atBottom) this.waiting = (this.waiting ?? 0) + others.length;
     }
     this.#heard = Math.max(last, this.#heard ?? 0);
-    const failed = state.outbox.filter((entry) => entry.room_id === this.roomId && entry.state === 'failed').length;
-    if (failed > (this.failed ?? 0)) this.shell.announce('A message was not sent.');
-    this.failed = failed;
   }
 
   #note(room, ready, loading, failed) {

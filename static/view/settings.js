@@ -1,97 +1,113 @@
-// One's own name and devices, and for administrators the name of the account.
+// One's own profile and password, the devices one is signed in on, and for administrators the name of the account.
 
 import { api } from '../api.js';
 import { isAdmin } from '../store/select.js';
-import { ask } from './dialogs.js';
-import { h, icon, replace } from './dom.js';
+import { Devices } from './devices.js';
+import { h, replace } from './dom.js';
 import { field, form } from './form.js';
-import { momentOf } from './text.js';
+
+/** How long a session that an administrator's link began may set a password without knowing the old one; the server's rule. */
+const FRESH_MS = 15 * 60_000;
 
 export class SettingsPage {
   constructor(client) {
     this.client = client;
     const { state } = client;
-    this.devices = h('ul', { class: 'devices', id: 'devices' });
-    this.others = h('button', { type: 'button', class: 'button small', id: 'end-others', hidden: true, on: { click: () => this.#endOthers() } }, 'Sign out the other devices…');
+    this.devices = new Devices(client);
+    this.bio = state.me.bio ?? '';
+    this.email = h('p', {});
+    this.password = h('section', { class: 'panel', id: 'password' });
     this.el = h('div', { class: 'scroll-page' },
-      h('section', { class: 'panel', id: 'profile' }, h('h2', {}, 'You'),
-        this.#nameForm('Your name', 'name', state.me.name, async (name) => this.#learn({ type: 'user/learned', user: pick(await api.patch('/me', { name })) })),
-        h('p', {}, `You sign in as ${state.me.email ?? '…'}.`)),
+      h('section', { class: 'panel', id: 'profile' }, h('h2', {}, 'You'), this.#profile(state.me), this.email),
+      this.password,
+      this.devices.el,
       isAdmin(state) && h('section', { class: 'panel', id: 'account' }, h('h2', {}, 'Team'),
-        this.#nameForm('Name of your team', 'organization', state.account.name ?? '', async (name) => this.#learn({ type: 'account/learned', account: await api.patch('/account', { name }) }))),
-      h('section', { class: 'panel' }, h('h2', {}, 'Where you are signed in'), this.devices, this.others));
+        saving({
+          className: 'inline',
+          fields: [field({ name: 'name', label: 'Name of your team', value: state.account.name ?? '', required: true, maxlength: 100, autocomplete: 'organization' })],
+          save: async ({ name }) => this.#learn({ type: 'account/learned', account: await api.patch('/account', { name: name.trim() }) }),
+        })));
   }
 
   title() { return 'Settings'; }
 
   opened() {
-    this.#load();
+    this.devices.opened();
+    // What the page was opened with may be of an earlier time: the welcome has no bio and no address.
+    api.get('/me').then((me) => {
+      this.#learn({ type: 'me/learned', me });
+      // Not over what is being written.
+      const area = this.el.querySelector('#profile [name=bio]');
+      if (area.value === this.bio) area.value = me.bio ?? '';
+      this.bio = me.bio ?? '';
+    }, () => {});
   }
 
-  #nameForm(label, autocomplete, value, save) {
-    const done = h('p', { class: 'saved', role: 'status' });
-    const element = form({
-      action: 'Save',
-      className: 'inline',
-      fields: [field({ name: 'name', label, value, required: true, maxlength: 100, autocomplete })],
-      submit: async ({ name }) => {
-        replace(done);
-        await save(name.trim());
-        replace(done, 'Saved.');
+  update(state) {
+    this.devices.update(state);
+    const { email } = state.me;
+    const current = state.sessions?.find((session) => session.current);
+    const free = current?.begun_by === 'recovery' && api.now() - Date.parse(current.created_at) < FRESH_MS;
+    if (this.drawn && this.drawn.email === email && this.drawn.free === free) return;
+    this.drawn = { email, free };
+    replace(this.email, email ? `You sign in as ${email}.` : 'You have no email and no password here: stay signed in, or make a link below to sign in on another device.');
+    this.password.hidden = !email;
+    replace(this.password, email && this.#password(email, free));
+  }
+
+  #profile(me) {
+    return saving({
+      fields: [
+        field({ name: 'name', label: 'Your name', value: me.name, required: true, maxlength: me.role === 'guest' ? 20 : 100, autocomplete: 'name' }),
+        field({ name: 'bio', label: 'About you', value: this.bio, multiline: true, rows: 3, maxlength: 500, hint: 'Everybody here can read it. Up to 500 characters.' }),
+      ],
+      save: async ({ name, bio }) => {
+        const me = await api.patch('/me', { name: name.trim(), bio: bio.trim() });
+        this.#learn({ type: 'me/learned', me });
+        this.#learn({ type: 'user/learned', user: { id: me.id, name: me.name, role: me.role } });
       },
     });
-    return [element, done];
+  }
+
+  #password(email, free) {
+    return [h('h2', {}, 'Password'),
+      h('p', {}, 'With a new password all your other devices are signed out.'),
+      saving({
+        action: 'Change the password',
+        done: 'The password is changed, and the other devices are signed out.',
+        fields: [
+          h('input', { type: 'text', name: 'username', autocomplete: 'username', value: email, readOnly: true, hidden: true, tabIndex: -1, 'aria-label': 'Account' }),
+          !free && field({ name: 'current_password', label: 'Current password', type: 'password', required: true, autocomplete: 'current-password' }),
+          field({ name: 'new_password', label: 'New password', type: 'password', required: true, minlength: 8, maxlength: 256, autocomplete: 'new-password', hint: 'At least 8 characters.' }),
+        ],
+        save: async ({ current_password, new_password }, element) => {
+          try {
+            await api.put('/me/password', { current_password, new_password });
+          } catch (error) {
+            if (error.code === 'unauthenticated') Object.assign(error, { field: 'current_password', message: 'This is not your current password.' });
+            throw error;
+          }
+          element.reset();
+          this.#learn({ type: 'lists/outdated', lists: { sessions: true } });
+        },
+      })];
   }
 
   #learn(action) {
     this.client.store.dispatch(action);
   }
-
-  async #load() {
-    try {
-      const { sessions } = await api.get('/sessions');
-      this.sessions = sessions.sort((a, b) => b.current - a.current || b.last_active_at.localeCompare(a.last_active_at));
-      replace(this.devices, this.sessions.map((session) => this.#device(session)));
-      this.others.hidden = sessions.length < 2;
-    } catch (error) {
-      this.client.notify(error.message);
-    }
-  }
-
-  #device(session) {
-    const { id, device, created_at, last_active_at, current } = session;
-    return h('li', { class: 'device', dataset: { sessionId: id } }, icon('device'),
-      h('span', { class: 'person-text' }, h('span', { class: 'person-name' }, nameOfDevice(device)),
-        h('span', { class: 'person-state' }, current ? `This device, signed in ${momentOf(created_at)}` : `Last active ${momentOf(last_active_at)}`)),
-      !current && h('button', { type: 'button', class: 'button small', 'aria-label': `Sign out ${nameOfDevice(device)}`, on: { click: () => this.#end([session]) } }, 'Sign out'));
-  }
-
-  #endOthers() {
-    const others = this.sessions.filter(({ current }) => !current);
-    ask('Sign out the other devices?', 'They stop hearing anything at once. You stay signed in here.', 'Sign them out', () => this.#end(others));
-  }
-
-  async #end(sessions) {
-    try {
-      // One that ended meanwhile is what was wanted.
-      for (const { id } of sessions) await api.delete(`/sessions/${id}`).catch((error) => { if (error.code !== 'not_found') throw error; });
-    } catch (error) {
-      this.client.notify(error.message);
-    }
-    await this.#load();
-  }
 }
 
-const pick = ({ id, name, role }) => ({ id, name, role });
-
-const BROWSERS = [['Edg', 'Edge'], ['OPR', 'Opera'], ['Firefox', 'Firefox'], ['Chrome', 'Chrome'], ['Safari', 'Safari']];
-const SYSTEMS = [['Android', 'Android'], ['iPhone', 'iPhone'], ['iPad', 'iPad'], ['Windows', 'Windows'], ['Mac OS', 'macOS'], ['CrOS', 'ChromeOS'], ['Linux', 'Linux']];
-
-/** What a person would call the browser behind a `User-Agent`; other programs keep the name they gave themselves. */
-function nameOfDevice(agent) {
-  const known = (list) => list.find(([mark]) => agent.includes(mark))?.[1];
-  const browser = known(BROWSERS);
-  const system = known(SYSTEMS);
-  if (browser && system) return `${browser} on ${system}`;
-  return browser ?? (agent.trim().slice(0, 60) || 'Unknown device');
+/** A form that says when it is done. */
+function saving({ fields, className = '', action = 'Save', done = 'Saved.', save }) {
+  const said = h('p', { class: 'saved', role: 'status' });
+  const element = form({
+    action, className, fields,
+    submit: async (values) => {
+      replace(said);
+      await save(values, element);
+      replace(said, done);
+    },
+  });
+  return [element, said];
 }

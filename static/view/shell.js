@@ -10,9 +10,16 @@
 //   .message-menu (button), #menu [data-act=edit|delete|copy-link|copy-text]   .editor textarea   .editor-note
 //   .new-line   .day   #members-button   #members [data-user-id]   .person[data-user-id]
 //   #invite-link (on the people page, and in an empty room while nobody else is here)   #bot-key   #bot-example
-//   #search-words   .hit[data-id]   #profile form   #account form   #devices [data-session-id]   #end-others
+//   #search-words   .hit[data-id]   #profile form   #account form   #password form   .saved (what a form says once it is done)
+//   #devices [data-session-id]   #end-others   #another-device   #link-card[data-state=open|used|over|failed] with #qr, #transfer-link,
+//   #link-left, #link-state, #new-link   .notice a   gate: #signed-in-as, .gate-lead
+//   .person-more   #person: select[name=role], #make-recovery, #deactivate, #ban, #reactivate, #unban   #closed-accounts   #bans [data-user-id]
+//   #invites [data-invite-id][data-state=open|used|over|revoked]   #new-invite   #new-invite-link   #rotate-join-code
+//   #bots [data-user-id] with .key[data-key-id] .revoke, .rotate, .remove   #rotate form
+//   #audit .audit-entry[data-action]   #audit-filters form   #audit-state   #audit-more   #audit-export
 
 import { roomTitle, totalUnread } from '../store/select.js';
+import { AuditPage } from './audit.js';
 import { BotsPage } from './bots.js';
 import { Connection } from './connection.js';
 import { h, icon, replace, setAttributes, setText } from './dom.js';
@@ -24,13 +31,14 @@ import { Sidebar } from './sidebar.js';
 import { openSwitcher } from './switcher.js';
 
 const LAST_ROOM = 'hearth.last-room.';
-const PAGES = { '/people': PeoplePage, '/bots': BotsPage, '/search': SearchPage, '/settings': SettingsPage };
+const PAGES = { '/people': PeoplePage, '/bots': BotsPage, '/audit': AuditPage, '/search': SearchPage, '/settings': SettingsPage };
 
 export class Shell {
   #listening = new AbortController();
   #scheduled = false;
   #page = null;
   #pagePath = null;
+  #role = null;
 
   constructor(root, client) {
     Object.assign(this, { root, client });
@@ -104,6 +112,7 @@ export class Shell {
   }
 
   #turnTo(page) {
+    this.#role = this.client.state.me.role;
     this.#page?.close?.();
     this.#page = page;
     replace(this.main, page?.el);
@@ -129,6 +138,8 @@ export class Shell {
   #render() {
     const { state } = this.client;
     if (location.pathname === '/' && state.epoch !== null && this.#goHome(state)) return;
+    // What one may see of a page is another then.
+    if (this.#role !== state.me.role && this.#page && !(this.#page instanceof RoomPage)) this.#turnTo(new (PAGES[this.#pagePath] ?? Lost)(this.client, this));
     this.sidebar.update(state);
     this.connection.update(state);
     this.#page?.update?.(state);
@@ -160,14 +171,14 @@ export class Shell {
   #showNotice(notice) {
     if (this.shownNotice === notice) return;
     this.shownNotice = notice;
-    replace(this.notice, notice && [h('span', {}, notice.text),
+    replace(this.notice, notice && [h('span', {}, notice.text, notice.link && [' ', h('a', { href: notice.link.href }, notice.link.text)]),
       h('button', { type: 'button', class: 'icon-button', 'aria-label': 'Dismiss', on: { click: () => this.client.notify(null) } }, icon('close'))]);
   }
 
   #followLink(event) {
     const link = event.target.closest?.('a[href]');
     if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-    if (link.target || link.origin !== location.origin || link.getAttribute('href').startsWith('#')) return;
+    if (link.target || link.hasAttribute('download') || link.origin !== location.origin || link.getAttribute('href').startsWith('#')) return;
     event.preventDefault();
     this.go(link.pathname);
   }

@@ -1,7 +1,7 @@
 // The list of rooms and direct conversations with what is unread, and the way to everything else.
 
 import { bestPresence, PRESENCE_NAMES } from '../store/attendance.js';
-import { counterparts, isAdmin, roomLists } from '../store/select.js';
+import { counterparts, isAdmin, isGuest, roomLists } from '../store/select.js';
 import { avatar, h, icon, reconcile, replace, setAttributes, setText } from './dom.js';
 import { openNewDirect, openNewRoom } from './dialogs.js';
 import { openSwitcher } from './switcher.js';
@@ -48,6 +48,7 @@ export class Sidebar {
       }
     }
     if (this.path !== location.pathname || this.last?.me?.role !== state.me?.role) this.#pages(state);
+    for (const button of this.el.querySelectorAll('#new-room, #new-direct')) button.hidden = isGuest(state);
     if (this.last?.me?.name !== state.me?.name) this.#me(state);
     this.last = state;
     this.path = location.pathname;
@@ -81,7 +82,7 @@ export class Sidebar {
 
   #pages(state) {
     const link = (href, name, label) => h('li', {}, h('a', { class: 'page-link', href, 'aria-current': location.pathname === href ? 'page' : null }, icon(name), h('span', {}, label)));
-    replace(this.pages, link('/search', 'search', 'Search messages'), link('/people', 'people', isAdmin(state) ? 'People and invitation' : 'People'), isAdmin(state) && link('/bots', 'bot', 'Bots'), link('/settings', 'sliders', 'Settings'));
+    replace(this.pages, link('/search', 'search', 'Search messages'), link('/people', 'people', isAdmin(state) ? 'People and invitation' : 'People'), isAdmin(state) && [link('/bots', 'bot', 'Bots'), link('/audit', 'list', 'Audit')], link('/settings', 'sliders', 'Settings'));
   }
 
   #me(state) {

@@ -1,6 +1,6 @@
 // Ctrl+K: goes to any room or person by a few letters.
 
-import { people, roomLists } from '../store/select.js';
+import { isGuest, people, roomLists } from '../store/select.js';
 import { dialog } from './dialogs.js';
 import { avatar, h, icon, replace, setAttributes } from './dom.js';
 
@@ -59,7 +59,7 @@ function candidates(state, wanted) {
     act: async () => room.id,
   }));
   const talking = new Set(directs.flatMap(({ room }) => (room.members?.length === 2 ? room.members.map(({ id }) => id) : [])));
-  const strangers = people(state).filter(({ id }) => id !== state.me.id && !talking.has(id)).map((user) => ({
+  const strangers = isGuest(state) ? [] : people(state).filter(({ id }) => id !== state.me.id && !talking.has(id)).map((user) => ({
     title: user.name, unread: 0, mark: avatar(user, 'tiny'), act: async (client) => (await client.direct(user.id)).id,
   }));
   const places = [...open, ...strangers]

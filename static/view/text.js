@@ -51,6 +51,16 @@ export function dayOf(at, now = Date.now()) {
   return (day.getFullYear() === today.getFullYear() ? weekday : dated).format(day);
 }
 
+/** A time that is left, in the two units that matter: "9 min 58 s", "3 h 5 min", "6 days". */
+export function durationOf(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1_000));
+  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3_600), Math.floor(seconds / 60)];
+  if (days >= 2) return `${days} days`;
+  if (hours >= 1) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  if (minutes >= 1) return seconds % 60 ? `${minutes} min ${seconds % 60} s` : `${minutes} min`;
+  return `${seconds} s`;
+}
+
 export function listOf(names) {
   if (names.length <= 1) return names.join('');
   if (names.length > 3) return `${names.slice(0, 2).join(', ')} and ${names.length - 2} others`;

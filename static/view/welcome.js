@@ -3,7 +3,7 @@
 import { isAdmin, mayManage, people } from '../store/select.js';
 import { openRoomDetails } from './dialogs.js';
 import { h, replace } from './dom.js';
-import { inviteRow } from './people.js';
+import { inviteRow } from './copying.js';
 
 export class Welcome {
   #shown = null;

@@ -2,6 +2,8 @@
 //!
 //! Proves TEST-06.
 
+mod access;
+mod administration;
 mod driver;
 mod line;
 mod story;

@@ -20,5 +20,6 @@ mod faults;
 mod hostile;
 mod loads;
 mod overload;
+mod people;
 mod policy;
 mod rest;

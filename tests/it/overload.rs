@@ -24,7 +24,7 @@ impl Hand {
         let mut hand = Self::beside(house);
         match &mut hand {
             Self::Postgres(conn) => conn.batch_execute("BEGIN; SELECT * FROM log_head FOR UPDATE"),
-            Self::Sqlite(conn) => conn.batch_execute("PRAGMA busy_timeout = 20000; BEGIN IMMEDIATE"),
+            Self::Sqlite(conn) => conn.batch_execute("BEGIN IMMEDIATE"),
         }
         .expect("takes the lock");
         hand
@@ -37,7 +37,9 @@ impl Hand {
             Some(url) => Self::Postgres(PgConnection::establish(url).expect("connects")),
             None => {
                 let path = options.data_dir.join("hearth.db");
-                Self::Sqlite(SqliteConnection::establish(&path.display().to_string()).expect("opens"))
+                let mut conn = SqliteConnection::establish(&path.display().to_string()).expect("opens");
+                conn.batch_execute("PRAGMA busy_timeout = 20000").expect("patient");
+                Self::Sqlite(conn)
             }
         }
     }

@@ -11,6 +11,7 @@ mod committed;
 mod contract;
 mod doors;
 mod entering;
+mod fuzzed;
 mod gone;
 mod guarded;
 mod history;

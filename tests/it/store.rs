@@ -20,6 +20,7 @@ mod rooms;
 mod schema;
 mod search;
 mod sessions;
+mod standing;
 mod tokens;
 mod transfers;
 mod units;

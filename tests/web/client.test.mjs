@@ -35,6 +35,7 @@ test('signing out forgets what was written, also where it had happened before th
   const ways = {
     'as it should be': () => answers(204),
     'the session is gone': () => answers(401, { code: 'unauthenticated' }),
+    'it was revoked': () => answers(401, { code: 'token_revoked' }),
     'the socket was told, the answer is lost': (client) => () => { client.stop(); return lost(); },
   };
   for (const [name, way] of Object.entries(ways)) {
@@ -71,4 +72,20 @@ test('a request on a dead line ends', async () => {
   } finally {
     AbortSignal.timeout = timeout;
   }
+});
+
+test('a list is followed to its end, with what it was asked by', async () => {
+  const asked = [];
+  globalThis.fetch = async (url) => {
+    asked.push(url);
+    return answers(200, { users: [{ id: asked.length }], next: asked.length < 2 ? 'a+b' : null })();
+  };
+  assert.deepEqual((await api.all('/users?status=all', 'users')).map(({ id }) => id), [1, 2]);
+  assert.deepEqual(asked, ['/api/v1/users?status=all&limit=100', '/api/v1/users?status=all&limit=100&cursor=a%2Bb']);
+});
+
+test('what expires does so by the clock of the server', async () => {
+  globalThis.fetch = async () => new Response(null, { status: 204, headers: { date: new Date(Date.now() + 3_600_000).toUTCString() } });
+  await api.get('/me');
+  assert.ok(Math.abs(api.now() - Date.now() - 3_600_000) < 2_000);
 });

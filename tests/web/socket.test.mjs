@@ -95,7 +95,36 @@ test('a handshake that is refused for want of a session is the last', async () =
   sockets[0].closes(1006);
   await settle();
   mock.timers.tick(60_000);
-  assert.deepEqual([states.at(-1), sockets.length], [{ state: 'stopped', code: 4500 }, 1]);
+  assert.deepEqual([states.at(-1), sockets.length], [{ state: 'stopped', code: 4501 }, 1]);
+});
+
+test('what is wrong with the session decides what the end of it is called', async () => {
+  for (const [code, closed] of [['token_expired', 4500], ['token_invalid', 4500], ['token_revoked', 4501], ['banned', 4502]]) {
+    const { states } = started(new Refusal({ code, status: code === 'banned' ? 403 : 401 }));
+    sockets.at(-1).closes(1006);
+    await settle();
+    assert.deepEqual(states.at(-1), { state: 'stopped', code: closed }, code);
+  }
+});
+
+test('whose role changed comes back at once, but not around and around', () => {
+  mock.method(Math, 'random', () => 0.999);
+  started();
+  sockets[0].opens();
+  sockets[0].closes(4004);
+  mock.timers.tick(0);
+  assert.equal(sockets.length, 2);
+  sockets[1].opens();
+  sockets[1].closes(4004);
+  mock.timers.tick(0);
+  assert.equal(sockets.length, 2, 'so soon after the last time it waits');
+  mock.timers.tick(1_000);
+  assert.equal(sockets.length, 3);
+  sockets[2].opens();
+  mock.timers.tick(5_000);
+  sockets[2].closes(4004);
+  mock.timers.tick(0);
+  assert.equal(sockets.length, 4);
 });
 
 test('a line that was merely lost is tried again at once when the network is back', () => {

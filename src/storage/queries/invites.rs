@@ -123,7 +123,8 @@ fn rooms_of(conn: &mut Conn, ids: &[i64]) -> Result<HashMap<i64, Vec<RoomId>>, S
 
 fn invite(row: Row, rooms: Vec<RoomId>) -> Result<Invite, StoreError> {
     let (id, code, role, created_by, created_at, expires_at, max_uses, uses, revoked_at) = row;
-    let count = |count: i64| u32::try_from(count).map_err(|_| StoreError::nonsense("a count of invite", id));
+    let count =
+        |count: i64| u32::try_from(count).map_err(|_range| StoreError::nonsense("a count of invite", id));
     Ok(Invite {
         id: InviteId::new(id),
         code: InviteCode::new(code),

@@ -156,18 +156,7 @@ impl Store {
     /// What the password of `email` is checked against, whatever the user's status.
     pub async fn credentials(&self, email: &str) -> Result<Option<Credentials>, StoreError> {
         let email = normalised(email);
-        self.read(move |conn| {
-            let query = users::table.filter(users::email.eq(email)).select((
-                (users::id, users::name, users::role),
-                users::password_hash,
-                users::status,
-            ));
-            let row: Option<(PersonRow, Option<String>, String)> =
-                on!(conn, |c| query.first(c)).optional()?;
-            let Some((row, Some(password_hash), status)) = row else { return Ok(None) };
-            Ok(Some(Credentials { person: person(row)?, password_hash, status: status_from(&status)? }))
-        })
-        .await
+        self.read(move |conn| credentials(conn, &email)).await
     }
 
     /// What the user's own password is checked against; none when they have none.
@@ -227,6 +216,18 @@ pub(super) fn profile(row: ProfileRow) -> Result<Profile, StoreError> {
 /// The status of a row.
 pub(in crate::storage) fn status_from(name: &str) -> Result<Status, StoreError> {
     Status::parse(name).ok_or_else(|| StoreError::nonsense("users.status", name))
+}
+
+/// What the password of an address as it is stored is checked against.
+pub(super) fn credentials(conn: &mut Conn, email: &str) -> Result<Option<Credentials>, StoreError> {
+    let query = users::table.filter(users::email.eq(email)).select((
+        (users::id, users::name, users::role),
+        users::password_hash,
+        users::status,
+    ));
+    let row: Option<(PersonRow, Option<String>, String)> = on!(conn, |c| query.first(c)).optional()?;
+    let Some((row, Some(password_hash), status)) = row else { return Ok(None) };
+    Ok(Some(Credentials { person: person(row)?, password_hash, status: status_from(&status)? }))
 }
 
 /// The one account.

@@ -2,7 +2,8 @@
 
 use super::call::{Visit, ok};
 use super::problem::{Answer, Problem};
-use super::signing_in::{begin_session, proven};
+use super::proving::proven;
+use super::signing_in::begin_session;
 use super::view::{AccountView, Me, SessionView, room};
 use crate::auth::identity::refusal;
 use crate::auth::password::Password;

@@ -9,7 +9,7 @@ use crate::auth::email;
 use crate::auth::identity::refusal;
 use crate::auth::password::Password;
 use crate::domain::{BegunBy, Enrolment, InviteCode, Name, Rejection, Role};
-use crate::storage::Account;
+use crate::storage::{Account, Invite, StoreError};
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use serde::Deserialize;
@@ -65,18 +65,26 @@ impl Newcomer {
 
 /// The account, and as what one comes in, for those who know a code that holds. Codes can't be guessed at leisure.
 async fn invited(visit: &Visit) -> Result<(Account, Role), Problem> {
-    let state = &visit.state;
-    let attempt = state.bus.limits().guess(visit.address(), Instant::now())?;
-    let account = state.store.account().await.map_err(refusal)?;
-    let account = account.ok_or_else(|| Rejection::not_found("invitation"))?;
-    let code = visit.part("code");
-    if account.join_code.as_bytes().ct_eq(code.as_bytes()).into() {
-        state.bus.limits().succeeded(attempt, Instant::now());
-        return Ok((account, Role::Member));
+    let limits = visit.state.bus.limits();
+    let attempt = limits.guess(visit.address(), Instant::now())?;
+    let found = look_up(visit).await;
+    // What failed for reasons of ours was no guess either.
+    if !matches!(found, Ok(None)) {
+        limits.succeeded(attempt, Instant::now());
     }
-    let invite = state.store.invite_by_code(InviteCode::new(code)).await.map_err(refusal)?;
-    let invite = invite.ok_or_else(|| Rejection::not_found("invitation"))?;
-    state.bus.limits().succeeded(attempt, Instant::now());
+    let (account, invite) = found.map_err(refusal)?.ok_or_else(|| Rejection::not_found("invitation"))?;
+    let Some(invite) = invite else { return Ok((account, Role::Member)) };
     invite.state.must_hold(super::now())?;
     Ok((account, invite.role))
+}
+
+/// What the code in the path is for: without an invitation it is the standing code.
+async fn look_up(visit: &Visit) -> Result<Option<(Account, Option<Invite>)>, StoreError> {
+    let (store, code) = (&visit.state.store, visit.part("code"));
+    let Some(account) = store.account().await? else { return Ok(None) };
+    if account.join_code.as_bytes().ct_eq(code.as_bytes()).into() {
+        return Ok(Some((account, None)));
+    }
+    let invite = store.invite_by_code(InviteCode::new(code)).await?;
+    Ok(invite.map(|invite| (account, Some(invite))))
 }

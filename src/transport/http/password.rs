@@ -2,6 +2,7 @@
 
 use super::call::{Call, nothing};
 use super::problem::{Answer, Problem};
+use super::proving;
 use crate::auth::identity::{refusal, unauthenticated};
 use crate::auth::password::Password;
 use crate::domain::{PasswordProof, Rejection, SessionChange};
@@ -26,7 +27,7 @@ pub(super) async fn change(mut call: Call) -> Answer {
         None => PasswordProof::Recovery(state.config.auth.recovery),
         Some(current) => {
             let stored = state.store.password_hash(user).await.map_err(refusal)?;
-            if !state.hasher.verify(current, stored.clone()).await? {
+            if !proving::is_own(&call, current, stored.clone()).await? {
                 return Err(wrong().into());
             }
             PasswordProof::Current(stored.ok_or_else(wrong)?)

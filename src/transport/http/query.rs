@@ -6,6 +6,9 @@ use crate::storage::StoreError;
 use actix_web::web;
 use std::str::FromStr;
 
+/// Ids and positions are below 2^53, so that every client can hold them.
+const MOST: i64 = (1 << 53) - 1;
+
 /// The parameters of one request. Unknown ones are ignored, of repeated ones the first counts.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -37,6 +40,7 @@ impl Query {
     pub(super) fn number(&self, name: &'static str) -> Result<Option<i64>, Rejection> {
         match self.parsed::<i64>(name, "a number")? {
             Some(number) if number < 0 => Err(Rejection::invalid(name, "is negative")),
+            Some(number) if number > MOST => Err(Rejection::invalid(name, "is beyond any there may be")),
             number => Ok(number),
         }
     }
@@ -83,6 +87,9 @@ mod tests {
         assert_eq!(field(query.number("after")), "after");
         assert_eq!(field(query.number("before")), "before");
         assert_eq!(query.number("around"), Ok(None));
+        let query = Query::parse("after=9007199254740991&before=9007199254740992").expect("a query");
+        assert_eq!(query.number("after"), Ok(Some(9_007_199_254_740_991)));
+        assert_eq!(field(query.number("before")), "before");
         assert_eq!(Query::parse("").expect("empty").limit(50, 100), Ok(50));
     }
 }

@@ -3,28 +3,11 @@
 use super::call::Visit;
 use super::problem::Problem;
 use crate::auth::cookie::SessionCookie;
-use crate::auth::email;
-use crate::auth::identity::{refusal, unauthenticated};
+use crate::auth::identity::refusal;
 use crate::auth::token::{Token, TokenHash};
 use crate::domain::{Ack, BegunBy, NewSession, Person, Rejection, Session, SessionChange};
-use crate::storage::{Credentials, Profile, Status};
+use crate::storage::Profile;
 use std::sync::Arc;
-
-/// Whose e-mail address and password these are.
-pub(super) async fn proven(visit: &Visit, email: &str, password: String) -> Result<Credentials, Rejection> {
-    let state = &visit.state;
-    let found = match email::normalise(email) {
-        Ok(email) => state.store.credentials(&email).await.map_err(refusal)?,
-        Err(_) => None,
-    };
-    let found = found.filter(|found| found.status == Status::Active);
-    let hash = found.as_ref().map(|found| found.password_hash.clone());
-    let is_right = state.hasher.verify(password, hash).await?;
-    // The same for a wrong password, an unknown address and a closed account.
-    found
-        .filter(|_| is_right)
-        .ok_or_else(|| Rejection { message: "wrong e-mail address or password".into(), ..unauthenticated() })
-}
 
 /// A new session and the header that carries it. `password_hash` is what was checked, where a password was.
 pub(super) async fn begin_session(

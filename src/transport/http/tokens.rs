@@ -2,7 +2,8 @@
 
 use super::call::Visit;
 use super::problem::{Answer, Problem};
-use super::signing_in::{new_session, proven};
+use super::proving::proven;
+use super::signing_in::new_session;
 use super::view::Me;
 use crate::auth::access;
 use crate::auth::identity::{refusal, token_revoked};

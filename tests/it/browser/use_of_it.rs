@@ -49,7 +49,7 @@ const FAINT: &str = "
     }
     return faint";
 
-async fn is_accessible(window: &Window) {
+pub(super) async fn is_accessible(window: &Window) {
     assert_eq!(window.asks(NAMELESS, &[]).await, json!([]));
     for scheme in ["dark", "light"] {
         window.prefers(scheme).await;
@@ -65,7 +65,7 @@ async fn is_accessible(window: &Window) {
     );
 }
 
-async fn fits(window: &Window) {
+pub(super) async fn fits(window: &Window) {
     let script = "return [document.documentElement.scrollWidth, innerWidth]";
     let widths = window.asks(script, &[]).await;
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "wider than the screen: {widths}");
@@ -174,7 +174,7 @@ async fn a_phone_is_wide_enough() {
     assert_eq!(phone.asks(inside, &[]).await, json!(true), "the send button is on the screen");
     let hidden = "return !document.getElementById('sidebar').checkVisibility({ visibilityProperty: true })";
     assert_eq!(phone.asks(hidden, &[]).await, json!(true));
-    for page in ["/people", "/bots"] {
+    for page in ["/people", "/bots", "/audit", "/settings"] {
         phone.clicks(".drawer-button").await;
         phone.clicks(&format!(".page-link[href='{page}']")).await;
         phone.is_at(page).await;

@@ -127,6 +127,45 @@ impl Window {
         self.clicks(&format!("{form} [type=submit]")).await;
     }
 
+    /// Takes one of the choices of a `select`.
+    pub(crate) async fn picks(&self, css: &str, value: &str) {
+        self.field(css).await.select_by_value(value).await.expect("there is such a choice");
+    }
+
+    /// Replaces what is written in a field.
+    pub(crate) async fn fills(&self, css: &str, text: &str) {
+        let field = self.field(css).await;
+        field.clear().await.expect("the field can be emptied");
+        field.send_keys(text).await.unwrap_or_else(|error| panic!("{} fills {css}: {error}", self.name));
+    }
+
+    async fn field(&self, css: &str) -> fantoccini::elements::Element {
+        self.sees(css).await;
+        self.client.find(Locator::Css(css)).await.expect("it is there")
+    }
+
+    /// What stands in a field once there is something.
+    pub(crate) async fn value(&self, css: &str) -> String {
+        let script = "return document.querySelector(arguments[0])?.value || null";
+        let value = self.until(&format!("something in {css}"), script, &[json!(css)]).await;
+        value.as_str().expect("text").to_owned()
+    }
+
+    /// What the QR codes on the screen say, read from its picture.
+    pub(crate) async fn codes(&self) -> Vec<String> {
+        let picture = self.client.screenshot().await.expect("a picture");
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(picture));
+        decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
+        let mut reader = decoder.read_info().expect("a PNG");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("of a size")];
+        let frame = reader.next_frame(&mut pixels).expect("pixels");
+        let (width, samples) = (frame.width as usize, frame.color_type.samples());
+        // Green is most of what the eye, and a camera, takes for brightness.
+        let light = |x: usize, y: usize| pixels[(y * width + x) * samples + usize::from(samples > 2)];
+        let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, frame.height as usize, light);
+        image.detect_grids().iter().filter_map(|grid| grid.decode().ok()).map(|(_, text)| text).collect()
+    }
+
     /// Signs in on the sign-in page and waits for the connection.
     pub(crate) async fn signs_in(&self, email: &str) {
         self.is_at("/sign-in").await;
@@ -161,6 +200,18 @@ impl Window {
     pub(crate) async fn types(&self, text: &str) {
         let keys: Vec<char> = text.chars().collect();
         self.presses(&keys).await;
+    }
+
+    /// Goes on with the Tab key until this has the focus.
+    pub(crate) async fn tabs_to(&self, css: &str) {
+        let is_there = "return document.activeElement?.matches(arguments[0]) ?? false";
+        for _ in 0..60 {
+            if self.asks(is_there, &[json!(css)]).await == json!(true) {
+                return;
+            }
+            self.presses(&['\u{e004}']).await;
+        }
+        panic!("{} never gets to {css} by the Tab key\n{}", self.name, self.looks().await);
     }
 
     /// Waits until this has the focus.

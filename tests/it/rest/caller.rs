@@ -2,6 +2,7 @@
 
 use super::contract;
 use crate::harness::{House, PATIENCE, Person};
+use loadtest::confidential;
 use loadtest::wire::Credentials;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -66,6 +67,7 @@ impl Caller {
     /// Any request, to any path.
     pub(crate) async fn sends(&self, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        self.note_confidential(body.as_ref().map(|(_, body)| body.as_slice()));
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -76,9 +78,27 @@ impl Caller {
         let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        confidential::overhear(&self.base, &body);
+        for cookie in headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok()) {
+            confidential::overhear_cookie(&self.base, cookie);
+        }
         let answer = Answer { status, headers, body: body.to_vec() };
         contract::holds(method.as_str(), path, &answer);
         answer
+    }
+
+    /// What is sent and should be in no log.
+    fn note_confidential(&self, body: Option<&[u8]>) {
+        for (name, value) in &self.headers {
+            match name.as_str() {
+                "cookie" => confidential::overhear_cookie(&self.base, value),
+                "authorization" => {
+                    confidential::overhear_key(&self.base, value.trim_start_matches("Bearer "))
+                }
+                _ => {}
+            }
+        }
+        body.into_iter().for_each(|body| confidential::overhear(&self.base, body));
     }
 
     /// A call of the API.

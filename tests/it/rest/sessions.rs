@@ -3,6 +3,7 @@
 use super::caller::Caller;
 use super::tokens::{is_not_let_in, refreshes, signs_in};
 use crate::harness::{Ground, House, Listener, PASSWORD, Person, on_both};
+use crate::raw::dial;
 use loadtest::socket::{Frame, Socket, SocketError};
 use loadtest::wire::{Credentials, Event};
 use rand::rngs::StdRng;
@@ -10,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Another device of somebody: its calls, and what its socket shows.
 struct Device {
@@ -377,5 +379,43 @@ on_both!(
         drop(desk);
         ann.says(den, "to one").await;
         assert_eq!(pocket.hears_message().await, "to one");
+    }
+);
+
+on_both!(
+    /// Proves AUTH-06.
+    what_was_begun_before_the_end_is_not_finished_after_it,
+    async |ground| {
+        let house = House::open_with(ground, &["--set", "auth.touch_s=0"]).await;
+        let bob = house.joined_by("Bob").await;
+        let here = Caller::of(&bob);
+        let phone = Device::signs_in(&house, "bob@example.org", "Phone", PASSWORD).await;
+        let Credentials::Cookie(cookie) = &phone.credentials else { panic!("a cookie") };
+        let used = async || {
+            let listed = sessions(&here).await;
+            let mine = listed.into_iter().find(|one| one["id"] == phone.session);
+            mine.expect("is listed")["last_active_at"].clone()
+        };
+        let before = used().await;
+        let (path, body) = (format!("/api/v1/rooms/{}/messages", house.lobby), r#"{"body":"too late"}"#);
+        let host = house.url().trim_start_matches("http://").to_owned();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let (begin, rest) = body.split_at(5);
+        let mut tcp = dial(&house.url()).await;
+        tcp.write_all(format!("{head}{begin}").as_bytes()).await.expect("sent");
+        // Who it is has been looked up once the session was touched.
+        while used().await == before {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        here.delete("/sessions").await.expect(204);
+        tcp.write_all(rest.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("token_revoked"), "{answer}");
+        assert_eq!(bob.reads(house.lobby).await, [""; 0]);
     }
 );
