@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 use std::future::{Ready, ready};
 use std::sync::LazyLock;
 
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     include_str!("openapi/base.json"),
     include_str!("openapi/entering.json"),
+    include_str!("openapi/sessions.json"),
     include_str!("openapi/people.json"),
     include_str!("openapi/rooms.json"),
     include_str!("openapi/messages.json"),

@@ -174,15 +174,14 @@ pub(super) struct Scene<'a> {
     who: Who,
     closed: Option<u64>,
     foreign: Option<u64>,
-    /// The key of `$bot`.
-    bot_key: Option<u64>,
+    bot: Option<Value>,
     /// A room to subscribe to before the request is made.
     pub(super) joined: Option<u64>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(world: &'a World, who: Who) -> Self {
-        Self { world, who, closed: None, foreign: None, bot_key: None, joined: None }
+        Self { world, who, closed: None, foreign: None, bot: None, joined: None }
     }
 
     /// The text with its `$names` replaced.
@@ -237,22 +236,24 @@ impl<'a> Scene<'a> {
             },
             "other" => world.other.id.to_string(),
             "newcomer" => world.newcomer.to_string(),
-            "bot" => {
-                let made = world.caller(Who::Admin).post("/bots", json!({ "name": "Another" })).await;
-                let made = made.expect(201);
-                self.bot_key = made["key_id"].as_u64();
-                made_id(&made).to_string()
+            "bot" => self.bot().await["id"].to_string(),
+            "key" => self.bot().await["key_id"].to_string(),
+            "someone" => self.someone().await.to_string(),
+            "outcast" => {
+                let user = self.someone().await;
+                world.caller(Who::Admin).put(&format!("/users/{user}/ban"), json!({})).await.expect(200);
+                user.to_string()
             }
-            "bot_key" => self.bot_key.expect("stands behind its bot").to_string(),
+            "invite" => {
+                let made = world.caller(Who::Admin).post("/invites", json!({})).await;
+                made_id(&made.expect(201)).to_string()
+            }
             // Nobody signs in as a bot: then it is somebody else's, and no matter.
             "session" => self.session(if self.who.is_active() { self.email() } else { None }).await,
             "their_session" => self.session(None).await,
             "email" => self.email().unwrap_or_else(|| "nobody@example.org".to_owned()),
             "password" => PASSWORD.to_owned(),
-            "code" => {
-                let account = world.caller(Who::Admin).get("/account").await.expect(200);
-                account["join_code"].as_str().expect("a code").to_owned()
-            }
+            "code" => self.code().await,
             "fresh" => format!("new{}", Uuid::new_v4().simple()),
             "uuid" => Uuid::new_v4().to_string(),
             "file" => "main.js".to_owned(),
@@ -279,6 +280,27 @@ impl<'a> Scene<'a> {
             self.foreign = Some(made_id(&self.world.stranger.post("/rooms", body).await.expect(201)));
         }
         self.foreign.expect("was made")
+    }
+
+    async fn code(&self) -> String {
+        let account = self.world.caller(Who::Admin).get("/account").await.expect(200);
+        account["join_code"].as_str().expect("a code").to_owned()
+    }
+
+    async fn bot(&mut self) -> Value {
+        if self.bot.is_none() {
+            let made = self.world.caller(Who::Admin).post("/bots", json!({ "name": "Another" })).await;
+            self.bot = Some(made.expect(201));
+        }
+        self.bot.clone().expect("was made")
+    }
+
+    async fn someone(&self) -> u64 {
+        let name = format!("new{}", Uuid::new_v4().simple());
+        let email = format!("{name}@example.org");
+        let door = format!("/join/{}", self.code().await);
+        let body = json!({ "name": name, "email": email, "password": PASSWORD });
+        made_id(&self.world.nobody.post(&door, body).await.expect(201)["user"])
     }
 
     fn email(&self) -> Option<String> {

@@ -16,8 +16,8 @@ const SEED: &str = "7";
 /// A run takes half a minute; on a busy machine more. Longer than this it hangs.
 const HANGS: Duration = Duration::from_secs(400);
 
-/// Operations that end what the others need: they are called in a run of their own, as somebody else.
-const ENDING: [&str; 1] = ["endSession"];
+/// Operations that may end what the others need, oneself: they are called afterwards, in runs of their own.
+const ENDING: [&str; 2] = ["endSession", "changeUser"];
 
 /// Beside the build, where `bin/test` puts it.
 fn tool() -> PathBuf {
@@ -121,6 +121,18 @@ on_both!(strange_requests_get_answers_that_are_described, async |ground| {
         let begun = Caller::nobody(&house.url()).post("/sessions", sign_in).await.expect(201);
         sessions.push(begun["session"]["id"].to_string());
     }
-    let only: Vec<&str> = ENDING.iter().flat_map(|name| ["--include-operation-id", name]).collect();
-    runs(&house, &settings(&cookie_of(&eve), &[("path.session", json!(sessions))]), phases, &only).await;
+    runs(
+        &house,
+        &settings(&cookie_of(&eve), &[("path.session", json!(sessions))]),
+        phases,
+        &["--include-operation-id", ENDING[0]],
+    )
+    .await;
+    runs(
+        &house,
+        &settings(&cookie_of(&house.admin), &known[3..4]),
+        phases,
+        &["--include-operation-id", ENDING[1]],
+    )
+    .await;
 });
