@@ -147,7 +147,7 @@ pub(super) async fn change(mut call: Call) -> Answer {
 /// `POST /bots/{id}/key`
 pub(super) async fn rotate(mut call: Call) -> Answer {
     let (bot, token) = (call.user()?, Token::random());
-    let Rotate { overlap_s, expires_in_s } = call.read_if_any().await?.flatten().unwrap_or_default();
+    let Rotate { overlap_s, expires_in_s } = call.read_if_any().await?.unwrap_or_default();
     let next = NextKey {
         hash: token.hash(),
         expires_in: expiry(expires_in_s)?,

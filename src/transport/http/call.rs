@@ -130,7 +130,8 @@ impl Visit {
     /// The same, where it may be missing.
     pub(super) async fn read_if_any<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
         let bytes = self.bytes().await?;
-        if bytes.is_empty() { Ok(None) } else { read(&bytes) }
+        // Who has nothing to say may say so.
+        if matches!(bytes.trim_ascii(), b"" | b"null") { Ok(None) } else { read(&bytes).map(Some) }
     }
 
     async fn bytes(&mut self) -> Result<Bytes, Problem> {

@@ -57,6 +57,7 @@ impl Stage {
             Deed(json!({ "actor": me, "via": "session", "target": target, "detail": detail }))
         };
         let named = format!("Who {}", action.as_str().replace(['.', '_'], " "));
+        let nth = AuditAction::ALL.iter().position(|one| *one == action).expect("one of them");
         match action {
             SessionBegun => {
                 let (bob, _) = self.joins("Begun").await;
@@ -127,7 +128,7 @@ impl Stage {
                 by_ann(json!({ "kind": "user", "id": bob }), json!({ "from": "member", "to": "admin" }))
             }
             UserDeactivated | UserReactivated => {
-                let (bob, _) = self.joins(&format!("Sleeper{}", named.len())).await;
+                let (bob, _) = self.joins(&format!("Sleeper{nth}")).await;
                 let path = format!("/users/{bob}");
                 ann.patch(&path, json!({ "status": "deactivated" })).await.expect(200);
                 if action == UserReactivated {
@@ -136,7 +137,7 @@ impl Stage {
                 by_ann(json!({ "kind": "user", "id": bob }), json!({}))
             }
             UserBanned | UserUnbanned => {
-                let (bob, _) = self.joins(&format!("Troll{}", named.len())).await;
+                let (bob, _) = self.joins(&format!("Troll{nth}")).await;
                 let path = format!("/users/{bob}/ban");
                 ann.put(&path, json!({ "reason": "spam" })).await.expect(200);
                 if action == UserBanned {
@@ -197,7 +198,7 @@ impl Stage {
                 }))
             }
             MessageEdited | MessageDeleted => {
-                let (bob, his) = self.joins(&format!("Author{}", named.len())).await;
+                let (bob, his) = self.joins(&format!("Author{nth}")).await;
                 let path = format!("/messages/{}", his.says(lobby, "mine").await);
                 let said = path.rsplit('/').next().expect("an id").parse::<u64>().expect("a number");
                 if action == MessageEdited {

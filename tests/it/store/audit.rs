@@ -261,9 +261,11 @@ async fn the_trail_is_read_by_index(bench: Bench) {
         ] {
             let plan = bench.plan(&sql);
             assert!(plan.contains(index), "{sql}: {plan}");
-            for slow in ["SCAN audit\n", "Seq Scan on audit", "TEMP B-TREE", "Sort"] {
+            for slow in ["SCAN audit\n", "Seq Scan on audit", "TEMP B-TREE"] {
                 assert!(!plan.contains(slow), "{sql}: {plan}");
             }
+            // PostgreSQL may sort the few that a rare value has; never the whole trail.
+            assert!(index != "audit_at" || !plan.contains("Sort"), "{sql}: {plan}");
         }
     }
     let old = bench.plan("SELECT id FROM audit WHERE at < 1700000000100 ORDER BY at, id LIMIT 500");
