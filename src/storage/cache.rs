@@ -4,7 +4,7 @@
 //! The writer tells of each commit before anybody is answered. What was read before a change and put here after it is known by
 //! its stamp, the number of changes as they were before the read.
 
-use super::queries::bot_keys::KnownKey;
+use super::queries::bot_keys::{KnownKey, WithKeys};
 use super::queries::rooms::RoomView;
 use super::queries::sessions::SessionKey;
 use super::writer::BatchOutcome;
@@ -48,7 +48,7 @@ pub(super) struct Cache {
     /// The last event of the log.
     last_id: AtomicI64,
     sessions: DashMap<SessionKey, Kept<(Session, Person)>>,
-    bots: DashMap<UserId, Kept<(Person, Arc<[KnownKey]>)>>,
+    bots: DashMap<UserId, Kept<WithKeys>>,
     standings: DashMap<UserId, Kept<Standing>>,
     /// Rooms in `standings`, and those about to be.
     views: AtomicUsize,
@@ -213,7 +213,7 @@ impl Cache {
     }
 
     /// An active bot with its keys. Where other processes write, too, it isn't kept: a key that is taken back ends at once.
-    pub(super) fn bot(&self, bot: UserId) -> Option<(Person, Arc<[KnownKey]>)> {
+    pub(super) fn bot(&self, bot: UserId) -> Option<WithKeys> {
         let kept = self.bots.get(&bot)?;
         (kept.stamp == self.people().0).then(|| kept.value.clone())
     }

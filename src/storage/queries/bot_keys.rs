@@ -89,22 +89,21 @@ pub enum Rotation {
     Refused(Rejection),
 }
 
+/// A bot with its keys.
+pub(in crate::storage) type WithKeys = (Person, Arc<[KnownKey]>);
+
 /// Id, hash, end, revocation.
 type KeyRow = (i64, Vec<u8>, Option<i64>, Option<i64>);
 
 impl Store {
     /// A bot of any status with its keys, those that are over too; none when it has no key.
-    pub async fn bot_keys_of(
-        &self,
-        bot: UserId,
-        now: Timestamp,
-    ) -> Result<Option<(Person, Arc<[KnownKey]>)>, StoreError> {
+    pub async fn bot_keys_of(&self, bot: UserId, now: Timestamp) -> Result<Option<WithKeys>, StoreError> {
         if let Some(known) = self.cache().and_then(|cache| cache.bot(bot)) {
             return Ok(Some(known));
         }
         let stamp = self.cache().map(Cache::people);
         let found = self.read(move |conn| known(conn, bot, now)).await?;
-        let Some((person, is_active, keys)) = found else { return Ok(None) };
+        let Some(((person, keys), is_active)) = found else { return Ok(None) };
         if let (Some(cache), Some(stamp), true) = (self.cache(), stamp, is_active) {
             cache.keep_bot(stamp, &person, &keys);
         }
@@ -309,12 +308,8 @@ pub(in crate::storage) fn created(bot: UserId, key: BotKeyId, new: &NewKey) -> A
     }
 }
 
-/// The bot, whether it is active, and its keys: all that are good, and the last ones that are over.
-fn known(
-    conn: &mut Conn,
-    bot: UserId,
-    now: Timestamp,
-) -> Result<Option<(Person, bool, Arc<[KnownKey]>)>, StoreError> {
+/// The bot, its keys, and whether it is active. The keys: all that are good, and the last ones that are over.
+fn known(conn: &mut Conn, bot: UserId, now: Timestamp) -> Result<Option<(WithKeys, bool)>, StoreError> {
     let query = users::table.find(bot.get()).select(((users::id, users::name, users::role), users::status));
     let found: Option<(PersonRow, String)> = on!(&mut *conn, |c| query.first(c)).optional()?;
     let Some((row, status)) = found else { return Ok(None) };
@@ -346,5 +341,5 @@ fn known(
         })
     };
     let keys = rows.into_iter().map(key).collect::<Result<Vec<_>, StoreError>>()?;
-    Ok(Some((person(row)?, is_active, keys.into())))
+    Ok(Some(((person(row)?, keys.into()), is_active)))
 }
