@@ -94,7 +94,10 @@ on_both!(one_joins_by_the_code, async |ground| {
     let nobody = Caller::nobody(&house.url());
     let code = Caller::of(&house.admin).get("/account").await.expect(200)["join_code"].clone();
     let door = format!("/join/{}", code.as_str().expect("a code"));
-    assert_eq!(nobody.get(&door).await.expect(200), json!({ "account": { "name": "House" } }));
+    assert_eq!(
+        nobody.get(&door).await.expect(200),
+        json!({ "account": { "name": "House" }, "role": "member" })
+    );
     for wrong in ["/join/x", "/join/%00", "/join/aaaa-bbbb-cccc"] {
         nobody.get(wrong).await.is_problem(404, "not_found", None);
         nobody.post(wrong, somebody("Bob", "bob@example.org")).await.is_problem(404, "not_found", None);
