@@ -21,12 +21,14 @@ pub struct Bans {
 }
 
 impl Bans {
+    /// Whether anybody is shut out at all.
+    pub fn is_empty(&self) -> bool {
+        self.networks.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Whether nothing is taken from this address.
     pub fn shut_out(&self, address: Option<IpAddr>) -> bool {
         let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
-        if networks.is_empty() {
-            return false;
-        }
         address.and_then(Network::of).is_some_and(|network| networks.contains(&network))
     }
 

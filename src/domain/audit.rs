@@ -151,3 +151,34 @@ impl AuditNote {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Proves AUD-01.
+    #[test]
+    fn the_document_lists_every_action_and_no_other() {
+        let document = include_str!("../../PROTOCOL.md");
+        let section = document.split("\n### ").find(|section| section.starts_with("4.7 The audit trail"));
+        let rows = section
+            .expect("a section")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let (written, known): (BTreeSet<&str>, BTreeSet<&str>) =
+            (rows.collect(), AuditAction::ALL.iter().map(|action| action.as_str()).collect());
+        assert_eq!(written, known);
+        for kind in AuditTarget::KINDS {
+            assert!(section.expect("a section").contains(&format!("`{kind}`")), "{kind}");
+        }
+    }
+
+    #[test]
+    fn an_action_is_found_by_its_name() {
+        for action in AuditAction::ALL {
+            assert_eq!(AuditAction::parse(action.as_str()), Some(*action));
+        }
+        assert_eq!(AuditAction::parse("room.painted"), None);
+    }
+}

@@ -23,19 +23,19 @@ const ACTIONS = {
   'bot.created': ['Bot made', ({ who, whom, detail }) => `${who} made the bot ${detail.name ?? whom}`],
   'bot.changed': ['Bot changed', ({ who, whom }) => `${who} changed ${whom}`],
   'bot.deactivated': ['Bot removed', ({ who, whom }) => `${who} removed ${whom}`],
-  'bot_key.created': ['Bot key made', ({ who, whom }) => `${who} made ${whom}`],
-  'bot_key.revoked': ['Bot key revoked', ({ who, whom }) => `${who} revoked ${whom}`],
+  'bot_key.created': ['Bot key made', ({ who, whom, detail, person }) => sentence(who, `made ${whom}`, detail.bot && `for ${person(Number(detail.bot))}`)],
+  'bot_key.revoked': ['Bot key revoked', ({ who, whom, detail, person }) => sentence(who, `${detail.ends_at ? 'set an end to' : 'revoked'} ${whom}`, detail.bot && `of ${person(Number(detail.bot))}`)],
   'bot.acted': ['Bot acted', ({ who, self, whom, place, detail }) => (self ? sentence(who, detail.command === 'member.remove' ? 'left' : ACTS[detail.command] ?? 'acted in', place) : sentence(who, ACTS[detail.command] ?? 'acted on', whom))],
   'message.edited': ['Message of another edited', ({ who, whom, detail, person }) => `${who} edited ${whom} of ${detail.author ? person(Number(detail.author)) : 'somebody else'}`],
   'message.deleted': ['Message of another deleted', ({ who, whom, detail, person }) => `${who} deleted ${whom} of ${detail.author ? person(Number(detail.author)) : 'somebody else'}`],
   'room.deleted': ['Room deleted', ({ who, whom, detail }) => `${who} deleted ${detail.name ? `the room “${detail.name}”` : whom}`],
-  'room.renamed': ['Room renamed', ({ who, whom, detail }) => sentence(who, `renamed ${whom}`, detail.from && `from “${detail.from}”`, detail.to && `to “${detail.to}”`)],
+  'room.renamed': ['Room renamed', ({ who, whom, detail }) => sentence(who, detail.from ? `renamed the room “${detail.from}”` : `renamed ${whom}`, detail.to && `to “${detail.to}”`)],
   'member.removed': ['Member removed', ({ who, whom, place }) => sentence(who, `removed ${whom}`, place && `from ${place}`)],
   'account.changed': ['Team changed', ({ who, detail }) => `${who} ${detail.name ? `named the team “${detail.name}”` : 'changed the settings of the team'}`],
   'audit.exported': ['Audit exported', ({ who }) => `${who} exported this trail`],
 };
 
-const REASONS = { password: 'with a wrong password', unknown: 'with an unknown address', banned: 'while banned', deactivated: 'with a closed account', limited: 'too often' };
+const REASONS = { wrong_password: 'with a wrong password', unknown_address: 'with an unknown address', inactive: 'while the account is closed' };
 const ENDS = { password: 'with the new password', limit: 'for there were too many' };
 const ACTS = { 'message.post': 'posted', 'message.edit': 'edited', 'message.delete': 'deleted', 'read.mark': 'read', 'member.remove': 'removed' };
 /** Who acts where nobody is signed in. */

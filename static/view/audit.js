@@ -9,6 +9,8 @@ import { fullTimeOf } from './text.js';
 
 const PAGE = 50;
 
+const byWhat = (via, credential) => ['by', via.replaceAll('_', ' '), credential].filter(Boolean).join(' ');
+
 export class AuditPage {
   #asked = 0;
   #names = new Map();
@@ -99,7 +101,8 @@ export class AuditPage {
     const facts = [
       action,
       target && (target.id ? `${target.kind}:${target.id}` : target.kind),
-      via && (credential_id ? `by ${via.replaceAll('_', ' ')} ${credential_id}` : `by ${via.replaceAll('_', ' ')}`),
+      // Whoever is only just coming in shows nothing yet.
+      via && via !== 'nobody' && byWhat(via, credential_id),
       address && `from ${address}`,
     ];
     return h('li', { class: 'audit-entry', tabIndex: -1, dataset: { id, action } },

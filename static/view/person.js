@@ -11,6 +11,7 @@ import { LinkCard } from './qr.js';
 import { momentOf } from './text.js';
 
 const ROLES = [['admin', 'Administrator: manages all'], ['member', 'Member: all open rooms'], ['guest', 'Guest: only rooms they are added to']];
+const PEOPLE = new Set(ROLES.map(([role]) => role));
 const STATUS = { deactivated: 'deactivated', banned: 'banned' };
 
 /** What stands below a name: `Administrator · online`. */
@@ -54,7 +55,7 @@ export function openPerson(client, shell, user, changed) {
 
   const draw = () => {
     setText(state, describe(client.state, { ...user, role, status }));
-    replace(manage, isAdmin(client.state) && user.role !== 'bot' && controls());
+    replace(manage, isAdmin(client.state) && PEOPLE.has(user.role) && controls());
   };
 
   const controls = () => {

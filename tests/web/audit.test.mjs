@@ -15,7 +15,7 @@ test('entries read as sentences', () => {
   const user = (id) => ({ kind: 'user', id });
   const sentences = [
     ['session.begun', { target: { kind: 'session', id: 9 }, detail: { begun_by: 'transfer' } }, 'Ann signed in by a link from another device'],
-    ['session.refused', { actor: null, target: user(2), detail: { reason: 'password' } }, 'Somebody failed to sign in as Bob with a wrong password'],
+    ['session.refused', { actor: null, target: user(2), detail: { reason: 'wrong_password' } }, 'Somebody failed to sign in as Bob with a wrong password'],
     ['session.refused', { actor: null }, 'Somebody failed to sign in'],
     ['session.ended', { target: { kind: 'session', id: 9 } }, 'Ann signed out session 9'],
     ['session.ended', { target: { kind: 'session', id: 9 }, detail: { by: 'password' } }, 'Ann signed out session 9 with the new password'],
@@ -29,9 +29,11 @@ test('entries read as sentences', () => {
     ['user.banned', { target: user(2), detail: { reason: 'spam' } }, 'Ann banned Bob: spam'],
     ['user.banned', { target: user(77) }, 'Ann banned user 77'],
     ['bot_key.revoked', { target: { kind: 'bot_key', id: 6 } }, 'Ann revoked bot key 6'],
+    ['bot_key.created', { target: { kind: 'bot_key', id: 6 }, detail: { bot: '40' } }, 'Ann made bot key 6 for Night watch'],
+    ['bot_key.revoked', { target: { kind: 'bot_key', id: 6 }, detail: { bot: '40', ends_at: '2026-01-01T00:00:00.000Z' } }, 'Ann set an end to bot key 6 of Night watch'],
     ['message.deleted', { target: { kind: 'message', id: 22 }, room_id: 3, detail: { author: '2' } }, 'Ann deleted message 22 of Bob in Lobby'],
     ['member.removed', { target: user(2), room_id: 8 }, 'Ann removed Bob from room 8'],
-    ['room.renamed', { target: { kind: 'room', id: 3 }, detail: { from: 'Hall', to: 'Lobby' } }, 'Ann renamed Lobby from “Hall” to “Lobby”'],
+    ['room.renamed', { target: { kind: 'room', id: 3 }, detail: { from: 'Hall', to: 'Lobby' } }, 'Ann renamed the room “Hall” to “Lobby”'],
     ['something.new', { target: { kind: 'thing', id: 5 } }, 'Ann (something.new) thing 5'],
   ];
   for (const [action, entry, sentence] of sentences) assert.equal(told(action, entry), sentence);

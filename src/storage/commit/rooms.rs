@@ -160,9 +160,10 @@ pub(super) fn rename(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
     let mut events = vec![updated];
     if card.kind == RoomKind::Open {
         let commons = tx.commons()?;
-        events.push(tx.record(commons, Some(actor.id), EventBody::RoomListed { room: card })?);
-        return Ok((ack, events));
+        let listed = EventBody::RoomListed { room: Arc::clone(&card) };
+        events.push(tx.record(commons, Some(actor.id), listed)?);
     }
+    // Of an open room only guests are members by name, who don't hear the commons.
     let members = members::up_to(tx, room, MOST_TOLD + 1)?;
     if members.len() <= MOST_TOLD {
         tx.load_inboxes(&members)?;
@@ -192,13 +193,12 @@ pub(super) fn delete(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
     if tx.room(room)?.kind == RoomKind::Open {
         let commons = tx.commons()?;
         events.push(tx.record(commons, Some(actor.id), EventBody::RoomUnlisted { room })?);
-    } else {
-        let members = members::all(tx, room)?;
-        tx.load_inboxes(&members)?;
-        for user in members {
-            let inbox = tx.inbox(user)?;
-            events.push(tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?);
-        }
+    }
+    let members = members::all(tx, room)?;
+    tx.load_inboxes(&members)?;
+    for user in members {
+        let inbox = tx.inbox(user)?;
+        events.push(tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?);
     }
     Ok((ack, events))
 }

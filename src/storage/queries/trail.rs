@@ -36,8 +36,10 @@ pub struct AuditPlace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     pub place: AuditPlace,
-    /// Whoever did it, with the name they have now; none when nobody was known.
-    pub actor: Option<Person>,
+    /// Whoever did it; none when nobody was known.
+    pub actor: Option<UserId>,
+    /// The actor as they are now; none when they are no more.
+    pub person: Option<Person>,
     pub via: String,
     pub credential_id: Option<i64>,
     pub action: String,
@@ -125,9 +127,9 @@ impl Store {
     /// Writes an entry of its own, for what changes nothing else; its number.
     pub async fn note(&self, by: Principal, note: AuditNote, now: Timestamp) -> Result<i64, StoreError> {
         self.write(move |conn| {
-            audit::insert(conn, Some(by.person.id), by.origin, &note, now)?;
-            let query = rows::table.order(rows::id.desc()).select(rows::id);
-            Ok(on!(conn, |c| query.first(c))?)
+            let row = audit::NewRow::new(Some(by.person.id), by.origin, &note, now);
+            let query = diesel::insert_into(rows::table).values(&row).returning(rows::id);
+            Ok(on!(conn, |c| query.get_result(c))?)
         })
         .await
     }
@@ -197,10 +199,11 @@ fn oldest(
 }
 
 fn entry((row, known): Found) -> Result<AuditEntry, StoreError> {
-    let ((id, at, _), (via, credential_id, action, kind, target), (room, address, detail)) = row;
+    let ((id, at, actor), (via, credential_id, action, kind, target), (room, address, detail)) = row;
     Ok(AuditEntry {
         place: AuditPlace { at: Timestamp::from_millis(at), id },
-        actor: known.map(person).transpose()?,
+        actor: actor.map(UserId::new),
+        person: known.map(person).transpose()?,
         via,
         credential_id,
         action,

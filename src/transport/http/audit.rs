@@ -6,7 +6,6 @@ use super::query::{Query, one_more};
 use crate::auth::identity::refusal;
 use crate::domain::{AuditAction, AuditNote, AuditTarget, Rejection, Timestamp, UserId};
 use crate::protocol::cursor::Cursor;
-use crate::protocol::view::PersonView;
 use crate::storage::{AuditEntry, AuditFilter, AuditPlace};
 use actix_web::http::{Method, header};
 use actix_web::web::Bytes;
@@ -18,8 +17,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::io;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
+
+/// Some lines of an export, or its end.
+type Piece = io::Result<Option<Bytes>>;
 
 /// Entries of a page.
 const USUAL: u32 = 50;
@@ -32,7 +34,7 @@ const PIECE: usize = 250;
 struct EntryView<'a> {
     id: i64,
     at: String,
-    actor: Option<PersonView<'a>>,
+    actor: Option<ActorView<'a>>,
     via: &'a str,
     credential_id: Option<i64>,
     action: &'a str,
@@ -40,6 +42,14 @@ struct EntryView<'a> {
     room_id: Option<i64>,
     address: Option<&'a str>,
     detail: Box<RawValue>,
+}
+
+/// Whoever did it; without a name when they are no more.
+#[derive(Serialize)]
+struct ActorView<'a> {
+    id: i64,
+    name: Option<&'a str>,
+    role: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -54,7 +64,11 @@ impl<'a> From<&'a AuditEntry> for EntryView<'a> {
         Self {
             id: entry.place.id,
             at: entry.place.at.to_string(),
-            actor: entry.actor.as_ref().map(PersonView::from),
+            actor: entry.actor.map(|actor| ActorView {
+                id: actor.get(),
+                name: entry.person.as_ref().map(|person| &*person.name),
+                role: entry.person.as_ref().map(|person| person.role.as_str()),
+            }),
             via: &entry.via,
             credential_id: entry.credential_id,
             action: &entry.action,
@@ -105,8 +119,18 @@ pub(super) async fn export(call: Call) -> Answer {
     let (pieces, taken) = mpsc::channel(1);
     let mut response = head();
     actix_web::rt::spawn(Export { call, filter, last, pieces, _permit: permit }.run());
-    let body = stream::unfold(taken, async |mut taken| Some((taken.recv().await?, taken)));
-    Ok(response.streaming(body))
+    Ok(response.streaming(stream::unfold(Some(taken), next)))
+}
+
+/// What goes out next. Only an end that was said is one: otherwise the answer breaks off, so that it can't be taken for whole.
+async fn next(taken: Option<Receiver<Piece>>) -> Option<(io::Result<Bytes>, Option<Receiver<Piece>>)> {
+    let mut taken = taken?;
+    match taken.recv().await {
+        Some(Ok(Some(lines))) => Some((Ok(lines), Some(taken))),
+        Some(Ok(None)) => None,
+        Some(Err(error)) => Some((Err(error), None)),
+        None => Some((Err(io::Error::other("broken off")), None)),
+    }
 }
 
 fn head() -> HttpResponseBuilder {
@@ -123,7 +147,7 @@ struct Export {
     filter: AuditFilter,
     /// The entry that tells of this export; what came after it isn't in it.
     last: i64,
-    pieces: Sender<Result<Bytes, io::Error>>,
+    pieces: Sender<Piece>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -135,23 +159,16 @@ impl Export {
                 tracing::warn!(%rejection, "an export of the audit trail is broken off");
                 io::Error::other(rejection.message)
             });
-            let is_over = piece.as_ref().map_or(true, Option::is_none);
-            if let Some(piece) = piece.transpose()
-                && !matches!(
-                    timeout(self.call.state.config.audit.stall, self.pieces.send(piece)).await,
-                    Ok(Ok(()))
-                )
-            {
-                // Whoever asked is gone, or takes nothing.
-                return;
-            }
-            if is_over {
+            let is_over = !matches!(piece, Ok(Some(_)));
+            let sent = timeout(self.call.state.config.audit.stall, self.pieces.send(piece)).await;
+            // Whoever asked is gone, or takes nothing.
+            if is_over || !matches!(sent, Ok(Ok(()))) {
                 return;
             }
         }
     }
 
-    /// The next entries as lines; none when there are no more. An error breaks the answer off, so that it can't be taken for whole.
+    /// The next entries as lines; none when there are no more.
     async fn piece(&self, after: &mut Option<AuditPlace>) -> Result<Option<Bytes>, Problem> {
         let bus = &self.call.state.bus;
         if bus.draining() || bus.has_ended(&self.call.identity, self.call.began) {

@@ -8,6 +8,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
 
+/// What machines ask outside of the API.
+const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
+
 /// It brings everything along: nothing else is given to whoever sees it.
 const PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>No entry</title>\n</head>\n<body>\n\
@@ -17,6 +20,9 @@ const PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\
 /// Refuses what comes from a network that is shut out.
 pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
     let Some(state) = request.app_data::<web::Data<State>>() else { return Ok(()) };
+    if state.bus.bans().is_empty() {
+        return Ok(());
+    }
     let from = client_address(request.peer_addr(), request.headers(), &state.config);
     if state.bus.bans().shut_out(from) {
         return Err(Rejection::banned().into());
@@ -26,8 +32,8 @@ pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
 
 /// What people see instead of the page they wanted.
 pub(super) fn page(request: &HttpRequest, problem: &Problem) -> Option<HttpResponse> {
-    let is_for_people =
-        problem.rejection.code == RejectionCode::Banned && !request.path().starts_with("/api/");
+    let is_for_programs = request.path().starts_with("/api/") || PROBES.contains(&request.path());
+    let is_for_people = problem.rejection.code == RejectionCode::Banned && !is_for_programs;
     is_for_people
         .then(|| HttpResponse::build(StatusCode::FORBIDDEN).content_type(ContentType::html()).body(PAGE))
 }

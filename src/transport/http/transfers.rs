@@ -17,6 +17,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Where the client reads the token.
 const PAGE: &str = "/transfer#";
@@ -97,8 +98,11 @@ pub(super) async fn redeem(mut visit: Visit) -> Answer {
 /// there to be used is over, whatever became of it.
 async fn shown(visit: &mut Visit) -> Result<(Transfer, [u8; 32]), Problem> {
     let Shown { token } = visit.read().await?;
+    let limits = visit.state.bus.limits();
+    let attempt = limits.guess(visit.address(), Instant::now())?;
     let opened = visit.state.keys.open(Purpose::TransferLink, &token);
     opened.map_err(|_forged| Rejection::not_found("link"))?;
+    limits.succeeded(attempt, Instant::now());
     let hash = token::hash(&token);
     let found = visit.state.store.transfer(hash, super::now()).await.map_err(refusal)?;
     Ok((found.ok_or_else(|| Rejection::gone("link"))?, hash))

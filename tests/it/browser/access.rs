@@ -43,6 +43,8 @@ async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() 
     old.signs_in("ann@example.org").await;
     bob.posts(house.lobby, "Seen on the old device").await;
     old.hears("Seen on the old device").await;
+    let read = "return fetch(`/api/v1/rooms/${arguments[0]}`).then((room) => room.json()).then(({ unread }) => unread === 0)";
+    old.until("it is read", read, &[json!(house.lobby)]).await;
     goes_to(&old, "/settings").await;
     // The set-up of the house is a session, too.
     old.until("two sessions", DEVICES, &[json!(2)]).await;
@@ -54,7 +56,7 @@ async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() 
     let link = old.value("#transfer-link").await;
     let loaded = "const { complete, naturalWidth } = document.getElementById('qr'); return complete && naturalWidth > 0";
     old.until("the picture", loaded, &[]).await;
-    assert_eq!(old.codes().await, [link.clone()]);
+    assert_eq!(old.codes().await, [link.as_str()]);
     old.reads("#link-left", "Valid for").await;
     is_accessible(&old).await;
     let dark = "return matchMedia('(prefers-color-scheme: dark)').matches";
@@ -97,6 +99,8 @@ async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() 
     // The new one begins with the rooms as they are: what was read on the old device is read.
     new.hears("Not read yet").await;
     new.hears("Seen on the old device").await;
+    let border = "return document.querySelector('.new-line')?.nextElementSibling?.textContent.includes('Not read yet') ?? false";
+    new.until("the line above what is new", border, &[]).await;
 
     // The link is used up, and says so.
     let late = driver.window("late").await;
@@ -194,7 +198,7 @@ async fn an_administrator_lets_back_in_who_forgot_the_password() {
     let link = ann.value("#transfer-link").await;
     let shown = "document.getElementById('qr').scrollIntoView(); const { complete, naturalWidth } = document.getElementById('qr'); return complete && naturalWidth > 0";
     ann.until("the picture", shown, &[]).await;
-    assert_eq!(ann.codes().await, [link.clone()]);
+    assert_eq!(ann.codes().await, [link.as_str()]);
     is_accessible(&ann).await;
 
     let forgetful = driver.window("forgetful").await;

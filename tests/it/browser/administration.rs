@@ -23,8 +23,6 @@ async fn closes(window: &Window) {
 }
 
 /// A role changes what an open page shows, without loading it anew; the last administrator stays one.
-///
-/// Proves AUTH-06.
 #[tokio::test]
 async fn a_role_changes_open_pages_and_the_last_administrator_stays() {
     let driver = Driver::start().await;

@@ -223,6 +223,8 @@ async fn what_was_said_is_found_again() {
 }
 
 /// One's name, the team's name, and the other devices.
+///
+/// Proves AUTH-13.
 #[tokio::test]
 async fn settings_take_effect_for_everybody_and_on_every_device() {
     let driver = Driver::start().await;

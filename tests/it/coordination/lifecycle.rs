@@ -211,10 +211,10 @@ on_both!(
         let mut house = House::open(ground).await;
         let room = house.lobby;
         let mut ann = house.admin.listens_to(room).await;
+        let client = Client::new(&house.url()).expect("a client");
+        client.sign_in("ann@example.org", crate::harness::PASSWORD).await.expect("signs in");
         let last = ann.posts(room, "before the end").await;
         let poll = {
-            let client = Client::new(&house.url()).expect("a client");
-            client.sign_in("ann@example.org", crate::harness::PASSWORD).await.expect("signs in");
             tokio::spawn(async move { client.feed(last.id, Duration::from_secs(20), None).await })
         };
         house.metric_becomes("hearth_polls_waiting", "", 1.0).await;

@@ -95,7 +95,8 @@ on_both!(
             tries(&guesser, &format!("nobody{n}@example.org"), "guess").await.is_problem(401, "unauthenticated", None);
         }
         guesser.post("/tokens", json!({ "grant": "password", "email": "x@example.org", "password": "guess" })).await.is_problem(401, "unauthenticated", None);
-        for n in 0..3 {
+        guesser.post("/transfers/look", json!({ "token": "guess" })).await.is_problem(404, "not_found", None);
+        for n in 0..2 {
             guesser.get(&format!("/join/aaaa-bbbb-ccc{n}")).await.is_problem(404, "not_found", None);
         }
         // One network of 64 bits is one customer.
@@ -104,6 +105,7 @@ on_both!(
         for answer in [
             again.get("/join/aaaa-bbbb-cccc").await,
             again.get(&door).await,
+            again.post("/transfers/redeem", json!({ "token": "guess" })).await,
             again.post(&door, newcomer).await,
             tries(&again, "ann@example.org", PASSWORD).await,
             again.post("/tokens", json!({ "grant": "password", "email": "ann@example.org", "password": PASSWORD })).await,
@@ -150,6 +152,15 @@ async fn nothing_tells_who_is_here() {
     for story in &stories[1..] {
         assert_eq!(story, &stories[0]);
     }
+    // Each try that the limits let through is in the audit trail, and no more.
+    let trail = Caller::of(&house.admin).get("/audit?action=session.refused&limit=100").await.expect(200);
+    let entries = trail["entries"].as_array().expect("entries");
+    assert_eq!(entries.len(), 15, "{trail}");
+    let about = |target: &Value| entries.iter().filter(|entry| entry["target"] == *target).count();
+    assert_eq!(about(&json!({ "kind": "user", "id": bob.id })), 3);
+    assert_eq!(about(&Value::Null), 9, "nobody's address is kept");
+    assert!(!trail.to_string().contains("example.org"), "{trail}");
+    assert_eq!(entries[14]["address"], "203.0.113.0");
 }
 
 /// Whoever finds an open session can't try passwords with it.

@@ -35,7 +35,7 @@ async fn is_shut_out(url: &str, address: &str) {
         .post("/sessions", json!({ "email": "ann@example.org", "password": PASSWORD }))
         .await
         .is_problem(403, "banned", None);
-    for page in ["/", "/sign-in", "/nowhere", "/static/main.js", "/health"] {
+    for page in ["/", "/sign-in", "/nowhere", "/static/main.js"] {
         let answer = caller.sends("GET", page, None).await;
         assert_eq!(answer.status, 403, "{page}");
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
@@ -46,6 +46,9 @@ async fn is_shut_out(url: &str, address: &str) {
         );
         assert!(answer.text().contains("banned"), "{}", answer.text());
         assert!(!answer.text().contains("<script"));
+    }
+    for probe in ["/health", "/ready", "/metrics"] {
+        caller.sends("GET", probe, None).await.is_problem(403, "banned", None);
     }
     let answer = handshake(url, address).await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains(r#""code":"banned""#), "{answer}");

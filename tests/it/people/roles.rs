@@ -171,35 +171,35 @@ on_both!(
     }
 );
 
-on_both!(
-    /// Proves BOT-01.
-    a_bot_stays_a_bot_and_a_deactivated_ones_key_opens_nothing,
-    async |ground| {
-        let house = House::open(ground).await;
-        let admin = Caller::of(&house.admin);
-        let bot = house.admin.client.create_bot("Robot").await.expect("a bot");
-        let (robot, path) = (Caller::nobody(&house.url()).bearing(&bot.key), format!("/users/{}", bot.id));
-        for role in ["admin", "member", "guest"] {
-            admin.patch(&path, json!({ "role": role })).await.is_problem(403, "forbidden", None);
-        }
-        for role in ["bot", "assistant", "queen"] {
-            let path = at(&house.admin);
-            admin.patch(&path, json!({ "role": role })).await.is_problem(422, "invalid_payload", Some("role"));
-        }
-        for status in ["banned", "queen"] {
-            admin.patch(&path, json!({ "status": status })).await.is_problem(422, "invalid_payload", Some("status"));
-        }
-        admin.put(&format!("{path}/ban"), json!({})).await.is_problem(403, "forbidden", None);
-        admin.patch("/users/999", json!({ "role": "member" })).await.is_problem(404, "not_found", None);
-        robot.get("/me").await.expect(200);
-        admin.patch(&path, json!({ "status": "deactivated" })).await.expect(200);
-        robot.get("/me").await.is_problem(401, "token_revoked", None);
-        admin.patch(&path, json!({ "status": "active" })).await.expect(200);
-        robot.get("/me").await.expect(200);
-        let bob = Caller::of(&house.joined_by("Bob").await);
-        bob.patch(&path, json!({ "status": "deactivated" })).await.is_problem(403, "forbidden", None);
+on_both!(a_bot_stays_a_bot_and_a_deactivated_ones_key_opens_nothing, async |ground| {
+    let house = House::open(ground).await;
+    let admin = Caller::of(&house.admin);
+    let bot = house.admin.client.create_bot("Robot").await.expect("a bot");
+    let (robot, path) = (Caller::nobody(&house.url()).bearing(&bot.key), format!("/users/{}", bot.id));
+    for role in ["admin", "member", "guest"] {
+        admin.patch(&path, json!({ "role": role })).await.is_problem(403, "forbidden", None);
     }
-);
+    for role in ["bot", "assistant", "queen"] {
+        let path = at(&house.admin);
+        admin.patch(&path, json!({ "role": role })).await.is_problem(422, "invalid_payload", Some("role"));
+    }
+    for status in ["banned", "queen"] {
+        admin.patch(&path, json!({ "status": status })).await.is_problem(
+            422,
+            "invalid_payload",
+            Some("status"),
+        );
+    }
+    admin.put(&format!("{path}/ban"), json!({})).await.is_problem(403, "forbidden", None);
+    admin.patch("/users/999", json!({ "role": "member" })).await.is_problem(404, "not_found", None);
+    robot.get("/me").await.expect(200);
+    admin.patch(&path, json!({ "status": "deactivated" })).await.expect(200);
+    robot.get("/me").await.is_problem(401, "token_revoked", None);
+    admin.patch(&path, json!({ "status": "active" })).await.expect(200);
+    robot.get("/me").await.expect(200);
+    let bob = Caller::of(&house.joined_by("Bob").await);
+    bob.patch(&path, json!({ "status": "deactivated" })).await.is_problem(403, "forbidden", None);
+});
 
 on_both!(one_says_something_about_oneself, async |ground| {
     let house = House::open(ground).await;

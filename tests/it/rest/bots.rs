@@ -17,7 +17,13 @@ on_both!(an_admin_makes_bots_and_sees_their_keys_once, async |ground| {
     let listed = ann.get("/bots").await.expect(200);
     assert_eq!(
         listed,
-        json!({ "bots": [{ "id": id, "name": "Robot", "created_at": made["created_at"], "webhook_url": null, "keys": [{ "id": made["key_id"], "created_at": made["created_at"], "expires_at": null }] }], "next": null })
+        json!({
+            "bots": [{
+                "id": id, "name": "Robot", "created_at": made["created_at"], "webhook_url": null,
+                "keys": [{ "id": made["key_id"], "created_at": made["created_at"], "expires_at": null }],
+            }],
+            "next": null,
+        })
     );
     let token = key.split_once('-').expect("two parts").1;
     assert!(!listed.to_string().contains(token));

@@ -88,7 +88,7 @@ async fn no_secret_is_in_the_log(ground: Ground, format: &str) {
     // Bots, their keys, and where they are called.
     let made = ann.post("/bots", json!({ "name": "Robot" })).await.expect(201);
     let key = made["key"].as_str().expect("a key").to_owned();
-    let rotated = ann.post(&format!("/bots/{}/key", made["id"]), Value::Null).await.expect(201);
+    let rotated = ann.post(&format!("/bots/{}/key", made["id"]), json!({})).await.expect(201);
     let new_key = rotated["key"].as_str().expect("a key").to_owned();
     let robot = nobody.bearing(&new_key);
     assert_eq!(nobody.bearing(&key).get("/me").await.status, 401);

@@ -2,7 +2,7 @@
 
 use super::caller::Caller;
 use super::tokens::{is_not_let_in, refreshes, signs_in};
-use crate::harness::{Ground, House, Listener, PASSWORD, Person, on_both};
+use crate::harness::{Ground, House, Listener, PASSWORD, PATIENCE, Person, on_both};
 use crate::raw::dial;
 use loadtest::socket::{Frame, Socket, SocketError};
 use loadtest::wire::{Credentials, Event};
@@ -291,10 +291,13 @@ async fn is_sent_away(
             break event.id;
         }
     };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     for mut device in devices {
         let mut last = 0;
         let code = loop {
-            match device.socket.next().await {
+            assert!(tokio::time::Instant::now() < deadline, "{way:?}, seed {seed}: the socket stays open");
+            let next = tokio::time::timeout_at(deadline, device.socket.next()).await;
+            match next.expect("closes in time") {
                 Ok(Frame::Event(event)) => last = event.id,
                 Ok(_) => {}
                 Err(SocketError::Closed { code, .. }) => break code,

@@ -50,7 +50,7 @@ pub(super) async fn is_not_let_in(house: &House, credentials: &Credentials, code
 }
 
 on_both!(an_api_client_signs_in_by_tokens, async |ground| {
-    let house = House::open(ground).await;
+    let house = House::open_with(ground, &["--set", "auth.touch_s=0"]).await;
     let nobody = Caller::nobody(&house.url());
     let grant = json!({ "grant": "password", "email": " Ann@example.org", "password": PASSWORD });
     let answer = nobody.with("user-agent", "Script/1").post("/tokens", grant).await;
@@ -80,10 +80,21 @@ on_both!(an_api_client_signs_in_by_tokens, async |ground| {
     let offer = format!("hearth.v1.json, bearer.{}", tokens.access);
     is_upgraded(&house.url(), &head.replacen("hearth.v1.json", &offer, 1)).await;
     nobody.get(&format!("/me?access_token={}", tokens.access)).await.is_problem(401, "unauthenticated", None);
+    // Using a token is noted and keeps nothing alive; refreshing does.
+    let times = async || {
+        let listed = client.get("/sessions").await.expect(200);
+        let mine = listed["sessions"].as_array().expect("a list").iter().find(|one| one["current"] == true);
+        let text = |field: &str| mine.expect("is listed")[field].as_str().expect("a time").to_owned();
+        (text("last_active_at"), text("expires_at"))
+    };
+    let before = times().await;
+    let after = times().await;
+    assert!(after.0 > before.0 && after.1 == before.1, "{before:?} {after:?}");
     // A refreshed pair is of the same session; the old access token holds as long as it said.
     let fresh = Tokens::of(&refreshes(&nobody, &tokens.refresh).await);
     assert_eq!(fresh.session, tokens.session);
     assert!(fresh.access != tokens.access && fresh.refresh != tokens.refresh);
+    assert!(times().await.1 > after.1);
     for one in [&tokens, &fresh] {
         nobody.bearing(&one.access).get("/me").await.expect(200);
         nobody.bearing(&one.refresh).get("/me").await.is_problem(401, "token_invalid", None);
@@ -256,7 +267,9 @@ on_both!(
         ann.says(room, "before").await;
         assert_eq!(listener.hears_message().await, "before");
         // Used all the time, and ended all the same.
+        let deadline = Instant::now() + PATIENCE;
         let ended = loop {
+            assert!(Instant::now() < deadline, "the socket outlives its token");
             match listener.socket.request("read.mark", &json!({ "room_id": room, "seq": head })).await {
                 Ok(_) => sleep(Duration::from_millis(20)).await,
                 Err(error) => break error,

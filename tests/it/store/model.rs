@@ -65,6 +65,10 @@ pub(crate) struct Model {
 
 use RejectionCode::{Forbidden, IdempotencyConflict, InvalidPayload, NotFound, VersionConflict};
 
+fn not_for_guests(who: usize) -> Result<(), RejectionCode> {
+    if who == GUEST { Err(Forbidden) } else { Ok(()) }
+}
+
 impl Model {
     pub(crate) fn inbox(&self, who: usize) -> usize {
         let own = |room: &Room| room.kind == RoomKind::Inbox && room.members.contains(&who);
@@ -86,7 +90,7 @@ impl Model {
     }
 
     fn runs(&self, who: usize, room: usize) -> bool {
-        who == ADMIN || self.rooms[room].creator == Some(who)
+        who == ADMIN || (who != GUEST && self.rooms[room].creator == Some(who))
     }
 
     fn event(&mut self, kind: &'static str, room: usize) -> (&'static str, usize) {
@@ -129,10 +133,9 @@ impl Model {
                 let mut events = vec![self.event("room.updated", room)];
                 if self.rooms[room].kind == RoomKind::Open {
                     events.push(self.event("room.listed", self.commons));
-                } else {
-                    let members = self.rooms[room].members.clone();
-                    events.extend(self.in_inboxes("membership.granted", &members));
                 }
+                let members = self.rooms[room].members.clone();
+                events.extend(self.in_inboxes("membership.granted", &members));
                 Ok(events)
             }
             Op::DeleteRoom { who, room } => {
@@ -141,14 +144,14 @@ impl Model {
                 let mut events = vec![self.event("room.deleted", room)];
                 if self.rooms[room].kind == RoomKind::Open {
                     events.push(self.event("room.unlisted", self.commons));
-                } else {
-                    let members = self.rooms[room].members.clone();
-                    events.extend(self.in_inboxes("membership.revoked", &members));
                 }
+                let members = self.rooms[room].members.clone();
+                events.extend(self.in_inboxes("membership.revoked", &members));
                 Ok(events)
             }
             Op::Add { who, room, user } => {
-                let room = self.closed(who, room)?;
+                not_for_guests(who)?;
+                let room = self.by_name(who, room, user)?;
                 if !self.rooms[room].members.insert(user) {
                     return Ok(Vec::new());
                 }
@@ -157,7 +160,7 @@ impl Model {
                 Ok(vec![self.event("member.added", room), self.event("membership.granted", self.inbox(user))])
             }
             Op::Remove { who, room, user } => {
-                let room = self.closed(who, room)?;
+                let room = self.by_name(who, room, user)?;
                 if user != who && !self.runs(who, room) {
                     return Err(Forbidden);
                 }
@@ -181,7 +184,6 @@ impl Model {
                 Ok(vec![self.event("read.marked", self.inbox(who))])
             }
             Op::Profile { who, text } => {
-                self.seen(who, self.commons)?;
                 let name = format!("name {text}");
                 if self.names.insert(who, name.clone()) == Some(name) {
                     return Ok(Vec::new());
@@ -189,7 +191,6 @@ impl Model {
                 Ok(vec![self.event("user.updated", self.commons)])
             }
             Op::Account { who, text } => {
-                self.seen(who, self.commons)?;
                 if who != ADMIN {
                     return Err(Forbidden);
                 }
@@ -217,15 +218,21 @@ impl Model {
     }
 
     fn run_by(&self, who: usize, room: usize) -> Result<usize, RejectionCode> {
+        not_for_guests(who)?;
         let room = self.seen(who, room)?;
         let kind = self.rooms[room].kind;
         let can_change = matches!(kind, RoomKind::Open | RoomKind::Closed) && self.runs(who, room);
         if can_change { Ok(room) } else { Err(Forbidden) }
     }
 
-    fn closed(&self, who: usize, room: usize) -> Result<usize, RejectionCode> {
+    /// Of open rooms only guests are members by name.
+    fn by_name(&self, who: usize, room: usize, user: usize) -> Result<usize, RejectionCode> {
         let room = self.seen(who, room)?;
-        if self.rooms[room].kind == RoomKind::Closed { Ok(room) } else { Err(Forbidden) }
+        match self.rooms[room].kind {
+            RoomKind::Closed => Ok(room),
+            RoomKind::Open if user == GUEST => Ok(room),
+            _ => Err(Forbidden),
+        }
     }
 
     fn post(&mut self, who: usize, room: usize, key: u8, text: u8) -> Outcome {
@@ -282,7 +289,7 @@ impl Model {
     }
 
     fn create(&mut self, who: usize, kind: RoomKind, members: &[usize]) -> Outcome {
-        self.seen(who, self.commons)?;
+        not_for_guests(who)?;
         let mut members: BTreeSet<usize> = members.iter().copied().collect();
         members.insert(who);
         if kind == RoomKind::Open {

@@ -128,7 +128,7 @@ async fn wrong_rooms_are_refused(bench: Bench) {
         key: None,
     };
     let guest = bench.person("Guy", Role::Guest).await;
-    assert_eq!(bench.refuses(&guest, bot).await.code, RejectionCode::NotFound);
+    assert_eq!(bench.refuses(&guest, bot).await.code, RejectionCode::Forbidden);
     bench.sql("UPDATE users SET status = 'deactivated' WHERE name = 'Guy'").unwrap();
     let many: Vec<UserId> = (1000..1101).map(UserId::new).collect();
     for (command, field) in [
