@@ -88,6 +88,8 @@ on_both!(strange_requests_get_answers_that_are_described, async |ground| {
     let house = House::open_with(ground, &["--set", "polling.wait_ms=1000"]).await;
     let ann = Caller::of(&house.admin);
     let code = ann.get("/account").await.expect(200)["join_code"].as_str().expect("a code").to_owned();
+    // Before the code to join by is another one.
+    let eve = house.joined_by("Eva").await;
     let mut users = vec![house.admin.id];
     for name in ["Bob", "Cleo", "Eve"] {
         users.push(house.joined_by(name).await.id);
@@ -114,7 +116,6 @@ on_both!(strange_requests_get_answers_that_are_described, async |ground| {
         return;
     }
 
-    let eve = house.joined_by("Eva").await;
     let mut sessions = Vec::new();
     for _ in 0..5 {
         let sign_in = json!({ "email": "eva@example.org", "password": PASSWORD });

@@ -139,7 +139,7 @@ on_both!(
         let repeat = keyed.post("/bots", json!({ "name": "Robot" })).await;
         assert_eq!(repeat.header("idempotency-replayed"), Some("true"));
         let mut known = made.clone();
-        known.as_object_mut().expect("an object").remove("key");
+        known.as_object_mut().expect("an object").retain(|name, _| !name.starts_with("key"));
         assert_eq!(repeat.expect(200), known);
         keyed.post("/bots", json!({ "name": "Other" })).await.is_problem(409, "idempotency_conflict", None);
         assert_eq!(ann.get("/bots").await.expect(200)["bots"].as_array().expect("bots").len(), 1);
