@@ -16,7 +16,6 @@ const PARTS: [&str; 11] = [
     include_str!("openapi/entering.json"),
     include_str!("openapi/sessions.json"),
     include_str!("openapi/people.json"),
-    include_str!("openapi/standing.json"),
     include_str!("openapi/rooms.json"),
     include_str!("openapi/messages.json"),
     include_str!("openapi/events.json"),
