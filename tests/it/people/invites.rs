@@ -136,6 +136,7 @@ on_both!(the_standing_code_can_be_changed, async |ground| {
     let old = code_of(&admin.get("/account").await.expect(200));
     let new = code_of(&admin.post("/account/join-code", json!({})).await.expect(200));
     assert_ne!(old, new);
+    assert!(new.len() >= 14, "nobody guesses it: {new}");
     assert_eq!(code_of(&admin.get("/account").await.expect(200)), new);
     nobody.get(&format!("/join/{old}")).await.is_problem(404, "not_found", None);
     nobody.post(&format!("/join/{old}"), newcomer(1)).await.is_problem(404, "not_found", None);

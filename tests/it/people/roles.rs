@@ -196,6 +196,9 @@ on_both!(a_bot_stays_a_bot_and_a_deactivated_ones_key_opens_nothing, async |grou
     admin.patch(&path, json!({ "status": "deactivated" })).await.expect(200);
     robot.get("/me").await.is_problem(401, "token_revoked", None);
     admin.patch(&path, json!({ "status": "active" })).await.expect(200);
+    robot.get("/me").await.is_problem(401, "token_revoked", None);
+    let key = admin.post(&format!("/bots/{}/key", bot.id), json!({})).await.expect(201)["key"].clone();
+    let robot = Caller::nobody(&house.url()).bearing(key.as_str().expect("a key"));
     robot.get("/me").await.expect(200);
     let bob = Caller::of(&house.joined_by("Bob").await);
     bob.patch(&path, json!({ "status": "deactivated" })).await.is_problem(403, "forbidden", None);
