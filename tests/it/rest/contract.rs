@@ -39,10 +39,10 @@ pub(super) fn holds(method: &str, path: &str, answer: &Answer) {
             fits(&value, &schema["schema"])
                 .unwrap_or_else(|wrong| panic!("{method} {path}: {wrong}\n{line}"));
         }
-    } else if kind.ends_with("json") {
-        if let Err(wrong) = fits(&answer.json(), &schema["schema"]) {
-            panic!("{method} {path}: {status}: {wrong}\n{}", answer.text());
-        }
+    } else if kind.ends_with("json")
+        && let Err(wrong) = fits(&answer.json(), &schema["schema"])
+    {
+        panic!("{method} {path}: {status}: {wrong}\n{}", answer.text());
     }
 }
 
