@@ -254,7 +254,8 @@ impl<'a> Scene<'a> {
             "email" => self.email().unwrap_or_else(|| "nobody@example.org".to_owned()),
             "password" => PASSWORD.to_owned(),
             "code" => self.code().await,
-            "fresh" => format!("new{}", Uuid::new_v4().simple()),
+            // Short enough for a guest.
+            "fresh" => format!("new{:016x}", Uuid::new_v4().as_u64_pair().0),
             "uuid" => Uuid::new_v4().to_string(),
             "file" => "main.js".to_owned(),
             other => panic!("nobody knows what ${other} stands for"),
