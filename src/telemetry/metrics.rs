@@ -297,6 +297,7 @@ mod tests {
         slow_consumer(SlowConsumer::Resync);
         queue_depth("writer", 1);
         drift("hole", 1, 0);
+        cleared("session", 1);
         registry("sockets", 1);
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();

@@ -14,7 +14,9 @@ pub(super) fn routes() -> Vec<(String, String)> {
     let document = include_str!("../../../PROTOCOL.md");
     let section = document.split("\n## ").find(|section| section.starts_with("4. REST")).expect("a section");
     let mut routes = Vec::new();
-    for row in section.lines().filter(|line| line.starts_with("| `")) {
+    let is_route =
+        |line: &&str| line.strip_prefix("| `").is_some_and(|cell| cell.starts_with(char::is_uppercase));
+    for row in section.lines().filter(is_route) {
         let cell = row.split(" | ").next().expect("a cell").trim_start_matches("| ");
         let entries: Vec<&str> = cell.split(", ").map(|entry| entry.trim_matches('`')).collect();
         for entry in &entries {
