@@ -8,7 +8,6 @@ pub mod encode;
 pub mod error;
 pub mod json;
 pub mod payload;
-pub mod qr;
 pub mod trace;
 pub mod view;
 pub mod webhook;

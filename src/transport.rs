@@ -5,6 +5,7 @@ pub mod assets;
 mod headers;
 pub mod http;
 pub mod ops;
+pub mod qr;
 pub mod ws;
 
 pub use address::client_address;

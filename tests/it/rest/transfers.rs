@@ -79,7 +79,7 @@ on_both!(
         let url = link["url"].as_str().expect("a link");
         assert!(url.starts_with(&format!("{}/transfer#htl.", house.url())), "{url}");
         assert_eq!(link["kind"], "device");
-        assert_eq!(link["qr"].as_str(), hearth::protocol::qr::svg(url).as_deref(), "the picture of this very link");
+        assert_eq!(link["qr"].as_str(), hearth::transport::qr::svg(url).as_deref(), "the picture of this very link");
         let (nobody, token) = (Caller::nobody(&house.url()), token_of(&link));
         for _ in 0..3 {
             for method in ["GET", "HEAD"] {
