@@ -20,6 +20,7 @@ mod storage;
 mod units;
 
 pub use ai::Ai;
+pub(crate) use ai::BREAKER_SAMPLES_MAX;
 pub use audit::Audit;
 pub use cleanup::Cleanup;
 pub use idempotency::Idempotency;
