@@ -20,7 +20,10 @@ use crate::inference::{ContentFilter, Upstream};
 use crate::protocol::TraceId;
 use crate::storage::{Store, StoreError, Task, Waiting};
 use crate::telemetry::{ai, metrics};
-use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, SpawnHandle,
+    WrapFuture,
+};
 use breakers::Breakers;
 use dashmap::DashMap;
 use std::collections::HashMap;
@@ -173,7 +176,12 @@ struct Freed {
 
 impl Pool {
     /// Starts it on `arbiter`; should it fail, it is started anew.
-    pub fn start(bus: Bus, store: Store, config: Arc<Config>, arbiter: &ArbiterHandle) -> Result<InferenceHandle, String> {
+    pub fn start(
+        bus: Bus,
+        store: Store,
+        config: Arc<Config>,
+        arbiter: &ArbiterHandle,
+    ) -> Result<InferenceHandle, String> {
         let upstream = Upstream::new(Timeouts::from(&config.ai)).map_err(|error| error.to_string())?;
         let phrases = config.ai.blocked_phrases.iter().map(String::as_str);
         let shared = Arc::new(Shared {
@@ -216,13 +224,15 @@ impl Pool {
             return;
         }
         self.looking = true;
-        let (store, holder, lease) = (self.shared.store.clone(), self.shared.holder, self.shared.config.ai.lease);
+        let (store, holder, lease) =
+            (self.shared.store.clone(), self.shared.holder, self.shared.config.ai.lease);
         let (free, turns) = (self.idle.len(), self.turns.clone());
         let found = async move {
             let waiting = store.waiting_runs(LOOK).await?;
             let rooms: Vec<RoomId> = waiting.iter().map(|waiting| waiting.room).collect();
             let now = clock::now();
-            let mut due: Vec<Waiting> = waiting.iter().filter(|waiting| waiting.due <= now).copied().collect();
+            let mut due: Vec<Waiting> =
+                waiting.iter().filter(|waiting| waiting.due <= now).copied().collect();
             let next = waiting.iter().filter(|waiting| waiting.due > now).map(|waiting| waiting.due).min();
             // Rooms take turns; those that never had one come first, in the order of asking (AI-04).
             due.sort_by_key(|waiting| (turns.get(&waiting.room).copied().unwrap_or_default(), waiting.run));
@@ -268,7 +278,10 @@ impl Pool {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "one message at a time for each worker that has nothing to do")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one message at a time for each worker that has nothing to do"
+    )]
     fn give(&mut self, task: Task, ctx: &Context<Self>) {
         let worker = self.idle.pop().and_then(|at| self.workers.get(at));
         let Some(worker) = worker else {

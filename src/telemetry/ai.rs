@@ -7,8 +7,13 @@ use std::time::Duration;
 
 /// Starts what is counted at zero.
 pub(super) fn begin() {
-    for name in [catalog::AI_WAIT, catalog::AI_FIRST_TOKEN, catalog::AI_RUN_SECONDS, catalog::AI_RELAY, catalog::AI_SPEED]
-    {
+    for name in [
+        catalog::AI_WAIT,
+        catalog::AI_FIRST_TOKEN,
+        catalog::AI_RUN_SECONDS,
+        catalog::AI_RELAY,
+        catalog::AI_SPEED,
+    ] {
         drop(histogram!(name));
     }
     for state in RunState::ALL.iter().filter(|state| !state.is_open()) {

@@ -142,7 +142,12 @@ pub const METRICS: &[Metric] = &[
     histogram(AI_WAIT, &[], SECONDS, "Seconds from asking to being taken by a worker."),
     histogram(AI_FIRST_TOKEN, &[], LONG, "Seconds from being taken to the first piece: the engine's."),
     histogram(AI_RUN_SECONDS, &[], LONG, "Seconds from being taken to the end."),
-    histogram(AI_RELAY, &[], SECONDS, "Seconds from a piece's arrival to its room: ours, with ai.coalesce_ms."),
+    histogram(
+        AI_RELAY,
+        &[],
+        SECONDS,
+        "Seconds from a piece's arrival to its room: ours, with ai.coalesce_ms.",
+    ),
     counter(AI_TOKENS, &["kind"], "Tokens that were used."),
     histogram(AI_SPEED, &[], COUNTS, "Tokens a second of an answer."),
     counter(AI_RETRIES, &["reason"], "Requests to engines that were repeated, and runs that were put back."),

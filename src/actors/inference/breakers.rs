@@ -43,7 +43,12 @@ impl Breakers {
     }
 
     /// Hears how it ended; gives for how long nobody is let through now, if that changed.
-    pub(super) fn settle(&self, endpoint: &(String, String), permit: Permit, ended: Ended) -> Option<Result<(), Refused>> {
+    pub(super) fn settle(
+        &self,
+        endpoint: &(String, String),
+        permit: Permit,
+        ended: Ended,
+    ) -> Option<Result<(), Refused>> {
         let now = Instant::now();
         let mut of = self.locked();
         let breaker = of.get_mut(endpoint)?;

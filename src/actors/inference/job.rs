@@ -4,14 +4,12 @@ use super::{Active, Leaving, Shared};
 use crate::actors::clock;
 use crate::config::Secret;
 use crate::domain::run::{EndReason, reason};
-use crate::domain::{
-    Action, MessageId, Person, RunEnd, RunState, Status, Usage,
-};
+use crate::domain::{Action, MessageId, Person, RunEnd, RunState, Status, Usage};
 use crate::inference::breaker::Ended;
 use crate::inference::filter::{Side, Verdict};
 use crate::inference::prompt::{self, Brief, Line, Settings};
-use crate::inference::{Failure, FinishReason, Piece, Request, Sieve, retry, stable_seed, tokens};
 use crate::inference::{Endpoint, upstream};
+use crate::inference::{Failure, FinishReason, Piece, Request, Sieve, retry, stable_seed, tokens};
 use crate::storage::{HistoryPage, Message, StoreError, Task};
 use crate::telemetry::ai;
 use std::sync::Arc;
@@ -27,14 +25,17 @@ pub(super) enum Outcome {
     End(RunEnd),
     /// Nothing was said: once more, after so long.
     Again(Duration),
+    /// Nothing was said, and the process ends: somebody else may try, and it counts for nothing.
+    PutBack,
     /// It isn't ours any more.
     Lost,
 }
 
 /// Puts a run down: with its text if there is any, else for another attempt.
-pub(super) fn put_down(shared: &Shared, task: &Task, active: &Active, why: EndReason) -> Outcome {
+pub(super) fn put_down(shared: &Shared, active: &Active, why: EndReason) -> Outcome {
     if active.answer.said() == 0 {
-        return Outcome::Again(shared.config.ai.backoff);
+        let is_leaving = *shared.leaving.borrow() > Leaving::No;
+        return if is_leaving { Outcome::PutBack } else { Outcome::Again(shared.config.ai.backoff) };
     }
     Outcome::End(ended(active, RunState::Interrupted, Some(why), None, false))
 }
@@ -134,7 +135,7 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
             () = tokio::time::sleep(wait) => {}
             () = active.answer.stopped() => return end(RunState::Cancelled, reason::CANCELLED),
             _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
-                return put_down(shared, task, active, reason::SERVER_STOPPED);
+                return put_down(shared, active, reason::SERVER_STOPPED);
             }
         }
     }
@@ -158,7 +159,8 @@ async fn attempt(
     let mut health = Health { shared, task, identity, permit: Some(permit) };
     let mut speech = Speech::new(shared, active);
     let mut leaving = shared.leaving.subscribe();
-    let until_stopped = |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
+    let until_stopped =
+        |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
     active.asked.store(true, Ordering::Relaxed);
     let mut upstream = tokio::select! {
         answer = shared.upstream.ask(endpoint, request) => match answer {
@@ -170,7 +172,7 @@ async fn attempt(
         },
         () = active.answer.stopped() => return until_stopped(reason::CANCELLED, RunState::Cancelled, None),
         _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
-            return Ok(put_down(shared, task, active, reason::SERVER_STOPPED));
+            return Ok(put_down(shared, active, reason::SERVER_STOPPED));
         }
     };
     loop {
@@ -188,7 +190,7 @@ async fn attempt(
             }
             _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
                 speech.end();
-                return Ok(put_down(shared, task, active, reason::SERVER_STOPPED));
+                return Ok(put_down(shared, active, reason::SERVER_STOPPED));
             }
             piece = upstream.next() => piece,
         };
@@ -259,7 +261,8 @@ impl Health<'_> {
 impl Drop for Health<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            drop(self.shared.breakers.settle(&self.identity, permit, Ended::Unknown));
+            // Says nothing of the engine, so nothing changes but that a probe may go.
+            self.shared.breakers.settle(&self.identity, permit, Ended::Unknown);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What has to be done for runs beside working at them: signs of life with checkpoints, and runs whose worker is gone.
 
+use super::worker::put_back;
 use super::{Active, Leaving, Shared};
 use crate::actors::clock;
 use crate::domain::run::reason;
@@ -106,9 +107,7 @@ async fn adopt(shared: &Shared, orphan: Orphan) {
     } else if is_over {
         (RunState::Failed, reason::DEAD_LETTER)
     } else {
-        if let Err(error) = shared.store.return_run(run, shared.holder, clock::now()).await {
-            tracing::warn!(%error, run.id = %run, "a run can't be put back; its lease ends");
-        }
+        put_back(shared, run, clock::now(), true).await;
         shared.store.runs_changed().notify_one();
         return;
     };

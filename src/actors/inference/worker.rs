@@ -4,7 +4,7 @@ use super::job::{self, Outcome};
 use super::{Active, Freed, Pool, Shared};
 use crate::actors::clock;
 use crate::domain::run::reason;
-use crate::domain::{RunEnd, RunId, RunState, Usage};
+use crate::domain::{RunEnd, RunId, RunState, Timestamp, Usage};
 use crate::storage::Task;
 use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -99,7 +99,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
         outcome = attempt => outcome.unwrap_or_else(|_| {
             metrics::actor_panicked("inference");
             tracing::error!(run.id = %run, "a run failed in an unexpected way");
-            job::put_down(shared, &task, &active, reason::WORKER_FAILED)
+            job::put_down(shared, &active, reason::WORKER_FAILED)
         }),
         () = active.lost.notified() => Outcome::Lost,
     };
@@ -108,9 +108,11 @@ async fn work(shared: &Shared, task: Task) -> bool {
         Outcome::Again(after) if task.attempts < i64::from(shared.config.ai.attempts) => {
             ai::requeued();
             let again_at = clock::now().after(after);
-            if let Err(error) = shared.store.return_run(run, shared.holder, again_at).await {
-                tracing::warn!(%error, run.id = %run, "a run can't be put back; its lease ends");
-            }
+            put_back(shared, run, again_at, true).await;
+            return false;
+        }
+        Outcome::PutBack => {
+            put_back(shared, run, clock::now(), false).await;
             return false;
         }
         Outcome::Again(_) => RunEnd {
@@ -130,4 +132,11 @@ async fn work(shared: &Shared, task: Task) -> bool {
     let was_done = end.state == RunState::Done;
     shared.end(room, run, task.assistant, end).await;
     was_done
+}
+
+/// Puts a run back into the queue; whether the attempt counts.
+pub(super) async fn put_back(shared: &Shared, run: RunId, again_at: Timestamp, counts: bool) {
+    if let Err(error) = shared.store.return_run(run, shared.holder, again_at, counts).await {
+        tracing::warn!(%error, run.id = %run, "a run can't be put back; its lease ends");
+    }
 }

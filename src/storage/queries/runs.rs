@@ -256,12 +256,13 @@ impl Store {
         .await
     }
 
-    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on.
+    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on; whether the attempt counts.
     pub async fn return_run(
         &self,
         run: RunId,
         holder: Uuid,
         again_at: Timestamp,
+        counts: bool,
     ) -> Result<bool, StoreError> {
         self.write(move |conn| {
             let ours = runs::table
@@ -273,6 +274,7 @@ impl Store {
                 runs::holder.eq(None::<Vec<u8>>),
                 runs::lease_until.eq(None::<i64>),
                 runs::next_attempt_at.eq(again_at.as_millis()),
+                runs::attempts.eq(runs::attempts - i64::from(!counts)),
             ));
             Ok(on!(conn, |c| query.execute(c))? > 0)
         })
@@ -329,15 +331,20 @@ impl Store {
                 ));
             type Row = (i64, i64, i64, String, String, i64, bool, i64);
             let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
-            let orphan = |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
-                run: RunId::new(run),
-                room: RoomId::new(room),
-                assistant: Person { id: UserId::new(assistant), name: name.into(), role: Role::Assistant },
-                partial,
-                attempts,
-                stopping,
-                prompt_tokens,
-            };
+            let orphan =
+                |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
+                    run: RunId::new(run),
+                    room: RoomId::new(room),
+                    assistant: Person {
+                        id: UserId::new(assistant),
+                        name: name.into(),
+                        role: Role::Assistant,
+                    },
+                    partial,
+                    attempts,
+                    stopping,
+                    prompt_tokens,
+                };
             Ok(rows.into_iter().map(orphan).collect())
         })
         .await
