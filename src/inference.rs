@@ -4,6 +4,7 @@ pub mod breaker;
 pub mod chat;
 pub mod failure;
 pub mod filter;
+pub mod prompt;
 pub mod retry;
 pub mod seed;
 pub mod sse;
