@@ -13,7 +13,7 @@ use crate::telemetry::metrics;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// A write on its way into the log.
@@ -22,8 +22,6 @@ use tokio::time::Instant;
 pub struct Append {
     pub write: Write,
     pub sink: ReplySink,
-    /// Its place in the room's queue.
-    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The address of the sequencer, bounded.
@@ -34,19 +32,15 @@ pub struct SequencerHandle {
     queue: usize,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Pending {
-    append: Append,
-    _permit: OwnedSemaphorePermit,
-}
-
 impl SequencerHandle {
     /// Queues a write; when the queue is full it is answered `overloaded`.
     #[expect(clippy::disallowed_methods, reason = "bounded by the permits of the write queue")]
-    pub fn append(&self, append: Append) {
+    pub fn append(&self, mut append: Append) {
         match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => self.address.do_send(Pending { append, _permit: permit }),
+            Ok(place) => {
+                append.sink.in_line(place);
+                self.address.do_send(append);
+            }
             Err(_) => append.sink.answer(Err(Rejection::overloaded())),
         }
     }
@@ -61,7 +55,7 @@ impl SequencerHandle {
 pub struct Sequencer {
     rooms: Arc<Rooms>,
     batch: usize,
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Append>,
     committing: bool,
 }
 
@@ -90,10 +84,10 @@ impl Sequencer {
         let mut writes = Vec::with_capacity(count);
         let mut askers = Vec::with_capacity(count);
         let mut signs_out = false;
-        for Pending { append: Append { write, sink, permit }, _permit } in self.pending.drain(..count) {
+        for Append { write, sink } in self.pending.drain(..count) {
             signs_out |= matches!(write, Write::Session { .. });
             writes.push(write);
-            askers.push((sink, permit, _permit));
+            askers.push(sink);
         }
         let began = Instant::now();
         match self.rooms.store().submit(writes, clock::now()) {
@@ -118,7 +112,7 @@ impl Sequencer {
             Err(error) => {
                 tracing::warn!(%error, "the writer takes no more");
                 self.rooms.load().store_failed(&error);
-                for (sink, ..) in askers {
+                for sink in askers {
                     sink.answer(Err(rejection_of(&error)));
                 }
             }
@@ -126,12 +120,7 @@ impl Sequencer {
     }
 
     /// Whether it is known what came of the batch.
-    fn on_committed(
-        &self,
-        outcome: BatchOutcome,
-        askers: Vec<(ReplySink, Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)>,
-        began: Instant,
-    ) -> bool {
+    fn on_committed(&self, outcome: BatchOutcome, askers: Vec<ReplySink>, began: Instant) -> bool {
         #[cfg(test)]
         super::simulation::may_fail("sequencer");
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
@@ -142,7 +131,7 @@ impl Sequencer {
             signs.failed(&StoreError::OutcomeUnknown("the writer gave no answer".to_owned()));
         }
         let batch = askers.len();
-        for (verdict, (sink, ..)) in outcome.into_iter().zip(askers) {
+        for (verdict, sink) in outcome.into_iter().zip(askers) {
             match verdict {
                 Ok(Verdict::Accepted { ack, events: recorded }) => {
                     signs.worked = true;
@@ -226,11 +215,11 @@ impl Actor for Sequencer {
     }
 }
 
-impl Handler<Pending> for Sequencer {
+impl Handler<Append> for Sequencer {
     type Result = ();
 
-    fn handle(&mut self, pending: Pending, _: &mut Self::Context) {
-        self.pending.push_back(pending);
+    fn handle(&mut self, append: Append, _: &mut Self::Context) {
+        self.pending.push_back(append);
     }
 }
 
