@@ -2,6 +2,7 @@
 
 import { aboutField } from '../wording.js';
 import { h, setText } from './dom.js';
+import { refusalText } from './text.js';
 
 const INPUTS = 'input, textarea, select';
 let serial = 0;
@@ -44,7 +45,7 @@ export function form({ fields, action, submit, extra = [], className = '' }) {
     try {
       await submit(Object.fromEntries(new FormData(element)), element);
     } catch (error) {
-      if (!(error.field && blame(element, error.field, error.message))) setText(trouble, error.message);
+      if (!(error.field && blame(element, error.field, error.message))) setText(trouble, refusalText(error));
       else element.elements[error.field]?.focus?.();
     } finally {
       button.disabled = false;
