@@ -47,17 +47,6 @@ async fn a_form_that_is_refused_says_why_and_keeps_the_focus() {
     late.reads("#gate .form-error", "Email or password is not right.").await;
     late.is_in("#gate [type=submit]").await;
 
-    // As often as it takes until it is too often.
-    let said = "return !document.querySelector('#gate [type=submit]').disabled && document.querySelector('#gate .form-error').textContent";
-    for _ in 0..20 {
-        late.clicks("#gate [type=submit]").await;
-        let said = late.until("an answer", said, &[]).await;
-        if said.as_str().is_some_and(|said| said.starts_with("Too many failed attempts")) {
-            break;
-        }
-    }
-    late.reads("#gate .form-error", "Try again in ").await;
-
     for path in ["/join/%zz", "/join/nobodys-code"] {
         late.opens(&format!("{}{path}", server.url())).await;
         late.reads("#gate h1", "This invitation does not work").await;
