@@ -34,6 +34,8 @@ actions! {
     PasswordChanged => "password.changed",
     TransferCreated => "transfer.created",
     TransferRedeemed => "transfer.redeemed",
+    /// A link of ours that was used up or over.
+    TransferRefused => "transfer.refused",
     UserJoined => "user.joined",
     UserRoleChanged => "user.role_changed",
     UserDeactivated => "user.deactivated",

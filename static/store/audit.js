@@ -11,6 +11,7 @@ const ACTIONS = {
   'password.changed': ['Password changed', ({ who, self, whom, detail }) => sentence(who, self ? 'changed their password' : `changed the password of ${whom}`, detail.by === 'recovery' && 'by a link from an administrator')],
   'transfer.created': ['Link made', ({ who, detail, person }) => (detail.kind === 'recovery' ? `${who} made a link that lets ${person(Number(detail.for))} back in` : `${who} made a link to sign in on another device`)],
   'transfer.redeemed': ['Link used', ({ who, detail }) => `${who} signed in by ${detail.kind === 'recovery' ? 'an administrator’s link' : 'a link'}`],
+  'transfer.refused': ['Link refused', ({ detail, person }) => sentence('Somebody tried a link', detail.for && `for ${person(Number(detail.for))}`, detail.reason === 'used' ? 'that was used before' : 'that was over')],
   'user.joined': ['Joined', ({ who, self, target, whom, detail }) => sentence(target && !self ? whom : who, 'joined', detail.invite && `by invitation ${detail.invite}`)],
   'user.role_changed': ['Role changed', ({ who, whom, detail }) => sentence(who, `changed the role of ${whom}`, detail.from && `from ${detail.from}`, detail.to && `to ${detail.to}`)],
   'user.deactivated': ['Deactivated', ({ who, whom }) => `${who} deactivated ${whom}`],
@@ -40,6 +41,8 @@ const ENDS = { password: 'with the new password', limit: 'for there were too man
 const ACTS = { 'message.post': 'posted', 'message.edit': 'edited', 'message.delete': 'deleted', 'read.mark': 'read', 'member.remove': 'removed' };
 /** Who acts where nobody is signed in. */
 const NOBODY = { operator: 'The operator', system: 'The server' };
+/** The kinds of what can be filtered by. */
+export const AUDITED = ['account', 'user', 'session', 'room', 'message', 'invite', 'transfer', 'bot_key'];
 const KINDS = { bot_key: 'bot key', invite: 'invitation', transfer: 'link', account: 'the team' };
 
 const sentence = (...parts) => parts.filter(Boolean).join(' ');

@@ -119,6 +119,20 @@ impl Stage {
                 self.nobody.post("/transfers/redeem", json!({ "token": token })).await.expect(201);
                 Deed(json!({ "actor": { "id": bob }, "target": { "kind": "transfer" } }))
             }
+            TransferRefused => {
+                let (bob, his) = self.joins("Late").await;
+                let link = his.post("/transfers", Value::Null).await.expect(201);
+                let token = link["url"].as_str().expect("a link").split_once('#').expect("a token").1;
+                self.nobody.post("/transfers/redeem", json!({ "token": token })).await.expect(201);
+                self.nobody
+                    .post("/transfers/redeem", json!({ "token": token }))
+                    .await
+                    .is_problem(410, "gone", None);
+                Deed(json!({
+                    "actor": null, "via": "nobody", "target": { "kind": "transfer" },
+                    "detail": { "reason": "used", "for": bob.to_string() },
+                }))
+            }
             UserJoined => {
                 let (bob, _) = self.joins("Newcomer").await;
                 let target = json!({ "kind": "user", "id": bob });

@@ -185,7 +185,7 @@ async fn an_invitation_counts_in_the_transaction_that_lets_in(bench: Bench) {
         max_uses: Some(2),
     };
     let invite = InviteCode::new("abcd-efgh");
-    let command = Command::CreateInvite { code: invite.clone(), terms };
+    let command = Command::CreateInvite { code: invite.clone(), terms, key: None };
     let Ack::Invited { invite: id } = bench.does(&home.admin, command).await.0 else {
         panic!("no invitation")
     };
