@@ -2,6 +2,7 @@
 //! fire and forget.
 
 pub mod admission;
+pub mod answers;
 pub mod bans;
 pub mod bus;
 pub mod cleaner;
