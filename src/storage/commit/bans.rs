@@ -94,7 +94,9 @@ fn addresses_of(tx: &mut Tx<'_>, user: UserId) -> Result<BTreeSet<Network>, Stor
         .select(sessions::address);
     let admins: Vec<Option<String>> = on!(&mut *tx.conn, |c| query.load(c))?;
     let network = |address: Option<String>| Network::of(address?.parse::<IpAddr>().ok()?);
-    let spared: BTreeSet<Network> = admins.into_iter().filter_map(network).collect();
+    let mut spared: BTreeSet<Network> = admins.into_iter().filter_map(network).collect();
+    // Where the admin is right now their session needn't have noted yet.
+    spared.extend(tx.origin.address.and_then(Network::of));
     let mut found = BTreeSet::new();
     for network in used.into_iter().filter_map(network).filter(|network| !spared.contains(network)) {
         if found.len() < ADDRESSES {

@@ -59,14 +59,19 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 
 fn check_origin(request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
-    // Whoever can set Authorization is a program or a page of ours: browsers don't add it for other sites.
-    if !origin::is_unsafe(request.method().as_str()) || headers.contains_key(header::AUTHORIZATION) {
+    if !origin::is_unsafe(request.method().as_str()) || shows_bearer(headers) {
         return Ok(());
     }
     let from = provenance(headers);
     let state = request.app_data::<web::Data<State>>();
     let public_url = state.and_then(|state| state.config.server.public_url.as_ref());
     Ok(origin::same_origin(from, public_url)?)
+}
+
+/// Whoever can set this is a program or a page of ours: browsers don't add it for other sites, as they do with `Basic`.
+fn shows_bearer(headers: &HeaderMap) -> bool {
+    let scheme = text(headers, &header::AUTHORIZATION).and_then(|value| value.split(' ').next());
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
 }
 
 /// Whether this address may ask now, and whether what it asks for can be done at present. What the pages are made of and what

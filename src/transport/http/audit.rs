@@ -171,7 +171,9 @@ impl Export {
     /// The next entries as lines; none when there are no more.
     async fn piece(&self, after: &mut Option<AuditPlace>) -> Result<Option<Bytes>, Problem> {
         let bus = &self.call.state.bus;
-        if bus.draining() || bus.has_ended(&self.call.identity, self.call.began) {
+        let Call { identity, began, .. } = &self.call;
+        let is_over = bus.has_ended(identity, *began) || bus.changed_since(&identity.person, *began);
+        if is_over || bus.draining() {
             return Err(Rejection::unavailable().into());
         }
         let read = self.call.state.store.audit_up_to(self.filter.clone(), *after, self.last, PIECE).await;

@@ -105,6 +105,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let token = Token::random();
     let (by, key_hash) = (call.me().clone(), token.hash());
     let enrolment = Enrolment::Bot { by, name, key_hash, webhook, expires_in, key };
+    call.must_hold()?;
     let ack = call
         .state
         .bus
@@ -154,6 +155,7 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
         overlap: overlap(overlap_s)?,
         key: idempotency::key(call.headers())?,
     };
+    call.must_hold()?;
     let now = super::now();
     let rotation = call.state.store.rotate_bot_key(call.identity.principal(), bot, next, now).await;
     if let Err(StoreError::OutcomeUnknown(_)) = rotation {

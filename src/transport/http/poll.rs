@@ -30,7 +30,6 @@ pub(super) async fn events(call: Call) -> Answer {
         call.state.must_stay()?;
         call.state.must_have_room()?;
     }
-    let began = Instant::now();
     // Listened to before the log is read: what is committed in between is heard.
     let tail = call.state.bus.tail();
     let head = call.state.store.log_head().await.map_err(refusal)?;
@@ -49,7 +48,7 @@ pub(super) async fn events(call: Call) -> Answer {
             reason.as_str()
         )));
     }
-    let poll = Poll { state: &call.state, identity: &call.identity, began, after, limit };
+    let poll = Poll { state: &call.state, identity: &call.identity, began: call.began, after, limit };
     let (events, next) = poll.run(tail, Instant::now() + wait).await?;
     Ok(json(format!(
         r#"{{"events":[{}],"next":{next},"epoch":"{}","recovery":"complete"}}"#,
@@ -69,6 +68,7 @@ fn wait(seconds: Option<u64>, most: Duration) -> Result<Duration, Rejection> {
 struct Poll<'a> {
     state: &'a State,
     identity: &'a Identity,
+    /// When it was found out who asks: what ended since then has ended.
     began: Instant,
     after: EventId,
     limit: usize,
