@@ -103,12 +103,15 @@ impl Upgrade {
         }
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
         let entry = entry::enter(&self.bus, &self.config, from).await.map_err(with_status)?;
-        let authorization = text(header::AUTHORIZATION);
+        // What is no text is a wrong one, not a missing one.
+        let shown =
+            |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+        let authorization = shown(header::AUTHORIZATION);
         let cookie = SessionCookie::of(&self.config);
         let credentials = Credentials::from_headers(cookie, text(header::COOKIE), authorization, &protocols);
         if credentials.rides_on_cookie() {
             let provenance =
-                Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
+                Provenance { sec_fetch_site: None, origin: shown(header::ORIGIN), host: text(header::HOST) };
             origin::same_origin(provenance, self.config.server.public_url.as_ref()).map_err(with_status)?;
         }
         let now = Timestamp::from(Utc::now());

@@ -52,6 +52,44 @@ async fn no_bytes_hide_where_somebody_is() {
     }
 }
 
+/// A path is the same however it is written.
+#[tokio::test]
+async fn no_spelling_of_a_path_goes_uncounted() {
+    let flags = [
+        "--set",
+        "limits.exempt_loopback=false",
+        "--set",
+        "limits.address_requests=3",
+        "--set",
+        "limits.request_window_ms=6000000",
+    ];
+    let (server, _dir) = crate::harness::empty(Ground::Sqlite, &flags).await;
+    let (url, host) = (server.url(), server.url().replace("http://", ""));
+    let ask = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        answers(&url, request.as_bytes()).await.get(9..12).map(str::to_owned)
+    };
+    for path in ["/api/v1/setup", "/%61pi/v1/setup", "/ap%69/v1/setup"] {
+        assert_eq!(ask(path).await.as_deref(), Some("200"), "{path}");
+    }
+    for path in ["/api/v1/setup", "/%61pi/v1/setup", "/%61%70%69/v1/%73etup"] {
+        assert_eq!(ask(path).await.as_deref(), Some("429"), "{path}");
+    }
+}
+
+/// What is no text at all proves no origin, and no credentials either.
+#[tokio::test]
+async fn a_handshake_of_no_text_is_refused() {
+    let house = House::open(Ground::Sqlite).await;
+    let head = upgrade(&house.url(), &house.admin.credentials());
+    for (line, status) in
+        [(&b"Origin: https://\xe9vil.test"[..], "403"), (b"Authorization: Bearer \xe9", "401")]
+    {
+        let answer = answers(&house.url(), &[head.as_bytes(), line, b"\r\n\r\n"].concat()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
+
 /// Browsers add `Basic` by themselves, whoever's page is open: it is no proof of coming from ours.
 #[tokio::test]
 async fn only_a_bearer_goes_without_proof_of_its_origin() {
