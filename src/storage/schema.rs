@@ -84,6 +84,7 @@ diesel::table! {
         created_at -> BigInt,
         lifted_at -> Nullable<BigInt>,
         lifted_by -> Nullable<BigInt>,
+        status_before -> Text,
     }
 }
 

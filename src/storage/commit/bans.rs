@@ -36,6 +36,7 @@ pub(super) fn ban(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: User
             bans::banned_by.eq(actor.id.get()),
             bans::reason.eq(reason.as_str()),
             bans::created_at.eq(tx.now.as_millis()),
+            bans::status_before.eq(target.status.as_str()),
         ))
         .returning(bans::id);
     let ban: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
@@ -55,7 +56,7 @@ pub(super) fn ban(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: User
     Ok((Ack::Recorded(left.event.position()), vec![left]))
 }
 
-/// Lifts a ban: the account is as it was, and the addresses are let in again unless another ban has them.
+/// Lifts a ban: the account is as it was, also when that is deactivated, and the addresses are let in again unless another ban has them.
 pub(super) fn lift(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: UserId) -> Done {
     let commons = tx.commons()?;
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
@@ -65,9 +66,14 @@ pub(super) fn lift(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: Use
     }
     let living = bans::table.filter(bans::user_id.eq(user.get())).filter(bans::lifted_at.is_null());
     let query = diesel::update(living)
-        .set((bans::lifted_at.eq(tx.now.as_millis()), bans::lifted_by.eq(actor.id.get())));
-    on!(&mut *tx.conn, |c| query.execute(c))?;
+        .set((bans::lifted_at.eq(tx.now.as_millis()), bans::lifted_by.eq(actor.id.get())))
+        .returning(bans::status_before);
+    let before: Option<String> = on!(&mut *tx.conn, |c| query.get_result(c)).optional()?;
     tx.audit(Some(actor.id), &AuditNote::new(AuditAction::UserUnbanned, AuditTarget::User(user)))?;
+    if before.as_deref() == Some(Status::Deactivated.as_str()) {
+        standing::set_status(tx, user, Status::Deactivated)?;
+        return Ok((Ack::Unchanged, Vec::new()));
+    }
     let joined = standing::come_back(tx, actor, &target.person)?;
     Ok((Ack::Recorded(joined.event.position()), vec![joined]))
 }

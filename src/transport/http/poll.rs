@@ -100,7 +100,7 @@ impl Poll<'_> {
             if self.has_expired() {
                 return Err(token_expired().into());
             }
-            if self.state.bus.changed_since(me, self.began) {
+            if self.is_outdated() {
                 // What was read is for whom they were: asked again, they get what is for whom they are.
                 return Ok((Vec::new(), self.after));
             }
@@ -124,8 +124,13 @@ impl Poll<'_> {
 
     /// Whether there is nothing to wait for any more.
     fn is_interrupted(&self) -> bool {
+        self.has_ended() || self.is_outdated() || self.state.bus.draining()
+    }
+
+    /// Whether they aren't any more who they were, or as long as it was said.
+    fn is_outdated(&self) -> bool {
         let bus = &self.state.bus;
-        self.has_ended() || bus.changed_since(&self.identity.person, self.began) || bus.draining()
+        bus.changed_since(&self.identity.person, self.began) || bus.is_limited(self.identity, self.began)
     }
 
     fn has_expired(&self) -> bool {

@@ -2,17 +2,17 @@
 
 use super::entry::{self, Entry};
 use super::reader::Reader;
+use crate::actors::Bus;
 use crate::actors::connection::{Connection, Opened};
 use crate::actors::hub::Board;
 use crate::actors::outbox::{Class, Outbox};
 use crate::actors::peer::Peer;
-use crate::actors::{Bus, Ended};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::auth::signing::Keys;
 use crate::config::Config;
-use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, Via, may};
+use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, may};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
@@ -161,7 +161,8 @@ impl Upgrade {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.reason());
         } else if self.bus.changed_since(&peer.identity.person, began) {
             peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.reason());
-        } else if self.bus.draining() || self.is_limited(peer, began) {
+        } else if self.bus.draining() || self.bus.is_limited(&peer.identity, began) {
+            // A key that got an end during the handshake: who comes back learns when it is.
             self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
@@ -174,11 +175,6 @@ impl Upgrade {
                 peer.outbox.close(CloseCode::Overloaded, CloseCode::Overloaded.name());
             }
         }
-    }
-
-    /// Whether the key got an end while the handshake was under way: who comes back learns when it is.
-    fn is_limited(&self, peer: &Peer, began: Instant) -> bool {
-        matches!(peer.identity.via, Via::BotKey(key) if self.bus.ended_since(Ended::Limited(key), began))
     }
 
     /// The first frame: who one is, where the log stands, which rooms there are.

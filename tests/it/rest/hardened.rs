@@ -243,3 +243,59 @@ async fn no_admin_shuts_themselves_out() {
     let bans = here.get("/bans").await.expect(200);
     assert_eq!(bans["bans"][0]["addresses"], json!(["203.0.113.7"]));
 }
+
+on_both!(lifting_a_ban_lets_nobody_in_who_was_out_before, async |ground| {
+    let house = House::open(ground).await;
+    let (ann, bob) = (Caller::of(&house.admin), house.joined_by("Bob").await);
+    let path = format!("/users/{}", bob.id);
+    ann.patch(&path, json!({ "status": "deactivated" })).await.expect(200);
+    ann.put(&format!("{path}/ban"), json!({})).await.expect(200);
+    assert_eq!(ann.delete(&format!("{path}/ban")).await.expect(200)["status"], "deactivated");
+    let sign_in = json!({ "email": "bob@example.org", "password": PASSWORD });
+    let nobody = Caller::nobody(&house.url());
+    nobody.post("/sessions", sign_in.clone()).await.is_problem(401, "unauthenticated", None);
+    assert_eq!(ann.patch(&path, json!({ "status": "active" })).await.expect(200)["status"], "active");
+    nobody.post("/sessions", sign_in).await.expect(201);
+});
+
+on_both!(a_poll_by_a_key_that_is_given_an_end_asks_again, async |ground| {
+    let house = House::open(ground).await;
+    let ann = Caller::of(&house.admin);
+    let robot = house.admin.client.create_bot("Robot").await.expect("a bot");
+    let its = Caller::nobody(&house.url()).bearing(&robot.key);
+    let after = its.get("/events?after=9007199254740991").await.expect(200)["next"].clone();
+    let poll = tokio::spawn(async move { its.get(&format!("/events?after={after}&wait=20")).await });
+    house.metric_becomes("hearth_polls_waiting", "", 1.0).await;
+    ann.post(&format!("/bots/{}/key", robot.id), json!({ "overlap_s": 1 })).await.expect(201);
+    ann.says(house.lobby, "maybe not for it").await;
+    let answer = poll.await.expect("answered").expect(200);
+    assert_eq!(answer["events"], json!([]));
+});
+
+/// What is refused costs no hashing, so that it keeps nobody else from signing in.
+#[tokio::test]
+async fn a_password_that_may_not_be_set_is_not_hashed() {
+    let flags = ["--set", "auth.hash_concurrency=1", "--set", "auth.hash_queue=0"];
+    let house = House::open_with(Ground::Sqlite, &flags).await;
+    let bob = Caller::of(&house.joined_by("Bob").await);
+    let invite = json!({ "role": "guest", "room_ids": [house.lobby] });
+    let invite = Caller::of(&house.admin).post("/invites", invite).await.expect(201);
+    let door = format!("/join/{}", invite["code"].as_str().expect("a code"));
+    let guest = Caller::nobody(&house.url()).post(&door, json!({ "name": "Gus" })).await;
+    let guest = Caller::nobody(&house.url()).with("cookie", &guest.cookie());
+    for (who, status, code, field) in
+        [(bob, 422, "invalid_payload", Some("current_password")), (guest, 403, "forbidden", None)]
+    {
+        let asked: Vec<_> = (0..30)
+            .map(|_| {
+                let who = who.clone();
+                tokio::spawn(async move {
+                    who.put("/me/password", json!({ "new_password": "another horse" })).await
+                })
+            })
+            .collect();
+        for answer in asked {
+            answer.await.expect("answered").is_problem(status, code, field);
+        }
+    }
+}
