@@ -97,6 +97,9 @@ impl Poll<'_> {
             if self.has_ended() {
                 return Err(token_revoked().into());
             }
+            if self.is_shut_out() {
+                return Err(Rejection::banned().into());
+            }
             if self.has_expired() {
                 return Err(token_expired().into());
             }
@@ -124,7 +127,12 @@ impl Poll<'_> {
 
     /// Whether there is nothing to wait for any more.
     fn is_interrupted(&self) -> bool {
-        self.has_ended() || self.is_outdated() || self.state.bus.draining()
+        self.has_ended() || self.is_shut_out() || self.is_outdated() || self.state.bus.draining()
+    }
+
+    /// Whether nobody is let in any more from where they ask.
+    fn is_shut_out(&self) -> bool {
+        self.state.bus.bans().shut_out(self.identity.address)
     }
 
     /// Whether they aren't any more who they were, or as long as it was said.

@@ -159,6 +159,8 @@ impl Upgrade {
         self.board.borrow_mut().push(peer, Class::Control, handshake);
         if self.bus.has_ended(&peer.identity, began) {
             peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.reason());
+        } else if self.bus.bans().shut_out(peer.identity.address) {
+            peer.outbox.close(CloseCode::Forbidden, CloseCode::Forbidden.reason());
         } else if self.bus.changed_since(&peer.identity.person, began) {
             peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.reason());
         } else if self.bus.draining() || self.bus.is_limited(&peer.identity, began) {

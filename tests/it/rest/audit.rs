@@ -234,8 +234,6 @@ on_both!(
 
 on_both!(
     /// Who isn't admin any more takes nothing more away, whatever was begun before.
-    ///
-    /// Proves AUD-03.
     an_export_ends_with_the_right_to_it,
     async |ground| {
         let reached = Reached::open(ground, &[]).await;
