@@ -5,6 +5,7 @@ use crate::actors::bans;
 use crate::actors::cleaner;
 use crate::actors::courier::{Courier, CourierHandle};
 use crate::actors::hub::Hub;
+use crate::actors::inference::{InferenceHandle, Pool};
 use crate::actors::load;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
 use crate::actors::reconciler;
@@ -13,7 +14,7 @@ use crate::actors::sequencer::Sequencer;
 use crate::auth::signing::{Keys, Supply};
 use crate::config::{self, Config};
 use crate::protocol::payload;
-use crate::storage::{KeyTerms, StorageOptions, Store, StoreError};
+use crate::storage::{KeyTerms, RunTerms, StorageOptions, Store, StoreError};
 use crate::telemetry::metrics;
 use crate::transport::http::{self, State};
 use crate::transport::ws::Upgrade;
@@ -44,6 +45,8 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
     #[error("{0}")]
     Secrets(String),
+    #[error("the client of AI engines: {0}")]
+    Inference(String),
     #[error("metrics: {0}")]
     Metrics(String),
     #[error("the core thread did not start")]
@@ -72,6 +75,13 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let options = StorageOptions {
         keys: KeyTerms { keep: config.idempotency.keep, remember: config.idempotency.remember },
         outbox_rows: config.outbox.rows_max,
+        runs: RunTerms {
+            queue: config.ai.queue,
+            room_queue: config.ai.room_queue,
+            user_queue: config.ai.user_queue,
+            answers_bots: config.ai.hops > 0,
+            ..RunTerms::DEFAULT
+        },
         ..config.storage.options()
     };
     config.must_have_secrets().map_err(ServeError::Secrets)?;
@@ -86,6 +96,9 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let bus = start_core(&core, store.clone(), &config).await?;
     // Of its own: what strangers' servers and certificates cost is not the core's to pay.
     let outside = Arbiter::new();
+    let inference = Arbiter::new();
+    let thinking = Pool::start(bus.clone(), store.clone(), Arc::clone(&config), &inference.handle())
+        .map_err(ServeError::Inference)?;
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
     outside.spawn(cleaner::run(store.clone(), config.cleanup.clone(), config.audit.clone()));
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
@@ -95,7 +108,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), address);
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &leaving)?;
-    let exit = Exit { server: server.handle(), leaving, courier };
+    let exit = Exit { server: server.handle(), leaving, courier, thinking };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
     actix_rt::spawn(keep_keys(keys, supply));
@@ -112,6 +125,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
         _ = int.recv() => drain(&bus, &exit, &config).await?,
     }
     outside.stop();
+    inference.stop();
     core.stop();
     store.close().await;
     tracing::info!("stopped");
@@ -197,6 +211,7 @@ struct Exit {
     /// Whether idle connections are to be closed.
     leaving: watch::Sender<bool>,
     courier: CourierHandle,
+    thinking: InferenceHandle,
 }
 
 /// Ends when the signal is given, or can't be any more.
@@ -212,6 +227,7 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) -> std::io::Result<()> {
     tracing::info!(sockets = bus.sockets().count(), "draining");
     bus.drain(config.shutdown.spread);
     exit.courier.stop();
+    exit.thinking.stop();
     let deadline = began + config.shutdown.drain;
     while bus.sockets().count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -224,7 +240,9 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) -> std::io::Result<()> {
         // Not waited for: it would take the whole time-out once more.
         drop(exit.server.stop(false));
     }
-    while (bus.pending() > 0 || exit.courier.under_way() > 0) && Instant::now() < deadline {
+    while (bus.pending() > 0 || exit.courier.under_way() > 0 || exit.thinking.under_way() > 0)
+        && Instant::now() < deadline
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let left = deadline.saturating_duration_since(Instant::now());

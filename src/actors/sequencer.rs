@@ -7,7 +7,7 @@ use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::turn::EndOfTurn;
 use super::watch;
-use crate::domain::{Rejection, RoomId};
+use crate::domain::{Ack, Rejection, RoomId};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -154,6 +154,9 @@ impl Sequencer {
                             touched.push(recorded.event.room);
                         }
                         self.rooms.route(recorded);
+                    }
+                    if let Ack::RunStopping { room, run } = ack {
+                        self.rooms.answers().stop(room, run);
                     }
                     sink.answer(Ok(ack));
                 }

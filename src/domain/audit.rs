@@ -46,6 +46,10 @@ actions! {
     BotCreated => "bot.created",
     BotChanged => "bot.changed",
     BotDeactivated => "bot.deactivated",
+    AssistantCreated => "assistant.created",
+    AssistantChanged => "assistant.changed",
+    AssistantDeactivated => "assistant.deactivated",
+    BudgetChanged => "budget.changed",
     BotKeyCreated => "bot_key.created",
     BotKeyRevoked => "bot_key.revoked",
     /// Whatever a bot did; `command` in the detail says what (BOT-05).

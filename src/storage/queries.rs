@@ -15,6 +15,7 @@ pub(super) mod people;
 pub(super) mod probing;
 pub(super) mod remains;
 pub(super) mod rooms;
+pub(super) mod runs;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;

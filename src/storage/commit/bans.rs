@@ -53,7 +53,7 @@ pub(super) fn ban(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: User
         return Ok((Ack::Unchanged, Vec::new()));
     }
     let left = standing::leave(tx, actor, user, Status::Banned)?;
-    Ok((Ack::Recorded(left.event.position()), vec![left]))
+    Ok((standing::recorded(&left), left))
 }
 
 /// Lifts a ban: the account is as it was, also when that is deactivated, and the addresses are let in again unless another ban has them.
