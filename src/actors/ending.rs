@@ -95,6 +95,13 @@ impl Bus {
         for hub in self.rooms().hubs() {
             hub.tell(HubMsg::LimitBotKey { key, expires_at });
         }
+        // Wakes the long polls: those by this key ask again and learn when it ends.
+        self.rooms().committed(Arc::from([]));
+    }
+
+    /// Whether the key that somebody is known by got an end at or after `since`.
+    pub fn is_limited(&self, identity: &Identity, since: Instant) -> bool {
+        matches!(identity.via, Via::BotKey(key) if self.ended_since(Ended::Limited(key), since))
     }
 
     /// Why what somebody is known by ended at or after `since`, if it did: the more final of two reasons.

@@ -194,9 +194,10 @@ pub(super) fn end(
     let leaves = matches!(which, Ending::One(one) if tx.origin.via == Via::Session(one));
     match why {
         Why::Password => transfers::end(tx, user, &TransferKind::ALL)?,
-        _ if leaves => {}
+        _ if leaves => return Ok((ended, events)),
         _ => transfers::end(tx, user, &[TransferKind::Device])?,
     }
+    transfers::end_made_by(tx, user)?;
     Ok((ended, events))
 }
 
@@ -206,7 +207,8 @@ pub(super) fn revoke_all(tx: &mut Tx<'_>, user: UserId) -> Result<(), StoreError
         sessions::table.filter(sessions::user_id.eq(user.get())).filter(sessions::revoked_at.is_null());
     let query = diesel::update(unrevoked).set(sessions::revoked_at.eq(tx.now.as_millis()));
     on!(&mut *tx.conn, |c| query.execute(c))?;
-    transfers::end(tx, user, &TransferKind::ALL)
+    transfers::end(tx, user, &TransferKind::ALL)?;
+    transfers::end_made_by(tx, user)
 }
 
 fn end_one(tx: &mut Tx<'_>, user: UserId, session: SessionId, why: Why) -> Result<Recorded, StoreError> {

@@ -106,6 +106,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let token = Token::random();
     let (by, key_hash) = (call.me().clone(), token.hash());
     let enrolment = Enrolment::Bot { by, name, key_hash, webhook, expires_in, key };
+    call.must_hold()?;
     let ack = call
         .state
         .bus
@@ -155,6 +156,7 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
         overlap: overlap(overlap_s)?,
         key: idempotency::key(call.headers())?,
     };
+    call.must_hold()?;
     let (state, by, now) = (call.state.clone(), call.identity.principal(), super::now());
     let rotated = to_the_end(async move {
         let rotation = state.store.rotate_bot_key(by, bot, next, now).await;

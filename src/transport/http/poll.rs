@@ -68,6 +68,7 @@ fn wait(seconds: Option<u64>, most: Duration) -> Result<Duration, Rejection> {
 struct Poll<'a> {
     state: &'a State,
     identity: &'a Identity,
+    /// When it was found out who asks: what ended since then has ended.
     began: Instant,
     after: EventId,
     limit: usize,
@@ -96,10 +97,13 @@ impl Poll<'_> {
             if self.has_ended() {
                 return Err(token_revoked().into());
             }
+            if self.is_shut_out() {
+                return Err(Rejection::banned().into());
+            }
             if self.has_expired() {
                 return Err(token_expired().into());
             }
-            if self.has_changed() {
+            if self.is_outdated() {
                 // What was read is for whom they were: asked again, they get what is for whom they are.
                 return Ok((Vec::new(), self.after));
             }
@@ -123,13 +127,18 @@ impl Poll<'_> {
 
     /// Whether there is nothing to wait for any more.
     fn is_interrupted(&self) -> bool {
-        self.has_ended() || self.has_changed() || self.state.bus.draining()
+        self.has_ended() || self.is_shut_out() || self.is_outdated() || self.state.bus.draining()
     }
 
-    /// Whether they are somebody else by now, or may be nobody.
-    fn has_changed(&self) -> bool {
-        let (bus, who) = (&self.state.bus, self.identity);
-        bus.changed_since(&who.person, self.began) || bus.may_have_ended(who, self.began)
+    /// Whether nobody is let in any more from where they ask.
+    fn is_shut_out(&self) -> bool {
+        self.state.bus.bans().shut_out(self.identity.address)
+    }
+
+    /// Whether they aren't any more who they were, or as long as it was said, or may be nobody.
+    fn is_outdated(&self) -> bool {
+        let (bus, who, began) = (&self.state.bus, self.identity, self.began);
+        bus.changed_since(&who.person, began) || bus.is_limited(who, began) || bus.may_have_ended(who, began)
     }
 
     fn has_expired(&self) -> bool {
