@@ -138,8 +138,10 @@ mod tests {
                 room: RoomId::new(room),
                 after: MessageId::new(after)
             }),
-            (id.clone(), id.clone())
-                .prop_map(|(room, before)| Cursor::Runs { room: RoomId::new(room), before: RunId::new(before) }),
+            (id.clone(), id.clone()).prop_map(|(room, before)| Cursor::Runs {
+                room: RoomId::new(room),
+                before: RunId::new(before)
+            }),
             (id.clone(), id.clone())
                 .prop_map(|(at, id)| Cursor::Audit { at: Timestamp::from_millis(at), id }),
             (prop::sample::select(List::ALL.to_vec()), id)

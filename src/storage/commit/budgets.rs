@@ -18,13 +18,7 @@ pub(super) fn scopes(asker: Option<UserId>, room: RoomId) -> impl Iterator<Item 
 }
 
 /// Says how much may be used, or that nobody counts.
-pub(super) fn set(
-    tx: &mut Tx<'_>,
-    actor: &Person,
-    command: &Command,
-    scope: Scope,
-    budget: Budget,
-) -> Done {
+pub(super) fn set(tx: &mut Tx<'_>, actor: &Person, command: &Command, scope: Scope, budget: Budget) -> Done {
     let commons = tx.commons()?;
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
     let target = match scope {

@@ -24,11 +24,7 @@ pub(super) fn end_all_in(
     end_all(tx, assistant, Some(room))
 }
 
-fn end_all(
-    tx: &mut Tx<'_>,
-    assistant: Option<UserId>,
-    room: Option<RoomId>,
-) -> Result<Vec<Recorded>, Halt> {
+fn end_all(tx: &mut Tx<'_>, assistant: Option<UserId>, room: Option<RoomId>) -> Result<Vec<Recorded>, Halt> {
     if !tx.has_assistants {
         return Ok(Vec::new());
     }

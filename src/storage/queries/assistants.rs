@@ -1,9 +1,7 @@
 //! Assistants as they are shown, and their terms.
 
 use super::people::{PersonRow, person};
-use crate::domain::{
-    ApiKey, AssistantTerms, BaseUrl, Person, Prices, Role, Status, Timestamp, UserId,
-};
+use crate::domain::{ApiKey, AssistantTerms, BaseUrl, Person, Prices, Role, Status, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;

@@ -4,36 +4,20 @@ use super::call::{Call, created, nothing, ok};
 use super::problem::{Answer, Problem};
 use crate::auth::identity::refusal;
 use crate::domain::{
-    Ack, Action, ApiKey, AssistantChange, AssistantTerms, BaseUrl, Command, Enrolment, Name, Rejection,
-    Role, UserId,
+    Ack, Action, ApiKey, AssistantChange, AssistantTerms, BaseUrl, Command, Enrolment, Name, Rejection, Role,
+    UserId,
 };
 use crate::storage::{AssistantView, StoreError};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 
-/// What an assistant is to be; what is missing is as usual.
-#[derive(Deserialize)]
-struct Create {
-    name: String,
-    base_url: String,
-    model: String,
-    #[serde(flatten)]
-    more: More,
-}
-
-#[derive(Deserialize)]
-struct Change {
+/// What an assistant is to be. Missing is as it is, or as usual; a null takes the key and the temperature away.
+#[derive(Default, Deserialize)]
+struct Fields {
     name: Option<String>,
     base_url: Option<String>,
     model: Option<String>,
-    #[serde(flatten)]
-    more: More,
-}
-
-/// What both have. Missing is as it is; a null takes the key and the temperature away.
-#[derive(Default, Deserialize)]
-struct More {
     #[serde(default, deserialize_with = "given")]
     api_key: Option<Option<String>>,
     instructions: Option<String>,
@@ -53,14 +37,15 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Opt
     Option::deserialize(field).map(Some)
 }
 
-impl More {
-    fn change(self) -> Result<AssistantChange, Rejection> {
+impl Fields {
+    fn change(self) -> Result<(Option<Name>, AssistantChange), Rejection> {
         let key = |key: Option<String>| key.map(|key| ApiKey::parse(&key)).transpose();
         let heat = |heat: Option<f64>| heat.map(thousandths).transpose();
-        Ok(AssistantChange {
-            base_url: None,
+        let name = self.name.map(|name| Name::parse("name", &name)).transpose()?;
+        let change = AssistantChange {
+            base_url: self.base_url.map(|url| BaseUrl::parse(&url)).transpose()?,
             api_key: self.api_key.map(key).transpose()?,
-            model: None,
+            model: self.model.map(|model| AssistantTerms::model(&model)).transpose()?,
             instructions: self.instructions.map(Arc::from),
             context_tokens: self.context_tokens,
             output_tokens: self.output_tokens,
@@ -70,7 +55,8 @@ impl More {
             tools: self.tools.map(|tools| tools.into_iter().map(Arc::from).collect()),
             summarises: self.summarises,
             enabled: self.enabled,
-        })
+        };
+        Ok((name, change))
     }
 }
 
@@ -160,10 +146,13 @@ pub(super) async fn list(call: Call) -> Answer {
 
 /// `POST /assistants`
 pub(super) async fn create(mut call: Call) -> Answer {
-    let Create { name, base_url, model, more } = call.read().await?;
-    let name = Name::parse("name", &name)?;
-    let mut terms = AssistantTerms::new(BaseUrl::parse(&base_url)?, &model)?;
-    terms.take(more.change()?);
+    let (name, change) = call.read::<Fields>().await?.change()?;
+    let missing = |field: &'static str| move || Rejection::invalid(field, "is missing");
+    let name = name.ok_or_else(missing("name"))?;
+    let base_url = change.base_url.clone().ok_or_else(missing("base_url"))?;
+    let model = change.model.clone().ok_or_else(missing("model"))?;
+    let mut terms = AssistantTerms::new(base_url, &model)?;
+    terms.take(change);
     terms.check()?;
     let enrolment = Enrolment::Assistant { by: call.me().clone(), name, terms: Box::new(terms) };
     let origin = call.identity.principal().origin;
@@ -175,13 +164,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
 /// `PATCH /assistants/{id}`
 pub(super) async fn change(mut call: Call) -> Answer {
     let assistant = call.user()?;
-    let Change { name, base_url, model, more } = call.read().await?;
-    let name = name.map(|name| Name::parse("name", &name)).transpose()?;
-    let change = AssistantChange {
-        base_url: base_url.map(|url| BaseUrl::parse(&url)).transpose()?,
-        model: model.map(|model| AssistantTerms::model(&model)).transpose()?,
-        ..more.change()?
-    };
+    let (name, change) = call.read::<Fields>().await?.change()?;
     call.submit(Command::UpdateAssistant { assistant, name, change: Box::new(change) }).await?;
     ok(&View::new(&find(&call, assistant).await?, true))
 }
@@ -217,8 +200,8 @@ mod tests {
 
     #[test]
     fn a_null_isnt_nothing() {
-        let more: More = serde_json::from_str(r#"{"api_key": null}"#).expect("a change");
-        let change = more.change().expect("fine");
+        let fields: Fields = serde_json::from_str(r#"{"api_key": null}"#).expect("a change");
+        let (_, change) = fields.change().expect("fine");
         assert_eq!((change.api_key, change.temperature_milli), (Some(None), None));
     }
 }

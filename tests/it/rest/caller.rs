@@ -202,8 +202,10 @@ impl Answer {
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(object.get("field").and_then(Value::as_str), field, "{problem}");
-        let when_known =
-            matches!(code, "rate_limited" | "overloaded" | "unavailable" | "read_only" | "ai_busy" | "ai_queue_full");
+        let when_known = matches!(
+            code,
+            "rate_limited" | "overloaded" | "unavailable" | "read_only" | "ai_busy" | "ai_queue_full"
+        );
         // An assistant that is switched off comes back when it comes back.
         let is_retryable = when_known || code == "ai_unavailable";
         assert_eq!(problem["retryable"], is_retryable);
