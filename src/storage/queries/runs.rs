@@ -449,6 +449,7 @@ struct TaskRow {
     is_further: bool,
     attempts: i64,
     created_at: i64,
+    reserved_tokens: i64,
     engine: EngineRow,
 }
 
@@ -484,6 +485,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
             runs::regenerates.is_not_null(),
             runs::attempts,
             runs::created_at,
+            runs::reserved_tokens,
             (
                 assistants::base_url,
                 assistants::api_key,
@@ -511,6 +513,10 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
         None => None,
     };
     let of = row.engine;
+    // Whatever was changed meanwhile, it uses no more than was set aside for it (AI-15).
+    let context_tokens = of.context_tokens.min(row.reserved_tokens);
+    let output_tokens =
+        if of.output_tokens < context_tokens { of.output_tokens } else { (context_tokens / 2).max(1) };
     let nonsense = |what: &'static str| move |_rejection| StoreError::nonsense(what, run);
     let engine = Engine {
         base_url: BaseUrl::parse(&of.base_url).map_err(nonsense("assistants.base_url"))?,
@@ -521,8 +527,8 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
             .map_err(nonsense("assistants.api_key"))?,
         model: of.model,
         instructions: of.instructions,
-        context_tokens: of.context_tokens,
-        output_tokens: of.output_tokens,
+        context_tokens,
+        output_tokens,
         prices: Prices { prompt: of.prompt_price, completion: of.completion_price },
         temperature_milli: of.temperature_milli,
         tools: of.tools.split(',').filter(|tool| !tool.is_empty()).map(str::to_owned).collect(),

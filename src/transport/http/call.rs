@@ -8,8 +8,8 @@ use super::route::{self, Access};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{
-    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target,
-    UserId, Via, may,
+    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, RunId,
+    Target, UserId, Via, may,
 };
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
@@ -89,6 +89,11 @@ impl Visit {
     /// The message in the path.
     pub(super) fn message(&self) -> Result<MessageId, Rejection> {
         Ok(MessageId::new(self.id("message")?))
+    }
+
+    /// The run in the path.
+    pub(super) fn run(&self) -> Result<RunId, Rejection> {
+        Ok(RunId::new(self.id("run")?))
     }
 
     /// The user in the path.
