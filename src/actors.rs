@@ -2,6 +2,7 @@
 //! fire and forget.
 
 pub mod admission;
+pub mod answers;
 pub mod bans;
 pub mod bus;
 pub mod cleaner;
@@ -10,6 +11,7 @@ pub mod connection;
 pub mod courier;
 pub mod ending;
 pub mod hub;
+pub mod inference;
 pub mod load;
 pub mod outbox;
 pub mod peer;

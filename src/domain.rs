@@ -1,7 +1,9 @@
 //! What is true: the rules of rooms, messages and membership, without IO, clock or serialisation.
 
+pub mod assistant;
 pub mod audit;
 pub mod badge;
+pub mod budget;
 pub mod command;
 pub mod decide;
 pub mod event;
@@ -17,6 +19,7 @@ pub mod principal;
 pub mod profile;
 pub mod rejection;
 pub mod room;
+pub mod run;
 pub mod session;
 pub mod signal;
 pub mod standing;
@@ -24,13 +27,15 @@ pub mod time;
 pub mod transfer;
 pub mod webhook;
 
+pub use assistant::{ApiKey, AssistantTerms, BaseUrl};
 pub use audit::{AuditAction, AuditNote, AuditTarget};
 pub use badge::Badge;
+pub use budget::{Amount, Budget, Scope};
 pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
 pub use decide::{Decision, MessageFacts, Subject};
 pub use event::{Event, EventBody};
 pub use idempotency::IdempotencyKey;
-pub use ids::{BotKeyId, EventId, InviteId, MessageId, RoomId, Seq, SessionId, TransferId, UserId};
+pub use ids::{BotKeyId, EventId, InviteId, MessageId, RoomId, RunId, Seq, SessionId, TransferId, UserId};
 pub use invite::{InviteCode, InviteState, InviteTerms};
 pub use message::{MessageBody, Name};
 pub use network::Network;
@@ -41,6 +46,7 @@ pub use principal::{Origin, Principal, Via};
 pub use profile::Bio;
 pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
+pub use run::{Prices, RunEnd, RunEnded, RunKind, RunStart, RunState, Started, Summoned, Usage};
 pub use session::{BegunBy, Ending, NewRefresh, NewSession, PasswordProof, Session, SessionChange};
 pub use signal::{Attendance, PresenceState, Signal};
 pub use standing::{Standing, StandingChange, Status, Turn};

@@ -134,7 +134,7 @@ impl Limits {
     pub fn command(&self, actor: &Person, command: &Command, now: Instant) -> Result<(), Rejection> {
         let now = self.nanos(now);
         match command {
-            Command::PostMessage { room, client_message_id, body } => {
+            Command::PostMessage { room, client_message_id, body, .. } => {
                 self.message(actor, Some(body), now)?;
                 let (most, window) = (self.config.repeats, self.config.repeat_window);
                 let fits = most == 0
@@ -144,7 +144,9 @@ impl Limits {
                 if fits { Ok(()) } else { Err(Rejection::duplicate_message()) }
             }
             Command::EditMessage { body, .. } => self.message(actor, Some(body), now),
-            Command::DeleteMessage { .. } => self.message(actor, None, now),
+            Command::DeleteMessage { .. } | Command::AskAssistant { .. } => self.message(actor, None, now),
+            // What was admitted has to end.
+            Command::EndRun { .. } => Ok(()),
             _ => {
                 self.commands.take(actor.id, 1, now).map_err(|wait| Rejection::rate_limited("changes", wait))
             }
@@ -268,7 +270,7 @@ mod tests {
 
     fn post(body: &str, id: Uuid) -> Command {
         let body = MessageBody::parse(body).expect("a body");
-        Command::PostMessage { room: RoomId::new(1), client_message_id: id, body }
+        Command::PostMessage { room: RoomId::new(1), client_message_id: id, body, settings: None }
     }
 
     fn code(result: Result<(), Rejection>) -> Option<RejectionCode> {

@@ -22,7 +22,7 @@ pub use crate::domain::Status;
 pub use commit::{Verdict, Write};
 pub use conn::Conn;
 pub use error::StoreError;
-pub use options::{Database, KeyTerms, PostgresUrl, StorageOptions, Synchronous};
+pub use options::{Database, KeyTerms, PostgresUrl, RunTerms, StorageOptions, Synchronous};
 pub use queries::bans::Ban;
 pub use queries::bot_keys::{BotKeyState, KnownKey, NextKey, Rotation};
 pub use queries::bots::{BotView, KeyView};
@@ -34,6 +34,7 @@ pub use queries::outbox::{Leased, OutboxDepth, Settled, Taken, Webhook};
 pub use queries::people::{Account, Credentials, Profile};
 pub use queries::remains::Remains;
 pub use queries::rooms::{RoomFilter, RoomView};
+pub use queries::runs::{Engine, Orphan, Progress, Renewed, Run, RunDepth, Task, Waiting};
 pub use queries::sessions::{SessionKey, SessionState};
 pub use queries::signing_in::RefusedFor;
 pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
@@ -73,6 +74,7 @@ struct Inner {
     readers: Readers,
     counters: Arc<Counters>,
     outbox: Arc<Notify>,
+    runs: Arc<Notify>,
     epoch: Epoch,
     keys: KeyTerms,
     commons: OnceLock<RoomId>,
@@ -111,7 +113,7 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = sync_channel(options.write_queue);
         let (kind, keys) = (options.database.kind(), options.keys);
-        let outbox = Arc::new(Notify::new());
+        let (outbox, runs) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let cache = Arc::new(Cache::new(matches!(options.database, Database::Sqlite { .. })));
         let writer = Writer {
             options,
@@ -121,6 +123,7 @@ impl Store {
             wal,
             lock,
             outbox: Arc::clone(&outbox),
+            runs: Arc::clone(&runs),
             cache: Arc::clone(&cache),
         };
         let writer = std::thread::Builder::new()
@@ -135,6 +138,7 @@ impl Store {
                 readers,
                 counters,
                 outbox,
+                runs,
                 epoch,
                 keys,
                 commons: OnceLock::new(),
@@ -221,6 +225,11 @@ impl Store {
         if tokio::task::spawn_blocking(move || inner.stop()).await.is_err() {
             tracing::error!("closing the store failed");
         }
+    }
+
+    /// Whether no other process can have this store open.
+    pub fn is_alone(&self) -> bool {
+        self.inner.kind == "sqlite"
     }
 
     /// Names this log. Fixed as long as the store is open.

@@ -7,6 +7,7 @@ mod fanout;
 mod handle;
 mod joining;
 mod places;
+mod right;
 mod switchboard;
 
 pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};

@@ -3,6 +3,7 @@
 //! A message goes to a room while the map's shard is held, and a room that isn't there is started under the same lock: so each
 //! room exists once, messages of one sender stay in order, and a room taken out of the map gets nothing more.
 
+use super::answers::{Answer, Answers};
 use super::ending::Endings;
 use super::hub::{ConnId, HubHandle, HubMsg};
 use super::load::Load;
@@ -37,6 +38,7 @@ pub struct Rooms {
     tail: broadcast::Sender<Arc<[RoomId]>>,
     load: Load,
     endings: Endings,
+    answers: Arc<Answers>,
     store: Store,
     config: Arc<Config>,
 }
@@ -71,6 +73,7 @@ impl Rooms {
             tail: broadcast::channel(TAIL).0,
             load: Load::new(&config.load),
             endings: Endings::default(),
+            answers: Arc::default(),
             store,
             config,
         })
@@ -101,6 +104,11 @@ impl Rooms {
     /// How heavily the process is loaded.
     pub fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// What assistants are saying at this moment.
+    pub fn answers(&self) -> &Arc<Answers> {
+        &self.answers
     }
 
     /// What ended lately.
@@ -244,6 +252,11 @@ impl Rooms {
             self.tell(*room, RoomMsg::Read { user });
         }
         self.tell(room, RoomMsg::Committed(recorded));
+    }
+
+    /// An answer has more text.
+    pub fn said(&self, answer: &Arc<Answer>) {
+        self.tell(answer.room, RoomMsg::Said(Arc::clone(answer)));
     }
 
     /// Shows a signal in a room, if anybody looks.

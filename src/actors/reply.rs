@@ -64,6 +64,7 @@ impl Asked {
 fn message_of(ack: &Ack) -> Option<MessageId> {
     match ack {
         Ack::Posted { position, .. } => Some(position.id),
+        Ack::Asked(started) => Some(started.message),
         Ack::Replayed(original) => message_of(original),
         Ack::Edited { message, .. } | Ack::Deleted { message, .. } => Some(*message),
         _ => None,

@@ -7,6 +7,7 @@ mod following;
 mod handle;
 mod present;
 mod recent;
+mod streaming;
 mod subscribing;
 mod typing;
 
@@ -29,6 +30,7 @@ use present::Present;
 use recent::Recent;
 use std::collections::HashMap;
 use std::sync::Arc;
+use streaming::Streaming;
 use tokio::sync::OwnedSemaphorePermit;
 use typing::Typing;
 
@@ -50,6 +52,7 @@ pub struct Room {
     typing: Typing,
     typing_alarm: Alarm,
     recent: Recent,
+    streaming: Streaming,
 }
 
 enum Phase {
@@ -114,6 +117,7 @@ impl Room {
             typing: Typing::new(config.typing.throttle, config.typing.expiry),
             typing_alarm: Alarm::default(),
             recent: Recent::new(config.rooms.replay_events, config.rooms.replay_bytes),
+            streaming: Streaming::default(),
         }
     }
 
@@ -137,6 +141,7 @@ impl Room {
         let refusal = match loaded {
             Ok(Some(state)) => {
                 self.phase = Phase::Ready(state);
+                self.streaming.load(self.rooms.answers().of(self.id));
                 metrics::rooms(self.rooms.len());
                 for message in waiting {
                     self.handle(message, ctx);
@@ -208,6 +213,7 @@ impl Room {
                 self.on_removed(user, ctx);
             }
             EventBody::RoomDeleted { .. } => self.send_away(|_| true, ctx),
+            EventBody::AnswerEnded { ref run } => self.streaming.end(run.id),
             _ => {}
         }
         self.following.badges.on_event(event);
@@ -316,6 +322,7 @@ impl Handler<RoomMsg> for Room {
             RoomMsg::Confirmed { conn } => self.on_confirmed(conn, ctx),
             RoomMsg::Left { conn, join } => self.on_left(conn, join, ctx),
             RoomMsg::HubLost { hub } => self.on_hub_lost(hub, ctx),
+            RoomMsg::Said(answer) => self.on_said(&answer),
             RoomMsg::Read { user } => {
                 self.following.badges.on_read(user);
                 self.arm_badges(ctx);

@@ -34,6 +34,8 @@ actions! {
     PasswordChanged => "password.changed",
     TransferCreated => "transfer.created",
     TransferRedeemed => "transfer.redeemed",
+    /// A link of ours that was used up or over.
+    TransferRefused => "transfer.refused",
     UserJoined => "user.joined",
     UserRoleChanged => "user.role_changed",
     UserDeactivated => "user.deactivated",
@@ -46,6 +48,10 @@ actions! {
     BotCreated => "bot.created",
     BotChanged => "bot.changed",
     BotDeactivated => "bot.deactivated",
+    AssistantCreated => "assistant.created",
+    AssistantChanged => "assistant.changed",
+    AssistantDeactivated => "assistant.deactivated",
+    BudgetChanged => "budget.changed",
     BotKeyCreated => "bot_key.created",
     BotKeyRevoked => "bot_key.revoked",
     /// Whatever a bot did; `command` in the detail says what (BOT-05).
@@ -60,6 +66,8 @@ actions! {
     MemberRemoved => "member.removed",
     AccountChanged => "account.changed",
     AuditExported => "audit.exported",
+    /// Another key signs access tokens and links.
+    SigningKeyRotated => "signing_key.rotated",
 }
 
 impl AuditAction {

@@ -1,8 +1,9 @@
 //! What may be asked for. A command is imperative and may be refused.
 
+use super::assistant::AssistantTerms;
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
-use super::ids::{InviteId, MessageId, RoomId, Seq, SessionId, UserId};
+use super::ids::{InviteId, MessageId, RoomId, RunId, Seq, SessionId, UserId};
 use super::invite::{InviteCode, InviteTerms};
 use super::message::{MessageBody, Name};
 use super::person::{Person, Role};
@@ -10,6 +11,7 @@ use super::policy::Action;
 use super::position::Position;
 use super::profile::Bio;
 use super::room::{RoomCard, RoomKind};
+use super::run::{RunEnd, Started, Summoned};
 use super::session::Session;
 use super::standing::StandingChange;
 use super::time::Timestamp;
@@ -44,6 +46,8 @@ pub enum Command {
         room: RoomId,
         client_message_id: Uuid,
         body: MessageBody,
+        /// The version of the author's settings that assistants are to go by; none is the one there is.
+        settings: Option<i64>,
     },
     /// `version` is the one the editor saw.
     EditMessage {
@@ -82,6 +86,25 @@ pub enum Command {
         room: RoomId,
         seq: Seq,
     },
+    /// Asks an assistant to answer a message; with `regenerates` once more, after that run.
+    AskAssistant {
+        room: RoomId,
+        assistant: UserId,
+        message: MessageId,
+        regenerates: Option<RunId>,
+        settings: Option<i64>,
+    },
+    StopRun {
+        room: RoomId,
+        run: RunId,
+    },
+    /// The assistant's own word on how its run ended; `holder` is whoever worked at it.
+    EndRun {
+        room: RoomId,
+        run: RunId,
+        holder: Uuid,
+        end: RunEnd,
+    },
     UpdateProfile {
         name: Option<Name>,
         bio: Option<Bio>,
@@ -117,6 +140,8 @@ pub enum Command {
     CreateInvite {
         code: InviteCode,
         terms: InviteTerms,
+        /// The asker's own, as for [`Command::CreateRoom`].
+        key: Option<IdempotencyKey>,
     },
     RevokeInvite {
         invite: InviteId,
@@ -138,7 +163,10 @@ impl Command {
             | Self::DeleteRoom { room }
             | Self::AddMember { room, .. }
             | Self::RemoveMember { room, .. }
-            | Self::MarkRead { room, .. } => Some(*room),
+            | Self::MarkRead { room, .. }
+            | Self::AskAssistant { room, .. }
+            | Self::StopRun { room, .. }
+            | Self::EndRun { room, .. } => Some(*room),
             Self::CreateRoom { .. }
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
@@ -166,6 +194,9 @@ impl Command {
             Self::AddMember { .. } => Action::AddMember,
             Self::RemoveMember { .. } => Action::RemoveMember,
             Self::MarkRead { .. } => Action::MarkRead,
+            Self::AskAssistant { .. } => Action::AskAssistant,
+            Self::StopRun { .. } => Action::StopRun,
+            Self::EndRun { .. } => Action::EndRun,
             Self::UpdateProfile { .. } => Action::ChangeMe,
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
@@ -194,6 +225,9 @@ impl Command {
             Self::AddMember { .. } => "member.add",
             Self::RemoveMember { .. } => "member.remove",
             Self::MarkRead { .. } => "read.mark",
+            Self::AskAssistant { .. } => "ai.ask",
+            Self::StopRun { .. } => "ai.stop",
+            Self::EndRun { .. } => "ai.end",
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
@@ -228,6 +262,8 @@ pub enum Enrolment {
         expires_in: Option<Duration>,
         key: Option<IdempotencyKey>,
     },
+    /// An assistant, made by an admin.
+    Assistant { by: Person, name: Name, terms: Box<AssistantTerms> },
 }
 
 /// What a command came to, as the asker is told.
@@ -241,6 +277,14 @@ pub enum Ack {
         position: Position,
         client_message_id: Uuid,
         duplicate: bool,
+        /// The assistants that it mentions.
+        runs: Vec<Summoned>,
+    },
+    Asked(Started),
+    /// Whoever works at it is told; it ends soon.
+    RunStopping {
+        room: RoomId,
+        run: RunId,
     },
     Edited {
         position: Position,

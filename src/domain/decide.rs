@@ -30,6 +30,10 @@ pub enum Subject {
     Message(Option<MessageFacts>),
     /// `None`: there is no such active user.
     Person(Option<Person>),
+    /// A run of the room, by who asked for it.
+    Run {
+        asker: Option<UserId>,
+    },
 }
 
 /// What a permitted command comes to.
@@ -58,6 +62,7 @@ impl Room {
                     author: actor.clone(),
                     client_message_id: *client_message_id,
                     body: body.shared(),
+                    run: None,
                 }))
             }
             Command::EditMessage { version, body, .. } => on_message(subject, |message| {
@@ -91,8 +96,11 @@ impl Room {
             }
             Command::AddMember { user, .. } => self.add_member(actor, *user, subject),
             Command::RemoveMember { user, .. } => self.remove_member(actor, *user, subject),
-            // Read marks aren't the room's; the others change people and rooms, and what is heard of it comes of their effects.
+            // Read marks and runs aren't the room's; the others change people and rooms, and what is heard of it comes of their effects.
             Command::MarkRead { .. }
+            | Command::AskAssistant { .. }
+            | Command::StopRun { .. }
+            | Command::EndRun { .. }
             | Command::CreateRoom { .. }
             | Command::UpdateProfile { .. }
             | Command::UpdateAccount { .. }
@@ -121,6 +129,7 @@ impl Room {
             (Command::RemoveMember { user, .. } | Command::AddMember { user, .. }, _) => {
                 Target::Member { place, user: *user }
             }
+            (Command::StopRun { .. }, Subject::Run { asker }) => Target::Run { place, asker: *asker },
             (_, Subject::Message(Some(message))) => Target::Message { place, author: message.author },
             _ => Target::Room(place),
         }
@@ -140,7 +149,7 @@ impl Room {
                 Ok(Decision::Record(EventBody::MemberAdded { user: person.clone(), added_by: actor.id }))
             }
             Subject::Person(None) => Err(Rejection::invalid("user_id", "is nobody's")),
-            Subject::Unknown | Subject::Message(_) => Ok(Decision::Defer),
+            Subject::Unknown | Subject::Message(_) | Subject::Run { .. } => Ok(Decision::Defer),
         }
     }
 
@@ -148,7 +157,9 @@ impl Room {
         match subject {
             Subject::Person(Some(person)) if self.is_theirs_anyway(person) => return Err(everybodys()),
             // Whether it is a guest only the store knows.
-            Subject::Unknown | Subject::Message(_) if self.kind.is_for_all() => return Ok(Decision::Defer),
+            Subject::Unknown | Subject::Message(_) | Subject::Run { .. } if self.kind.is_for_all() => {
+                return Ok(Decision::Defer);
+            }
             _ => {}
         }
         if !self.members.0.contains(&user) {
@@ -174,7 +185,7 @@ fn on_message(
     match subject {
         Subject::Message(Some(message)) => then(message),
         Subject::Message(None) => Err(Rejection::not_found("message")),
-        Subject::Unknown | Subject::Person(_) => Ok(Decision::Defer),
+        Subject::Unknown | Subject::Person(_) | Subject::Run { .. } => Ok(Decision::Defer),
     }
 }
 
@@ -242,7 +253,8 @@ mod tests {
             any::<u128>().prop_map(move |id| Command::PostMessage {
                 room: ROOM,
                 client_message_id: Uuid::from_u128(id),
-                body: body()
+                body: body(),
+                settings: None
             }),
             (message.clone(), 1..4).prop_map(move |(message, version)| Command::EditMessage {
                 room: ROOM,

@@ -4,6 +4,7 @@ use super::ids::{EventId, MessageId, RoomId, Seq, SessionId, UserId};
 use super::person::Person;
 use super::position::Position;
 use super::room::{RoomCard, RoomKind};
+use super::run::{RunEnded, RunStart};
 use super::session::Session;
 use super::time::Timestamp;
 use std::sync::Arc;
@@ -31,25 +32,80 @@ impl Event {
 /// What happened, by kind; PROTOCOL.md section 2.2 has the counterparts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventBody {
-    MessagePosted { author: Person, client_message_id: Uuid, body: Arc<str> },
-    MessageEdited { message: MessageId, body: Arc<str>, version: i32, editor: UserId },
-    MessageDeleted { message: MessageId, deleted_by: UserId },
-    RoomCreated { kind: RoomKind, name: Option<Arc<str>>, created_by: Option<UserId> },
-    RoomUpdated { name: Arc<str>, updated_by: UserId },
-    RoomDeleted { deleted_by: UserId },
-    MemberAdded { user: Person, added_by: UserId },
-    MemberRemoved { user: UserId, removed_by: UserId },
-    MembershipGranted { room: Arc<RoomCard> },
-    MembershipRevoked { room: RoomId },
-    ReadMarked { room: RoomId, read: Seq },
-    SessionBegun { session: Arc<Session> },
-    SessionEnded { session: SessionId },
-    RoomListed { room: Arc<RoomCard> },
-    RoomUnlisted { room: RoomId },
-    UserJoined { user: Person },
-    UserUpdated { user: Person },
-    UserLeft { user: UserId },
-    AccountUpdated { name: Arc<str> },
+    /// With a run it is an assistant's, and its text comes with the run's end.
+    MessagePosted {
+        author: Person,
+        client_message_id: Uuid,
+        body: Arc<str>,
+        run: Option<RunStart>,
+    },
+    MessageEdited {
+        message: MessageId,
+        body: Arc<str>,
+        version: i32,
+        editor: UserId,
+    },
+    MessageDeleted {
+        message: MessageId,
+        deleted_by: UserId,
+    },
+    AnswerEnded {
+        run: Box<RunEnded>,
+    },
+    RoomCreated {
+        kind: RoomKind,
+        name: Option<Arc<str>>,
+        created_by: Option<UserId>,
+    },
+    RoomUpdated {
+        name: Arc<str>,
+        updated_by: UserId,
+    },
+    RoomDeleted {
+        deleted_by: UserId,
+    },
+    MemberAdded {
+        user: Person,
+        added_by: UserId,
+    },
+    MemberRemoved {
+        user: UserId,
+        removed_by: UserId,
+    },
+    MembershipGranted {
+        room: Arc<RoomCard>,
+    },
+    MembershipRevoked {
+        room: RoomId,
+    },
+    ReadMarked {
+        room: RoomId,
+        read: Seq,
+    },
+    SessionBegun {
+        session: Arc<Session>,
+    },
+    SessionEnded {
+        session: SessionId,
+    },
+    RoomListed {
+        room: Arc<RoomCard>,
+    },
+    RoomUnlisted {
+        room: RoomId,
+    },
+    UserJoined {
+        user: Person,
+    },
+    UserUpdated {
+        user: Person,
+    },
+    UserLeft {
+        user: UserId,
+    },
+    AccountUpdated {
+        name: Arc<str>,
+    },
 }
 
 impl EventBody {
@@ -59,6 +115,7 @@ impl EventBody {
             Self::MessagePosted { .. } => "message.posted",
             Self::MessageEdited { .. } => "message.edited",
             Self::MessageDeleted { .. } => "message.deleted",
+            Self::AnswerEnded { .. } => "ai.ended",
             Self::RoomCreated { .. } => "room.created",
             Self::RoomUpdated { .. } => "room.updated",
             Self::RoomDeleted { .. } => "room.deleted",

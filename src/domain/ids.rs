@@ -39,6 +39,10 @@ id! {
     UserId
 }
 id! {
+    /// One answer of an assistant, from being asked to its end.
+    RunId
+}
+id! {
     /// A room of any kind.
     RoomId
 }

@@ -46,6 +46,12 @@ pub enum Action {
     DeleteMessage,
     ReadEvents,
     MarkRead,
+    /// Ask an assistant for an answer.
+    AskAssistant,
+    /// Stop an answer.
+    StopRun,
+    /// Say how one's own answer ended.
+    EndRun,
     ReadSessions,
     EndSessions,
     /// Take one's session to another device.
@@ -61,6 +67,10 @@ pub enum Action {
     RemoveBot,
     RotateBotKey,
     RevokeBotKey,
+    ReadAssistants,
+    CreateAssistant,
+    ChangeAssistant,
+    RemoveAssistant,
     ReadAudit,
     ExportAudit,
 }
@@ -80,6 +90,11 @@ pub enum Target {
     Member {
         place: Place,
         user: UserId,
+    },
+    /// An answer that somebody asked for.
+    Run {
+        place: Place,
+        asker: Option<UserId>,
     },
     /// A user; `is_near` when they share a room with the asker, or are the asker.
     User {
@@ -104,6 +119,8 @@ enum Circle {
     Known,
     /// Not for programs.
     People,
+    /// Assistants only.
+    Assistants,
     /// People who belong here: not for guests.
     Members,
     Admins,
@@ -111,7 +128,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 53] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -143,6 +160,9 @@ impl Action {
         Self::DeleteMessage,
         Self::ReadEvents,
         Self::MarkRead,
+        Self::AskAssistant,
+        Self::StopRun,
+        Self::EndRun,
         Self::ReadSessions,
         Self::EndSessions,
         Self::CreateTransfer,
@@ -156,6 +176,10 @@ impl Action {
         Self::RemoveBot,
         Self::RotateBotKey,
         Self::RevokeBotKey,
+        Self::ReadAssistants,
+        Self::CreateAssistant,
+        Self::ChangeAssistant,
+        Self::RemoveAssistant,
         Self::ReadAudit,
         Self::ExportAudit,
     ];
@@ -178,7 +202,11 @@ impl Action {
             | Self::EditMessage
             | Self::DeleteMessage
             | Self::ReadEvents
-            | Self::MarkRead => Circle::Known,
+            | Self::MarkRead
+            | Self::AskAssistant
+            | Self::StopRun
+            | Self::ReadAssistants => Circle::Known,
+            Self::EndRun => Circle::Assistants,
             Self::SetPresence
             | Self::ChangeMe
             | Self::ChangePassword
@@ -203,6 +231,9 @@ impl Action {
             | Self::RemoveBot
             | Self::RotateBotKey
             | Self::RevokeBotKey
+            | Self::CreateAssistant
+            | Self::ChangeAssistant
+            | Self::RemoveAssistant
             | Self::ReadAudit
             | Self::ExportAudit => Circle::Admins,
         }
@@ -215,7 +246,9 @@ pub fn may(who: &Person, action: Action, target: Target) -> Result<(), Rejection
         (Circle::Known, _)
         | (Circle::People, Role::Admin | Role::Member | Role::Guest)
         | (Circle::Members, Role::Admin | Role::Member)
+        | (Circle::Assistants, Role::Assistant)
         | (Circle::Admins, Role::Admin) => {}
+        (Circle::Assistants, _) => return Err(Rejection::forbidden("only assistants do this")),
         (Circle::People, Role::Bot | Role::Assistant) => {
             return Err(Rejection::forbidden("only people do this"));
         }
@@ -241,6 +274,13 @@ pub fn may(who: &Person, action: Action, target: Target) -> Result<(), Rejection
             in_room(who, action, &place)?;
             if action == Action::RemoveMember && user != who.id && !runs(who, &place) {
                 return Err(Rejection::forbidden("only the room's creator and admins remove others"));
+            }
+            Ok(())
+        }
+        Target::Run { place, asker } => {
+            in_room(who, action, &place)?;
+            if action == Action::StopRun && asker != Some(who.id) && !runs(who, &place) {
+                return Err(Rejection::forbidden("somebody else asked for this answer"));
             }
             Ok(())
         }

@@ -32,6 +32,7 @@ fn targets() -> impl Strategy<Value = Target> {
         places().prop_map(Target::Room),
         (places(), users()).prop_map(|(place, author)| Target::Message { place, author }),
         (places(), users()).prop_map(|(place, user)| Target::Member { place, user }),
+        (places(), prop::option::of(users())).prop_map(|(place, asker)| Target::Run { place, asker }),
         (users(), any::<bool>()).prop_map(|(user, is_near)| Target::User { user, is_near }),
     ]
 }
@@ -52,7 +53,9 @@ proptest! {
             let (less, more) = (verdict(less, action, target), verdict(more, action, target));
             prop_assert!(more.is_none() || less.is_some(), "{less:?} {more:?}");
         }
-        prop_assert_eq!(verdict(Role::Assistant, action, target), verdict(Role::Bot, action, target));
+        if action != Action::EndRun {
+            prop_assert_eq!(verdict(Role::Assistant, action, target), verdict(Role::Bot, action, target));
+        }
     }
 
     /// Proves AUTH-16.
@@ -84,14 +87,15 @@ proptest! {
     /// Proves AUTH-16.
     #[test]
     fn what_others_wrote_and_whom_others_added_is_for_those_who_run_the_room(
-        role in roles(), place in places(), changes in any::<bool>(),
+        role in roles(), place in places(), which in 0usize..3,
     ) {
         let others = UserId::new(2);
-        let (action, target) = if changes {
-            (Action::EditMessage, Target::Message { place, author: others })
-        } else {
-            (Action::RemoveMember, Target::Member { place, user: others })
-        };
+        let theirs = [
+            (Action::EditMessage, Target::Message { place, author: others }),
+            (Action::RemoveMember, Target::Member { place, user: others }),
+            (Action::StopRun, Target::Run { place, asker: Some(others) }),
+        ];
+        let (action, target) = theirs[which];
         if verdict(role, action, target).is_none() {
             let made_it = place.created_by == Some(UserId::new(1));
             prop_assert!(role == Role::Admin || (role == Role::Member && made_it));
@@ -121,6 +125,9 @@ fn bots_may_what_is_listed_and_nothing_else() {
         DeleteMessage,
         ReadEvents,
         MarkRead,
+        AskAssistant,
+        StopRun,
+        ReadAssistants,
     ];
     for action in Action::ALL {
         let expected = if listed.contains(&action) { None } else { Some(RejectionCode::Forbidden) };
@@ -150,10 +157,17 @@ fn what_admins_do_nobody_else_does() {
         RemoveBot,
         RotateBotKey,
         RevokeBotKey,
+        CreateAssistant,
+        ChangeAssistant,
+        RemoveAssistant,
         ReadAudit,
         ExportAudit,
     ];
     for action in Action::ALL {
+        if action == EndRun {
+            // The assistants' own.
+            continue;
+        }
         assert_eq!(verdict(Role::Admin, action, Target::Nothing), None, "{action:?}");
         let others = verdict(Role::Member, action, Target::Nothing).is_some();
         assert_eq!(others, theirs.contains(&action), "{action:?}");

@@ -1,5 +1,6 @@
 //! Why a command was refused: an answer to a person, never an incident.
 
+use super::ids::RunId;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -51,13 +52,27 @@ pub enum RejectionCode {
     Unavailable,
     /// The store takes no writes at present. Nothing was stored.
     ReadOnly,
+    /// There is an answer under way in this conversation; `run` is it.
+    AiBusy,
+    /// Too many answers wait already.
+    AiQueueFull,
+    /// The assistant can't be asked at present.
+    AiUnavailable,
+    /// More would be over a budget.
+    BudgetExceeded,
+    /// The settings that were to be gone by aren't those there are; `version` is the current one.
+    SettingsConflict,
+    /// It was awaited, and its time is over.
+    Expired,
+    /// Nobody answered in time.
+    RequestTimeout,
     /// A defect of ours.
     Internal,
 }
 
 impl RejectionCode {
     /// Every code, the closed set of the protocol.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidPayload,
         Self::Unauthenticated,
         Self::TokenInvalid,
@@ -80,6 +95,13 @@ impl RejectionCode {
         Self::Overloaded,
         Self::Unavailable,
         Self::ReadOnly,
+        Self::AiBusy,
+        Self::AiQueueFull,
+        Self::AiUnavailable,
+        Self::BudgetExceeded,
+        Self::SettingsConflict,
+        Self::Expired,
+        Self::RequestTimeout,
         Self::Internal,
     ];
 
@@ -108,13 +130,29 @@ impl RejectionCode {
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::ReadOnly => "read_only",
+            Self::AiBusy => "ai_busy",
+            Self::AiQueueFull => "ai_queue_full",
+            Self::AiUnavailable => "ai_unavailable",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::SettingsConflict => "settings_conflict",
+            Self::Expired => "expired",
+            Self::RequestTimeout => "request_timeout",
             Self::Internal => "internal",
         }
     }
 
     /// Whether the same command may succeed later without a change.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Overloaded | Self::Unavailable | Self::ReadOnly)
+        matches!(
+            self,
+            Self::RateLimited
+                | Self::Overloaded
+                | Self::Unavailable
+                | Self::ReadOnly
+                | Self::AiBusy
+                | Self::AiQueueFull
+                | Self::AiUnavailable
+        )
     }
 }
 
@@ -128,14 +166,16 @@ pub struct Rejection {
     pub field: Option<Cow<'static, str>>,
     /// How long to wait before trying again.
     pub retry_after: Option<Duration>,
-    /// The current version, with [`RejectionCode::VersionConflict`].
+    /// The current version, with [`RejectionCode::VersionConflict`] and [`RejectionCode::SettingsConflict`].
     pub version: Option<i32>,
+    /// What is under way, with [`RejectionCode::AiBusy`].
+    pub run: Option<RunId>,
 }
 
 impl Rejection {
     /// A refusal with nothing but its code and a sentence.
     pub fn new(code: RejectionCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), field: None, retry_after: None, version: None }
+        Self { code, message: message.into(), field: None, retry_after: None, version: None, run: None }
     }
 
     /// `field` is wrong; `problem` says how ("is blank").
@@ -199,6 +239,35 @@ impl Rejection {
     /// The same text was posted to the room too often.
     pub fn duplicate_message() -> Self {
         Self::new(RejectionCode::DuplicateMessage, "this was said here several times just now")
+    }
+
+    /// `run` is under way in this conversation.
+    pub fn ai_busy(run: RunId) -> Self {
+        let message = "an answer is under way in this conversation";
+        Self {
+            run: Some(run),
+            retry_after: Some(Duration::from_secs(2)),
+            ..Self::new(RejectionCode::AiBusy, message)
+        }
+    }
+
+    /// The settings are at version `current` by now.
+    pub fn settings_conflict(current: i64) -> Self {
+        Self {
+            version: i32::try_from(current).ok(),
+            ..Self::new(RejectionCode::SettingsConflict, "the settings were changed meanwhile")
+        }
+    }
+
+    /// Too many answers wait; one more may fit after `wait`.
+    pub fn ai_queue_full(wait: Duration) -> Self {
+        let message = "too many answers wait already";
+        Self { retry_after: Some(wait), ..Self::new(RejectionCode::AiQueueFull, message) }
+    }
+
+    /// The assistant can't be asked; if it is known, for how long.
+    pub fn ai_unavailable(why: &'static str, wait: Option<Duration>) -> Self {
+        Self { retry_after: wait, ..Self::new(RejectionCode::AiUnavailable, why) }
     }
 
     /// The store takes no writes at present; nothing was stored.

@@ -1,6 +1,6 @@
 //! What is only true for a moment. A signal has no id and no seq, and no place in the store by type.
 
-use super::ids::UserId;
+use super::ids::{MessageId, RunId, UserId};
 use std::sync::Arc;
 
 /// Whether a user is there, and if not, how they went (PRES-04).
@@ -53,6 +53,10 @@ pub enum Signal {
     Presence { users: Vec<(UserId, PresenceState)> },
     /// Who has the room open (CONN-04).
     RoomPresence(Attendance),
+    /// An assistant's answer is worked at.
+    AnswerBegun { run: RunId, message: MessageId },
+    /// What it says from byte `offset` of its text on (AI-07).
+    AnswerSaid { run: RunId, message: MessageId, offset: usize, text: Arc<str> },
 }
 
 impl Signal {
@@ -62,14 +66,17 @@ impl Signal {
             Self::Typing { .. } => "typing",
             Self::Presence { .. } => "presence",
             Self::RoomPresence(_) => "room.presence",
+            Self::AnswerBegun { .. } => "ai.state",
+            Self::AnswerSaid { .. } => "ai.delta",
         }
     }
 
     /// Whether who misses it has to subscribe again. Typing ends by itself; a change that is missed is missed for good.
     pub const fn is_vital(&self) -> bool {
         match self {
-            Self::Presence { .. } | Self::RoomPresence(_) => true,
-            Self::Typing { .. } => false,
+            Self::Presence { .. } | Self::RoomPresence(_) | Self::AnswerSaid { .. } => true,
+            // The first piece of text says as much.
+            Self::Typing { .. } | Self::AnswerBegun { .. } => false,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What clients send: the closed set of request frames and how they become commands (PROTOCOL.md section 2.1).
 
-use super::json;
+use super::json::{self, Object};
 use crate::domain::{
-    Action, Command, IdempotencyKey, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, Seq,
-    UserId,
+    Action, Command, IdempotencyKey, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, RunId,
+    Seq, UserId,
 };
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -127,7 +127,7 @@ struct Subscribe {
     after: Option<i64>,
     #[serde(default, deserialize_with = "level")]
     level: Level,
-    rooms: Option<Vec<SubscribeOne>>,
+    rooms: Option<Vec<Object<SubscribeOne>>>,
     epoch: Option<Uuid>,
 }
 
@@ -144,6 +144,22 @@ struct Post {
     room_id: i64,
     client_message_id: Uuid,
     body: String,
+    settings_version: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Ask {
+    room_id: i64,
+    message_id: i64,
+    assistant_id: i64,
+    regenerates: Option<i64>,
+    settings_version: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Stop {
+    room_id: i64,
+    run_id: i64,
 }
 
 #[derive(Deserialize)]
@@ -271,7 +287,7 @@ fn envelope_error(error: &serde_json::Error) -> Rejection {
 
 impl Request {
     /// Every `type` a client may send, the closed set of the protocol.
-    pub const TYPES: [&'static str; 14] = [
+    pub const TYPES: [&'static str; 16] = [
         "room.subscribe",
         "room.unsubscribe",
         "room.create",
@@ -281,6 +297,8 @@ impl Request {
         "message.edit",
         "message.delete",
         "read.mark",
+        "ai.ask",
+        "ai.stop",
         "typing.start",
         "typing.stop",
         "presence.set",
@@ -332,11 +350,12 @@ impl Request {
         }
         Ok(match kind {
             "message.post" => {
-                let Post { room_id, client_message_id, body } = read(data)?;
+                let Post { room_id, client_message_id, body, settings_version } = read(data)?;
                 Self::Command(Command::PostMessage {
                     room: RoomId::new(room_id),
                     client_message_id,
                     body: MessageBody::parse(&body)?,
+                    settings: settings_version,
                 })
             }
             "message.edit" => {
@@ -371,6 +390,20 @@ impl Request {
                 let Read { room_id, seq } = read(data)?;
                 Self::Command(Command::MarkRead { room: RoomId::new(room_id), seq: Seq::new(seq) })
             }
+            "ai.ask" => {
+                let Ask { room_id, message_id, assistant_id, regenerates, settings_version } = read(data)?;
+                Self::Command(Command::AskAssistant {
+                    room: RoomId::new(room_id),
+                    assistant: UserId::new(assistant_id),
+                    message: MessageId::new(message_id),
+                    regenerates: regenerates.map(RunId::new),
+                    settings: settings_version,
+                })
+            }
+            "ai.stop" => {
+                let Stop { room_id, run_id } = read(data)?;
+                Self::Command(Command::StopRun { room: RoomId::new(room_id), run: RunId::new(run_id) })
+            }
             "room.subscribe" => read::<Subscribe>(data)?.into_request()?,
             "room.unsubscribe" => Self::Unsubscribe { room: RoomId::new(read::<OneRoom>(data)?.room_id) },
             "typing.start" => {
@@ -404,7 +437,7 @@ impl Subscribe {
             (None, Some(rooms)) => {
                 let rooms: Vec<Resume> = rooms
                     .into_iter()
-                    .map(|one| resume(one.room_id, one.after, one.level))
+                    .map(|Object(one)| resume(one.room_id, one.after, one.level))
                     .collect::<Result<_, _>>()?;
                 let mut ids: Vec<RoomId> = rooms.iter().map(|resume| resume.room).collect();
                 ids.sort_unstable();
@@ -450,6 +483,8 @@ mod tests {
             field_of(r#"{"type":"room.subscribe","data":{"rooms":[{"room_id":1},{"room_id":1}]}}"#).1,
             "rooms"
         );
+        let array = r#"{"type":"room.subscribe","data":{"rooms":[{"room_id":1},[2,null,"full"]]}}"#;
+        assert_eq!(field_of(array).1, "rooms[1]", "an array is no object");
     }
 
     #[test]

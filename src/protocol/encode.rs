@@ -5,7 +5,8 @@ use super::error::ErrorObject;
 use super::trace::TraceId;
 use super::view::{PersonView, RoomCardView, RoomView};
 use crate::domain::{
-    Ack, Attendance, EventId, Position, Recorded, Rejection, Room, RoomId, Seq, Signal, Timestamp, UserId,
+    Ack, Attendance, EventId, MessageId, Position, Recorded, Rejection, Room, RoomId, RunId, RunState, Seq,
+    Signal, Summoned, Timestamp, UserId,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -45,6 +46,17 @@ pub fn signal(room: RoomId, at_seq: Seq, signal: &Signal) -> String {
             json!({ "present": named(present), "count": present.len() })
         }
         Signal::RoomPresence(Attendance::Count(count)) => json!({ "count": count }),
+        Signal::AnswerBegun { run, message } => json!({
+            "run_id": run.get(),
+            "message_id": message.get(),
+            "state": RunState::Running.as_str(),
+        }),
+        Signal::AnswerSaid { run, message, offset, text } => json!({
+            "run_id": run.get(),
+            "message_id": message.get(),
+            "offset": offset,
+            "text": &**text,
+        }),
     };
     format!(r#"{{"type":"{}","room_id":{room},"at_seq":{at_seq},"data":{data}}}"#, signal.kind())
 }
@@ -102,6 +114,25 @@ pub struct Snapshot<'a> {
     pub typing: &'a [(UserId, Arc<str>)],
     /// Of [`here`]; none in an inbox.
     pub here: Option<&'a str>,
+    /// What assistants are saying.
+    pub streams: &'a [Stream],
+}
+
+/// An answer in the making, with what was told of it.
+#[derive(Debug, Serialize)]
+pub struct Stream {
+    run_id: i64,
+    message_id: i64,
+    state: &'static str,
+    pub text: String,
+}
+
+impl Stream {
+    /// One that is worked at.
+    pub fn new(run: RunId, message: MessageId, text: String) -> Self {
+        let state = RunState::Running.as_str();
+        Self { run_id: run.get(), message_id: message.get(), state, text }
+    }
 }
 
 /// Who is there, by the kind of room.
@@ -136,11 +167,13 @@ struct RoomSnapshot<'a> {
     created_at: String,
     head: i64,
     typing: Vec<Named<'a>>,
+    #[serde(skip_serializing_if = "<[Stream]>::is_empty")]
+    streams: &'a [Stream],
 }
 
 /// The `room` of a subscription's reply.
 pub fn snapshot(snapshot: &Snapshot<'_>) -> String {
-    let Snapshot { room, typing, here } = snapshot;
+    let Snapshot { room, typing, here, streams } = snapshot;
     let mut text = json(&RoomSnapshot {
         id: room.id.get(),
         kind: room.kind.as_str(),
@@ -149,6 +182,7 @@ pub fn snapshot(snapshot: &Snapshot<'_>) -> String {
         created_at: room.created_at.to_string(),
         head: room.head.get(),
         typing: named(typing),
+        streams,
     });
     if let Some(here) = here {
         // Before the brace at the end.
@@ -236,8 +270,36 @@ struct AckData<'a> {
     unread: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<PersonView<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<SummonedView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<i64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
+}
+
+/// What came of mentioning an assistant.
+#[derive(Debug, Serialize)]
+pub struct SummonedView<'a> {
+    assistant_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorObject<'a>>,
+}
+
+impl<'a> From<&'a Summoned> for SummonedView<'a> {
+    fn from(summoned: &'a Summoned) -> Self {
+        let started = summoned.outcome.as_ref().ok();
+        Self {
+            assistant_id: summoned.assistant.get(),
+            run_id: started.map(|started| started.run.get()),
+            message_id: started.map(|started| started.message.get()),
+            error: summoned.outcome.as_ref().err().map(ErrorObject::from),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -264,11 +326,19 @@ impl<'a> From<&'a Ack> for AckData<'a> {
         match ack {
             Ack::Recorded(position) => position.into(),
             Ack::Unchanged => Self { duplicate: true, ..Self::default() },
-            Ack::Posted { position, client_message_id, duplicate } => Self {
+            Ack::Posted { position, client_message_id, duplicate, runs } => Self {
                 client_message_id: Some(client_message_id),
                 duplicate: *duplicate,
+                runs: runs.iter().map(SummonedView::from).collect(),
                 ..Self::from(position)
             },
+            Ack::Asked(started) => Self {
+                run_id: Some(started.run.get()),
+                message_id: Some(started.message.get()),
+                duplicate: started.duplicate,
+                ..Self::default()
+            },
+            Ack::RunStopping { run, .. } => Self { run_id: Some(run.get()), ..Self::default() },
             Ack::Edited { position, message, version, duplicate } => Self {
                 message_id: Some(message.get()),
                 version: Some(*version),

@@ -1,6 +1,6 @@
 //! The one error object of socket and REST (PROJ-06).
 
-use crate::domain::{Rejection, RejectionCode};
+use crate::domain::{Rejection, RejectionCode, RunId};
 use serde::Serialize;
 
 /// A rejection as the wire shows it.
@@ -15,6 +15,8 @@ pub struct ErrorObject<'a> {
     pub retry_after_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<i64>,
 }
 
 impl<'a> From<&'a Rejection> for ErrorObject<'a> {
@@ -28,6 +30,7 @@ impl<'a> From<&'a Rejection> for ErrorObject<'a> {
                 .retry_after
                 .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             version: rejection.version,
+            run_id: rejection.run.map(RunId::get),
         }
     }
 }
@@ -42,7 +45,9 @@ pub const fn http_status(code: RejectionCode) -> u16 {
         | RejectionCode::TokenRevoked => 401,
         RejectionCode::Forbidden | RejectionCode::Banned => 403,
         RejectionCode::NotFound => 404,
-        RejectionCode::Gone => 410,
+        RejectionCode::Gone | RejectionCode::Expired => 410,
+        RejectionCode::BudgetExceeded => 402,
+        RejectionCode::RequestTimeout => 504,
         RejectionCode::MethodNotAllowed => 405,
         RejectionCode::AlreadySetUp
         | RejectionCode::EmailTaken
@@ -50,10 +55,15 @@ pub const fn http_status(code: RejectionCode) -> u16 {
         | RejectionCode::IdempotencyConflict
         | RejectionCode::IdempotencyExpired
         | RejectionCode::VersionConflict
-        | RejectionCode::DuplicateMessage => 409,
+        | RejectionCode::DuplicateMessage
+        | RejectionCode::AiBusy
+        | RejectionCode::SettingsConflict => 409,
         RejectionCode::TooLarge => 413,
-        RejectionCode::RateLimited => 429,
-        RejectionCode::Overloaded | RejectionCode::Unavailable | RejectionCode::ReadOnly => 503,
+        RejectionCode::RateLimited | RejectionCode::AiQueueFull => 429,
+        RejectionCode::Overloaded
+        | RejectionCode::Unavailable
+        | RejectionCode::ReadOnly
+        | RejectionCode::AiUnavailable => 503,
         RejectionCode::Internal => 500,
     }
 }

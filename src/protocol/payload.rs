@@ -1,29 +1,95 @@
 //! The `data` of events: encoded once, inside the commit, stored and sent as these bytes.
 
-use super::view::{PersonView, RoomCardView};
-use crate::domain::EventBody;
+use super::view::{PersonView, RoomCardView, UsageView};
+use crate::domain::{EventBody, RunState};
 use serde::Serialize;
 use uuid::Uuid;
 
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Data<'a> {
-    MessagePosted { author: PersonView<'a>, client_message_id: Uuid, body: &'a str, version: i32 },
-    MessageEdited { message_id: i64, body: &'a str, version: i32, editor_id: i64 },
-    MessageDeleted { message_id: i64, deleted_by: i64 },
-    RoomCreated { kind: &'static str, name: Option<&'a str>, created_by: Option<i64> },
-    RoomUpdated { name: &'a str, updated_by: i64 },
-    RoomDeleted { deleted_by: i64 },
-    MemberAdded { user: PersonView<'a>, added_by: i64 },
-    MemberRemoved { user_id: i64, removed_by: i64 },
-    ReadMarked { room_id: i64, read: i64 },
-    RoomId { room_id: i64 },
-    Room { room: RoomCardView<'a> },
-    User { user: PersonView<'a> },
-    UserId { user_id: i64 },
-    Name { name: &'a str },
-    Session { session: BegunView<'a> },
-    SessionId { session_id: i64 },
+    MessagePosted {
+        author: PersonView<'a>,
+        client_message_id: Uuid,
+        body: &'a str,
+        version: i32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<RunView>,
+    },
+    AnswerEnded {
+        run_id: i64,
+        message_id: i64,
+        state: &'static str,
+        body: Option<&'a str>,
+        reason: Option<&'a str>,
+        truncated: bool,
+        usage: UsageView,
+    },
+    MessageEdited {
+        message_id: i64,
+        body: &'a str,
+        version: i32,
+        editor_id: i64,
+    },
+    MessageDeleted {
+        message_id: i64,
+        deleted_by: i64,
+    },
+    RoomCreated {
+        kind: &'static str,
+        name: Option<&'a str>,
+        created_by: Option<i64>,
+    },
+    RoomUpdated {
+        name: &'a str,
+        updated_by: i64,
+    },
+    RoomDeleted {
+        deleted_by: i64,
+    },
+    MemberAdded {
+        user: PersonView<'a>,
+        added_by: i64,
+    },
+    MemberRemoved {
+        user_id: i64,
+        removed_by: i64,
+    },
+    ReadMarked {
+        room_id: i64,
+        read: i64,
+    },
+    RoomId {
+        room_id: i64,
+    },
+    Room {
+        room: RoomCardView<'a>,
+    },
+    User {
+        user: PersonView<'a>,
+    },
+    UserId {
+        user_id: i64,
+    },
+    Name {
+        name: &'a str,
+    },
+    Session {
+        session: BegunView<'a>,
+    },
+    SessionId {
+        session_id: i64,
+    },
+}
+
+/// A run, as its message's readers are told.
+#[derive(Serialize)]
+struct RunView {
+    id: i64,
+    kind: &'static str,
+    state: &'static str,
+    asker_id: Option<i64>,
+    prompt_id: i64,
 }
 
 /// A new session, as the other devices of its user are told.
@@ -38,11 +104,27 @@ struct BegunView<'a> {
 impl<'a> From<&'a EventBody> for Data<'a> {
     fn from(body: &'a EventBody) -> Self {
         match body {
-            EventBody::MessagePosted { author, client_message_id, body } => Self::MessagePosted {
+            EventBody::MessagePosted { author, client_message_id, body, run } => Self::MessagePosted {
                 author: author.into(),
                 client_message_id: *client_message_id,
                 body,
                 version: 1,
+                run: run.as_ref().map(|run| RunView {
+                    id: run.id.get(),
+                    kind: run.kind.as_str(),
+                    state: RunState::Queued.as_str(),
+                    asker_id: run.asker.map(|asker| asker.get()),
+                    prompt_id: run.prompt.get(),
+                }),
+            },
+            EventBody::AnswerEnded { run } => Self::AnswerEnded {
+                run_id: run.id.get(),
+                message_id: run.message.get(),
+                state: run.state.as_str(),
+                body: run.body.as_deref(),
+                reason: run.reason.as_deref(),
+                truncated: run.truncated,
+                usage: UsageView::new(run.usage, run.cost_micros),
             },
             EventBody::MessageEdited { message, body, version, editor } => Self::MessageEdited {
                 message_id: message.get(),
@@ -112,6 +194,7 @@ mod tests {
             author: Person { id: UserId::new(1), name: "Ann".into(), role: Role::Admin },
             client_message_id: Uuid::nil(),
             body: "hi \"there\"".into(),
+            run: None,
         };
         assert_eq!(
             encode(&body),

@@ -1,6 +1,6 @@
 //! The JSON counterparts of domain types, shared by socket and REST.
 
-use crate::domain::{Person, RoomCard};
+use crate::domain::{Person, RoomCard, Usage};
 use serde::Serialize;
 
 /// `{id, name, role}`.
@@ -60,6 +60,28 @@ impl<'a> RoomView<'a> {
             head,
             read,
             unread,
+        }
+    }
+}
+
+/// What a run used: tokens, and what they cost.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct UsageView {
+    pub prompt_tokens: i64,
+    pub completion_tokens: i64,
+    pub cost_micros: i64,
+    /// Counted by us: the engine didn't say.
+    pub estimated: bool,
+}
+
+impl UsageView {
+    /// Puts together what was used and what it cost.
+    pub const fn new(usage: Usage, cost_micros: i64) -> Self {
+        Self {
+            prompt_tokens: usage.prompt,
+            completion_tokens: usage.completion,
+            cost_micros,
+            estimated: usage.estimated,
         }
     }
 }

@@ -145,6 +145,7 @@ impl Cache {
             EventBody::MessagePosted { .. }
             | EventBody::MessageEdited { .. }
             | EventBody::MessageDeleted { .. }
+            | EventBody::AnswerEnded { .. }
             | EventBody::ReadMarked { .. }
             | EventBody::UserJoined { .. }
             // Nobody has looked for it yet.

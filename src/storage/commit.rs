@@ -3,8 +3,10 @@
 //! A refused write has written nothing, so it needs no savepoint, and it gets no number, so the log has no holes.
 
 mod acted;
+mod assistants;
 mod bans;
 mod bots;
+mod budgets;
 mod bulk;
 mod enrol;
 mod facts;
@@ -16,6 +18,7 @@ mod outbox;
 mod people;
 mod reading;
 mod rooms;
+mod runs;
 mod sessions;
 mod standing;
 mod tokens;
@@ -25,7 +28,7 @@ mod tx;
 use super::EncodePayload;
 use super::conn::Conn;
 use super::error::StoreError;
-use super::options::{KeyTerms, StorageOptions};
+use super::options::{KeyTerms, RunTerms, StorageOptions};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, Command, Enrolment, Origin, Person, Principal, Rejection, RejectionCode, SessionChange, Timestamp,
@@ -94,23 +97,30 @@ pub(super) struct Terms {
     keys: KeyTerms,
     /// Rows of the outbox that may wait.
     outbox_rows: usize,
+    runs: RunTerms,
+}
+
+/// Who has something to do after the commit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wakes {
+    pub(super) outbox: bool,
+    pub(super) runs: bool,
 }
 
 impl Terms {
     pub(super) const fn of(options: &StorageOptions) -> Self {
-        Self { keys: options.keys, outbox_rows: options.outbox_rows }
+        Self { keys: options.keys, outbox_rows: options.outbox_rows, runs: options.runs }
     }
 }
 
-/// Executes `writes` in their order within the open transaction; gives the verdicts, and how many rows the outbox got, which
-/// holds at most `outbox_rows` that wait.
+/// Executes `writes` in their order within the open transaction; gives the verdicts, and who is to be woken.
 pub(super) fn run(
     conn: &mut Conn,
     encode: EncodePayload,
     terms: Terms,
     writes: &[Write],
     now: Timestamp,
-) -> Result<(Vec<Verdict>, usize), StoreError> {
+) -> Result<(Vec<Verdict>, Wakes), StoreError> {
     let mut tx = Tx::begin(conn, encode, terms, now)?;
     tx.prefetch(writes)?;
     let mut verdicts = Vec::with_capacity(writes.len());
@@ -132,8 +142,8 @@ pub(super) fn run(
             Err(Halt::Failed(error)) => return Err(error),
         });
     }
-    let outbox = tx.finish()?;
-    Ok((verdicts, outbox))
+    let wakes = tx.finish()?;
+    Ok((verdicts, wakes))
 }
 
 fn execute(tx: &mut Tx<'_>, by: &Principal, command: &Command) -> Done {
@@ -149,8 +159,8 @@ fn execute(tx: &mut Tx<'_>, by: &Principal, command: &Command) -> Done {
 
 fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
     match command {
-        Command::PostMessage { room, client_message_id, body } => {
-            messages::post(tx, actor, command, *room, *client_message_id, body)
+        Command::PostMessage { room, client_message_id, body, settings } => {
+            messages::post(tx, actor, command, (*room, *client_message_id), body, *settings)
         }
         Command::EditMessage { room, message, version, body } => {
             messages::edit(tx, actor, command, *room, *message, *version, body)
@@ -163,6 +173,19 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::DeleteRoom { room } => rooms::delete(tx, actor, command, *room),
         Command::AddMember { room, user } => members::add(tx, actor, command, *room, *user),
         Command::RemoveMember { room, user } => members::remove(tx, actor, command, *room, *user),
+        Command::AskAssistant { room, assistant, message, regenerates, settings } => {
+            let ask = runs::Ask {
+                assistant: *assistant,
+                prompt: *message,
+                regenerates: *regenerates,
+                settings: *settings,
+            };
+            runs::ask(tx, actor, command, *room, &ask)
+        }
+        Command::StopRun { room, run } => runs::stop(tx, actor, command, *room, *run),
+        Command::EndRun { room, run, holder, end } => {
+            runs::end(tx, actor, command, (*room, *run), *holder, end)
+        }
         Command::MarkRead { room, seq } => reading::mark(tx, actor, command, *room, *seq),
         Command::UpdateProfile { name, bio } => {
             people::update_profile(tx, actor, command, name.as_ref(), bio.as_ref())
@@ -170,7 +193,7 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateUser { user, change } => standing::update(tx, actor, command, *user, *change),
         Command::BanUser { user, reason } => bans::ban(tx, actor, command, *user, reason),
         Command::LiftBan { user } => bans::lift(tx, actor, command, *user),
-        Command::CreateInvite { code, terms } => invites::create(tx, actor, command, code, terms),
+        Command::CreateInvite { code, terms, .. } => invites::create(tx, actor, command, code, terms),
         Command::RevokeInvite { invite } => invites::revoke(tx, actor, command, *invite),
         Command::RotateJoinCode { code } => invites::rotate(tx, actor, command, code),
         Command::UpdateAccount { name, settings } => {

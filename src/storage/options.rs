@@ -97,6 +97,32 @@ impl KeyTerms {
         Self { keep: Duration::from_secs(24 * 60 * 60), remember: Duration::from_secs(7 * 24 * 60 * 60) };
 }
 
+/// How many answers of assistants may wait, and whom they answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunTerms {
+    /// Runs that aren't over (count); more are refused.
+    pub queue: usize,
+    /// Those of a room.
+    pub room_queue: usize,
+    /// Those somebody asked for.
+    pub user_queue: usize,
+    /// When somebody who was refused for that may try again.
+    pub retry_after: Duration,
+    /// Whether programs may ask.
+    pub answers_bots: bool,
+}
+
+impl RunTerms {
+    /// 1,000, 20 of a room, 5 of a user.
+    pub const DEFAULT: Self = Self {
+        queue: 1000,
+        room_queue: 20,
+        user_queue: 5,
+        retry_after: Duration::from_secs(5),
+        answers_bots: true,
+    };
+}
+
 /// How a store is opened; the numbers bound every queue and wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageOptions {
@@ -118,6 +144,7 @@ pub struct StorageOptions {
     pub keys: KeyTerms,
     /// Rows of the outbox that may wait for delivery; more become dead letters at once.
     pub outbox_rows: usize,
+    pub runs: RunTerms,
 }
 
 impl StorageOptions {
@@ -134,6 +161,7 @@ impl StorageOptions {
             statement_timeout: Duration::from_secs(30),
             keys: KeyTerms::DEFAULT,
             outbox_rows: 10_000,
+            runs: RunTerms::DEFAULT,
         }
     }
 }

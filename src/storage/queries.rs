@@ -15,10 +15,12 @@ pub(super) mod people;
 pub(super) mod probing;
 pub(super) mod remains;
 pub(super) mod rooms;
+pub(super) mod runs;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
 pub(super) mod signing_in;
+mod signing_keys;
 pub(super) mod trail;
 pub(super) mod transfers;
 

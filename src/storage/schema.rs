@@ -68,6 +68,7 @@ diesel::table! {
         max_uses -> Nullable<BigInt>,
         uses -> BigInt,
         revoked_at -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
     }
 }
 
@@ -84,6 +85,7 @@ diesel::table! {
         created_at -> BigInt,
         lifted_at -> Nullable<BigInt>,
         lifted_by -> Nullable<BigInt>,
+        status_before -> Text,
     }
 }
 
@@ -215,6 +217,119 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    assistants (user_id) {
+        user_id -> BigInt,
+        base_url -> Text,
+        api_key -> Nullable<Text>,
+        model -> Text,
+        instructions -> Text,
+        context_tokens -> BigInt,
+        output_tokens -> BigInt,
+        prompt_price -> BigInt,
+        completion_price -> BigInt,
+        temperature_milli -> Nullable<BigInt>,
+        tools -> Text,
+        summarises -> Bool,
+        enabled -> Bool,
+        paused_until -> Nullable<BigInt>,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    runs (id) {
+        id -> BigInt,
+        kind -> Text,
+        room_id -> BigInt,
+        assistant_id -> BigInt,
+        asker_id -> Nullable<BigInt>,
+        prompt_id -> BigInt,
+        start_id -> Nullable<BigInt>,
+        message_id -> Nullable<BigInt>,
+        regenerates -> Nullable<BigInt>,
+        state -> Text,
+        stop_asked_at -> Nullable<BigInt>,
+        stop_asked_by -> Nullable<BigInt>,
+        attempts -> BigInt,
+        holder -> Nullable<Binary>,
+        lease_until -> Nullable<BigInt>,
+        next_attempt_at -> BigInt,
+        settings_version -> BigInt,
+        settings -> Text,
+        partial -> Text,
+        reason -> Nullable<Text>,
+        truncated -> Bool,
+        model -> Text,
+        prompt_tokens -> BigInt,
+        completion_tokens -> BigInt,
+        usage_estimated -> Bool,
+        cost_micros -> BigInt,
+        reserved_tokens -> BigInt,
+        reserved_micros -> BigInt,
+        created_at -> BigInt,
+        started_at -> Nullable<BigInt>,
+        first_token_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    summaries (id) {
+        id -> BigInt,
+        room_id -> BigInt,
+        start_id -> BigInt,
+        end_id -> BigInt,
+        run_id -> BigInt,
+        body -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    budgets (scope, scope_id) {
+        scope -> Text,
+        scope_id -> BigInt,
+        tokens_max -> Nullable<BigInt>,
+        micros_max -> Nullable<BigInt>,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    spending (scope, scope_id, period) {
+        scope -> Text,
+        scope_id -> BigInt,
+        period -> Text,
+        spent_tokens -> BigInt,
+        spent_micros -> BigInt,
+        reserved_tokens -> BigInt,
+        reserved_micros -> BigInt,
+    }
+}
+
+diesel::table! {
+    user_settings (user_id) { user_id -> BigInt, version -> BigInt, body -> Text, updated_at -> BigInt, }
+}
+
+diesel::table! {
+    action_requests (id) {
+        id -> Binary,
+        requester_id -> BigInt,
+        user_id -> BigInt,
+        room_id -> Nullable<BigInt>,
+        run_id -> Nullable<BigInt>,
+        kind -> Text,
+        arguments -> Text,
+        state -> Text,
+        result -> Nullable<Text>,
+        created_at -> BigInt,
+        deadline -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::joinable!(assistants -> users (user_id));
 diesel::joinable!(webhooks -> users (user_id));
 diesel::joinable!(messages -> users (author_id));
 diesel::joinable!(messages -> rooms (room_id));
@@ -246,5 +361,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     messages,
     read_marks,
     webhooks,
+    assistants,
+    runs,
+    summaries,
 );
 diesel::allow_tables_to_appear_in_same_query!(log_head, webhooks);
+diesel::allow_tables_to_appear_in_same_query!(log_head, assistants);

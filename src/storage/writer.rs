@@ -73,6 +73,8 @@ pub(super) struct Writer {
     pub(super) lock: Lock,
     /// Woken when the outbox got something.
     pub(super) outbox: Arc<Notify>,
+    /// Woken when an answer was asked for, or is to be stopped.
+    pub(super) runs: Arc<Notify>,
     /// Told of every commit before anybody is answered.
     pub(super) cache: Arc<Cache>,
 }
@@ -173,10 +175,13 @@ impl Writer {
 
     fn attempt(&mut self, writes: &[Write], now: Timestamp) -> Result<(Vec<Verdict>, Duration), StoreError> {
         let (encode, terms) = (self.encode, Terms::of(&self.options));
-        let ((verdicts, outbox), took) =
+        let ((verdicts, wakes), took) =
             self.transaction(|conn| commit::run(conn, encode, terms, writes, now))?;
-        if outbox > 0 {
+        if wakes.outbox {
             self.outbox.notify_one();
+        }
+        if wakes.runs {
+            self.runs.notify_one();
         }
         Ok((verdicts, took))
     }

@@ -16,6 +16,7 @@ mod traceability;
 mod browser;
 mod coordination;
 mod crash;
+mod engine;
 mod faults;
 mod hostile;
 mod loads;

@@ -151,7 +151,7 @@ impl Carrier {
     async fn reply(&self, leased: &Leased, webhook: &Webhook, text: &[u8]) -> Settled {
         let Some(body) = webhook::reply(text) else { return Settled::Done };
         let client_message_id = webhook::reply_id(leased.event, leased.bot);
-        let command = Command::PostMessage { room: webhook.room, client_message_id, body };
+        let command = Command::PostMessage { room: webhook.room, client_message_id, body, settings: None };
         match self.bus.submit(Principal::of_system(webhook.bot.clone()), command, TraceId::random()).await {
             Ok(_) => Settled::Done,
             // The first answer stands.

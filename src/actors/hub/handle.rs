@@ -120,7 +120,7 @@ pub enum HubMsg {
         role: Role,
         code: CloseCode,
     },
-    /// Sessions may have ended, nobody knows which.
+    /// Somebody's right to be connected, or to be what they are, may have ended, nobody knows whose.
     Recheck,
     /// To be answered once everything told before is done.
     Fence(oneshot::Sender<()>),

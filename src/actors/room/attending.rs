@@ -187,6 +187,8 @@ impl Room {
             Signal::Typing { typing: false, .. } => false,
             Signal::Typing { .. } => load.sheds_signals(),
             Signal::Presence { .. } | Signal::RoomPresence(_) => load.sheds_vital(self.id),
+            // What somebody pays for is heard.
+            Signal::AnswerBegun { .. } | Signal::AnswerSaid { .. } => false,
         };
         if is_shed {
             metrics::signals_dropped(1);
@@ -195,7 +197,7 @@ impl Room {
         self.send_signal(signal, except);
     }
 
-    fn send_signal(&self, signal: &Signal, except: Option<UserId>) {
+    pub(super) fn send_signal(&self, signal: &Signal, except: Option<UserId>) {
         let Phase::Ready(state) = &self.phase else { return };
         let frame = websocket::text(&encode::signal(self.id, state.head, signal));
         let vital = signal.is_vital();

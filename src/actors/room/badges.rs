@@ -204,7 +204,8 @@ mod tests {
 
     fn posted(seq: i64, author: i64) -> Event {
         let author = Person { id: UserId::new(author), name: "A".into(), role: Role::Member };
-        let body = EventBody::MessagePosted { author, client_message_id: Uuid::nil(), body: "b".into() };
+        let body =
+            EventBody::MessagePosted { author, client_message_id: Uuid::nil(), body: "b".into(), run: None };
         event(seq, body)
     }
 

@@ -1,6 +1,7 @@
 //! How others reach a room: with a permit that bounds its queue.
 
 use super::{Room, Subscribe};
+use crate::actors::answers::Answer;
 use crate::actors::hub::ConnId;
 use crate::actors::reply::ReplySink;
 use crate::domain::{Command, Person, Principal, Recorded, Rejection, Signal, UserId};
@@ -32,6 +33,8 @@ pub enum RoomMsg {
         conn: ConnId,
         join: u64,
     },
+    /// An assistant said more.
+    Said(Arc<Answer>),
     /// A reader's mark moved.
     Read {
         user: UserId,

@@ -188,7 +188,8 @@ impl Room {
         let Phase::Ready(state) = &self.phase else { return };
         let typing = self.typing.active(subscribe.person.id);
         let here = here.as_deref();
-        let snapshot = encode::snapshot(&Snapshot { room: state, typing: &typing, here });
+        let streams = self.streaming.snapshot();
+        let snapshot = encode::snapshot(&Snapshot { room: state, typing: &typing, here, streams: &streams });
         let head = state.head;
         let page = Cursor::Events { room: self.id, after: subscribe.after.unwrap_or(head) }.encode();
         let (part, without_events) = match recovery {

@@ -12,6 +12,10 @@ pub(super) fn note(
     ack: &Ack,
     changed: bool,
 ) -> Result<(), StoreError> {
+    // How an answer ended is in its own row.
+    if matches!(command, Command::EndRun { .. }) {
+        return Ok(());
+    }
     if !changed || !matches!(actor.role, Role::Bot | Role::Assistant) {
         return Ok(());
     }

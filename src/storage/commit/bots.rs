@@ -61,7 +61,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, actor: &Person, command: &Command, bot: Us
     }
     tx.audit(Some(actor.id), &AuditNote::new(AuditAction::BotDeactivated, AuditTarget::User(bot)))?;
     let left = standing::leave(tx, actor, bot, Status::Deactivated)?;
-    Ok((Ack::Recorded(left.event.position()), vec![left]))
+    Ok((standing::recorded(&left), left))
 }
 
 /// Takes back all keys of somebody who leaves: a bot that is let in again gets a new one.

@@ -2,7 +2,7 @@
 
 use super::bots::{self, NewBot};
 use super::tx::Tx;
-use super::{Done, Halt, invites, members, reading, rooms};
+use super::{Done, Halt, assistants, invites, members, reading, rooms};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Enrolment, EventBody, InviteCode, Name, Person, Rejection,
@@ -73,6 +73,7 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             let (webhook, key, expires_in) = (webhook.as_ref(), key.as_ref(), *expires_in);
             bots::create(tx, &NewBot { by, name, key_hash, webhook, expires_in, key })
         }
+        Enrolment::Assistant { by, name, terms } => assistants::create(tx, by, name, terms),
     }
 }
 

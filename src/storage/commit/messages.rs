@@ -1,7 +1,7 @@
 //! Posting, editing and deleting messages.
 
 use super::tx::{NewMessage, Original, Tx};
-use super::{Done, Halt, outbox};
+use super::{Done, Halt, outbox, runs};
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventId, MessageBody, MessageFacts,
     MessageId, Person, Position, Rejection, RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
@@ -19,9 +19,9 @@ pub(super) fn post(
     tx: &mut Tx<'_>,
     actor: &Person,
     command: &Command,
-    room: RoomId,
-    client_message_id: Uuid,
+    (room, client_message_id): (RoomId, Uuid),
     body: &MessageBody,
+    settings: Option<i64>,
 ) -> Done {
     let digest: [u8; 32] = Sha256::digest(body.as_str().as_bytes()).into();
     if let Some(Original { position, digest: first }) = tx.original((room, actor.id, client_message_id))? {
@@ -29,7 +29,8 @@ pub(super) fn post(
             let message = "this client_message_id was used for another body";
             return Err(Rejection::new(RejectionCode::IdempotencyConflict, message).into());
         }
-        return Ok((Ack::Posted { position, client_message_id, duplicate: true }, Vec::new()));
+        let runs = runs::known(tx, MessageId::new(position.id.get()))?;
+        return Ok((Ack::Posted { position, client_message_id, duplicate: true, runs }, Vec::new()));
     }
     let Decision::Record(event) = tx.decide(room, actor, command, None, &Subject::Unknown)? else {
         return Err(undecided(command));
@@ -45,7 +46,9 @@ pub(super) fn post(
         body: body.shared(),
     });
     outbox::announce(tx, actor, room, position.id, body.as_str())?;
-    Ok((Ack::Posted { position, client_message_id, duplicate: false }, vec![recorded]))
+    let mut events = vec![recorded];
+    let runs = runs::summon(tx, actor, room, position.id, body.as_str(), settings, &mut events)?;
+    Ok((Ack::Posted { position, client_message_id, duplicate: false, runs }, events))
 }
 
 /// Edits the version the editor saw; an edit that is done already is answered as it was the first time.
@@ -60,6 +63,9 @@ pub(super) fn edit(
 ) -> Done {
     let row = load(tx, room, message)?;
     let subject = Subject::Message(row.as_ref().map(MessageRow::facts));
+    if let Some(run) = runs::open_on(tx, message)? {
+        return Err(Rejection::ai_busy(run).into());
+    }
     let decision = tx.decide(room, actor, command, None, &subject);
     if let (Err(Halt::Refused(rejection)), Some(row)) = (&decision, &row)
         && rejection.code == RejectionCode::VersionConflict
@@ -107,12 +113,15 @@ pub(super) fn delete(
         Decision::Defer => return Err(undecided(command)),
     };
     let recorded = tx.record(room, Some(actor.id), event)?;
+    let deleted = recorded.event.position();
+    let mut events = vec![recorded];
     let note = AuditNote::new(AuditAction::MessageDeleted, AuditTarget::Message(message)).in_room(room);
     of_another(tx, actor, row.as_ref(), &note)?;
     let query = diesel::update(messages::table.find(message.get()))
         .set((messages::deleted_at.eq(tx.now.as_millis()), messages::deleted_by.eq(actor.id.get())));
     on!(&mut *tx.conn, |c| query.execute(c))?;
-    Ok((Ack::Deleted { position: Some(recorded.event.position()), message }, vec![recorded]))
+    events.extend(runs::on_deleted(tx, actor, room, message)?);
+    Ok((Ack::Deleted { position: Some(deleted), message }, events))
 }
 
 /// What somebody does with their own message is nobody else's business.

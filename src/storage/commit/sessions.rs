@@ -58,10 +58,12 @@ pub(super) fn change(tx: &mut Tx<'_>, change: &SessionChange) -> Done {
         SessionChange::Redeem { new, link_hash } => transfers::redeem(tx, new, link_hash),
         SessionChange::End { user, which } => {
             must_live(tx)?;
-            let (ended, events) = end(tx, *user, *which, Why::Asked)?;
-            if let (Ending::One(_), true) = (which, ended.is_empty()) {
+            if let Ending::One(one) = which
+                && !living(tx, *user)?.contains(one)
+            {
                 return Err(Rejection::not_found("session").into());
             }
+            let (ended, events) = end(tx, *user, *which, Why::Asked)?;
             Ok((Ack::SessionsEnded(ended), events))
         }
         SessionChange::SetPassword { user, password_hash, proof, keep } => {

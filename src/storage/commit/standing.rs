@@ -1,7 +1,7 @@
 //! Roles, deactivation and the way back: who may come in, and as what. Memberships, messages and read marks stay as they are.
 
 use super::tx::Tx;
-use super::{Done, bots, reading, sessions};
+use super::{Done, Halt, bots, reading, runs, sessions};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, EventBody, Person, Rejection, Role, Standing,
@@ -49,17 +49,17 @@ pub(super) fn update(
         }
     }
     if let Some(status) = turn.status {
-        let is_bot = person.role == Role::Bot;
-        let action = match status {
-            Status::Active => AuditAction::UserReactivated,
-            _ if is_bot => AuditAction::BotDeactivated,
+        let action = match (status, person.role) {
+            (Status::Active, _) => AuditAction::UserReactivated,
+            (_, Role::Bot) => AuditAction::BotDeactivated,
+            (_, Role::Assistant) => AuditAction::AssistantDeactivated,
             _ => AuditAction::UserDeactivated,
         };
         tx.audit(Some(actor.id), &AuditNote::new(action, AuditTarget::User(user)))?;
-        events.push(match status {
-            Status::Active => come_back(tx, actor, &person)?,
-            _ => leave(tx, actor, user, status)?,
-        });
+        match status {
+            Status::Active => events.push(come_back(tx, actor, &person)?),
+            _ => events.extend(leave(tx, actor, user, status)?),
+        }
     }
     Ok(match events.first() {
         Some(first) => (Ack::Recorded(first.event.position()), events),
@@ -87,19 +87,26 @@ fn has_other_admin(tx: &mut Tx<'_>, user: UserId) -> Result<bool, StoreError> {
     Ok(other.is_some())
 }
 
-/// Closes the door behind somebody: their sessions end, and everybody hears that they left.
+/// Closes the door behind somebody: their sessions end, what they are about to say, too, and everybody hears that they left.
 pub(super) fn leave(
     tx: &mut Tx<'_>,
     actor: &Person,
     user: UserId,
     status: Status,
-) -> Result<Recorded, StoreError> {
+) -> Result<Vec<Recorded>, Halt> {
+    let mut events = runs::end_all_of(tx, user)?;
     set_status(tx, user, status)?;
     sessions::revoke_all(tx, user)?;
     bots::take_keys(tx, actor, user)?;
     tx.facts.forget_person(user);
     let commons = tx.commons()?;
-    tx.record(commons, Some(actor.id), EventBody::UserLeft { user })
+    events.push(tx.record(commons, Some(actor.id), EventBody::UserLeft { user })?);
+    Ok(events)
+}
+
+/// The last of what was recorded, as the asker is told.
+pub(super) fn recorded(events: &[Recorded]) -> Ack {
+    events.last().map_or(Ack::Unchanged, |last| Ack::Recorded(last.event.position()))
 }
 
 /// Lets somebody in again, who has to sign in anew.
@@ -116,5 +123,7 @@ pub(super) fn set_status(tx: &mut Tx<'_>, user: UserId, status: Status) -> Resul
     on!(&mut *tx.conn, |c| query.execute(c))?;
     // Bots with a webhook are told of messages while they are active.
     tx.hooked = None;
+    // As are assistants.
+    tx.summonable = None;
     Ok(())
 }

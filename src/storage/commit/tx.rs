@@ -4,7 +4,8 @@ use super::bulk;
 use super::facts::Facts;
 use super::once::{self, Answer, Request};
 use super::outbox::{self, Delivery, Hooked};
-use super::{Done, Halt, Terms, Write};
+use super::runs::Summonable;
+use super::{Done, Halt, Terms, Wakes, Write};
 use crate::domain::command::Recorded;
 use crate::domain::{
     AuditNote, Command, Decision, Event, EventBody, EventId, Origin, Person, Position, Rejection, Room,
@@ -14,7 +15,7 @@ use crate::storage::EncodePayload;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::queries::audit;
-use crate::storage::schema::{events, log_head, messages, webhooks};
+use crate::storage::schema::{assistants, events, log_head, messages, webhooks};
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use std::collections::{BTreeSet, HashMap};
@@ -54,7 +55,7 @@ pub(super) struct Tx<'c> {
     pub(super) origin: Origin,
     pub(super) facts: Facts,
     encode: EncodePayload,
-    terms: Terms,
+    pub(super) terms: Terms,
     first_id: EventId,
     last_id: EventId,
     touched: BTreeSet<RoomId>,
@@ -69,6 +70,12 @@ pub(super) struct Tx<'c> {
     /// What is to be delivered, inserted with the next flush.
     pub(super) deliveries: Vec<Delivery>,
     delivered: usize,
+    /// Whether there are assistants: without one a post asks for nothing more.
+    pub(super) has_assistants: bool,
+    /// Those there are, once somebody asked.
+    pub(super) summonable: Option<Arc<[Summonable]>>,
+    /// Runs began, or are to be stopped.
+    pub(super) runs_changed: bool,
     /// What is still to be written to the audit trail.
     notes: Vec<audit::NewRow>,
 }
@@ -83,8 +90,9 @@ impl<'c> Tx<'c> {
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let any_webhook = exists(webhooks::table.select(webhooks::user_id));
-        let query = log_head::table.find(1).select((log_head::last_id, any_webhook));
-        let (last_id, has_webhooks): (i64, bool) = match conn {
+        let any_assistant = exists(assistants::table.select(assistants::user_id));
+        let query = log_head::table.find(1).select((log_head::last_id, any_webhook, any_assistant));
+        let (last_id, has_webhooks, has_assistants): (i64, bool, bool) = match conn {
             Conn::Pg(c) => query.for_update().first(c)?,
             Conn::Sqlite(c) => query.first(c)?,
         };
@@ -106,6 +114,9 @@ impl<'c> Tx<'c> {
             hooked: None,
             deliveries: Vec::new(),
             delivered: 0,
+            has_assistants,
+            summonable: None,
+            runs_changed: false,
             notes: Vec::new(),
         })
     }
@@ -269,17 +280,22 @@ impl<'c> Tx<'c> {
         if heads.is_empty() { Ok(()) } else { bulk::update_heads(self.conn, &heads) }
     }
 
-    /// Inserts the rest and writes the heads; gives how many rows the outbox got.
-    pub(super) fn finish(mut self) -> Result<usize, StoreError> {
+    /// The id that the next event will have.
+    pub(super) fn next_id(&self) -> EventId {
+        self.last_id.next()
+    }
+
+    /// Inserts the rest and writes the heads; gives who is to be woken.
+    pub(super) fn finish(mut self) -> Result<Wakes, StoreError> {
         audit::insert_all(self.conn, &self.notes)?;
         if self.last_id == self.first_id {
-            return Ok(0);
+            return Ok(Wakes { outbox: false, runs: self.runs_changed });
         }
         self.flush()?;
         self.write_heads()?;
         let query = diesel::update(log_head::table.find(1)).set(log_head::last_id.eq(self.last_id.get()));
         on!(&mut *self.conn, |c| query.execute(c))?;
-        Ok(self.delivered)
+        Ok(Wakes { outbox: self.delivered > 0, runs: self.runs_changed })
     }
 }
 

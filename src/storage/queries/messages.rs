@@ -3,7 +3,8 @@
 use super::limited;
 use super::people::{PersonRow, person};
 use super::rooms::readable;
-use crate::domain::{MessageId, Person, RoomId, Seq, Timestamp};
+use super::runs::{self, Run};
+use crate::domain::{MessageId, Person, Role, RoomId, Seq, Timestamp};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
@@ -23,6 +24,8 @@ pub struct Message {
     pub version: i32,
     pub at: Timestamp,
     pub edited_at: Option<Timestamp>,
+    /// The run whose answer it is, if it is an assistant's.
+    pub run: Option<Box<Run>>,
 }
 
 /// Which part of a room's history. The id named is a place; its message need not exist any more.
@@ -48,17 +51,21 @@ pub struct Page {
 impl Store {
     /// A page of a room's history.
     pub async fn history(&self, room: RoomId, page: HistoryPage, limit: usize) -> Result<Page, StoreError> {
-        self.read(move |conn| match page {
-            HistoryPage::Newest => before(conn, room, MessageId::new(i64::MAX), limit),
-            HistoryPage::Before(id) => before(conn, room, id, limit),
-            HistoryPage::After(id) => after(conn, room, id, limit),
-            HistoryPage::Around(id) => {
-                let older = before(conn, room, id, limit / 2)?;
-                let next = MessageId::new(id.get().saturating_sub(1));
-                let mut messages = older.messages;
-                messages.extend(after(conn, room, next, limit.saturating_sub(limit / 2))?.messages);
-                Ok(Page { messages, more: older.more })
-            }
+        self.read(move |conn| {
+            let mut found = match page {
+                HistoryPage::Newest => before(conn, room, MessageId::new(i64::MAX), limit),
+                HistoryPage::Before(id) => before(conn, room, id, limit),
+                HistoryPage::After(id) => after(conn, room, id, limit),
+                HistoryPage::Around(id) => {
+                    let older = before(conn, room, id, limit / 2)?;
+                    let next = MessageId::new(id.get().saturating_sub(1));
+                    let mut messages = older.messages;
+                    messages.extend(after(conn, room, next, limit.saturating_sub(limit / 2))?.messages);
+                    Ok(Page { messages, more: older.more })
+                }
+            }?;
+            with_runs(conn, &mut found.messages)?;
+            Ok(found)
         })
         .await
     }
@@ -74,7 +81,9 @@ impl Store {
                 .filter(rooms::deleted_at.is_null())
                 .select(COLUMNS);
             let row: Option<Row> = on!(conn, |c| query.first(c)).optional()?;
-            row.map(Message::try_from).transpose()
+            let mut found: Vec<Message> = row.into_iter().map(Message::try_from).collect::<Result<_, _>>()?;
+            with_runs(conn, &mut found)?;
+            Ok(found.pop())
         })
         .await
     }
@@ -97,6 +106,20 @@ impl Store {
         })
         .await
     }
+}
+
+/// Puts the runs to the messages of assistants. Without any it asks nothing.
+pub(super) fn with_runs(conn: &mut Conn, messages: &mut [Message]) -> Result<(), StoreError> {
+    let theirs = messages.iter().filter(|message| message.author.role == Role::Assistant);
+    let ids: Vec<i64> = theirs.map(|message| message.id.get()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut runs = runs::of_messages(conn, &ids)?;
+    for message in messages {
+        message.run = runs.remove(&message.id.get()).map(Box::new);
+    }
+    Ok(())
 }
 
 fn before(conn: &mut Conn, room: RoomId, id: MessageId, limit: usize) -> Result<Page, StoreError> {
@@ -179,6 +202,7 @@ impl TryFrom<Row> for Message {
             version,
             at: Timestamp::from_millis(at),
             edited_at: edited_at.map(Timestamp::from_millis),
+            run: None,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Finding messages by their words.
 
 use super::limited;
-use super::messages::{COLUMNS, Message, Row};
+use super::messages::{COLUMNS, Message, Row, with_runs};
 use super::rooms::readable;
 use crate::domain::Person;
 use crate::storage::Store;
@@ -76,7 +76,10 @@ impl Store {
                     .select(COLUMNS)
                     .load(c)?,
             };
-            rows.into_iter().map(Message::try_from).collect()
+            let mut found: Vec<Message> =
+                rows.into_iter().map(Message::try_from).collect::<Result<_, _>>()?;
+            with_runs(conn, &mut found)?;
+            Ok(found)
         })
         .await
     }

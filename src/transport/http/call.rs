@@ -198,6 +198,9 @@ impl Call {
         if self.state.bus.has_ended(&self.identity, self.began) {
             return Err(identity::token_revoked().into());
         }
+        if self.state.bus.may_have_ended(&self.identity, self.began) {
+            return Err(Rejection::unavailable().into());
+        }
         self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)
     }
 }

@@ -24,6 +24,7 @@ const MOST: u32 = 100;
 struct Post {
     body: String,
     client_message_id: Option<Uuid>,
+    settings_version: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -77,13 +78,14 @@ fn next_page(room: RoomId, page: HistoryPage, found: &Page) -> Option<Cursor> {
 /// `POST /rooms/{id}/messages`
 pub(super) async fn post(mut call: Call) -> Answer {
     let room = call.room()?;
-    let Post { body, client_message_id } = call.read().await?;
+    let Post { body, client_message_id, settings_version } = call.read().await?;
     let body = MessageBody::parse(&body)?;
     let key = idempotency::key(call.headers())?;
     let named = key.is_some();
     let client_message_id = idempotency::message_id(call.me().id, room, key.as_ref(), client_message_id)?;
-    let command = Command::PostMessage { room, client_message_id, body: body.clone() };
-    let Ack::Posted { position, duplicate, .. } = call.submit(command).await? else {
+    let command =
+        Command::PostMessage { room, client_message_id, body: body.clone(), settings: settings_version };
+    let Ack::Posted { position, duplicate, runs, .. } = call.submit(command).await? else {
         return Err(Rejection::internal().into());
     };
     let posted = Message {
@@ -96,16 +98,17 @@ pub(super) async fn post(mut call: Call) -> Answer {
         version: 1,
         at: position.at,
         edited_at: None,
+        run: None,
     };
     if !duplicate {
         let mut response = with_version(HttpResponse::Created(), &posted);
         response.insert_header((header::LOCATION, format!("/api/v1/messages/{}", posted.id)));
-        return Ok(response.json(MessageView::from(&posted)));
+        return Ok(response.json(MessageView::from(&posted).asking(&runs)));
     }
     // It may have been edited since. If it was deleted, the author gets back what was posted.
     let stored = call.state.store.message(position.id).await.map_err(refusal)?.unwrap_or(posted);
     let mut response = with_version(HttpResponse::Ok(), &stored);
-    let answer = Ok(response.json(MessageView::from(&stored).repeated()));
+    let answer = Ok(response.json(MessageView::from(&stored).asking(&runs).repeated()));
     if named { idempotency::replayed(answer) } else { answer }
 }
 

@@ -30,7 +30,6 @@ pub(super) async fn events(call: Call) -> Answer {
         call.state.must_stay()?;
         call.state.must_have_room()?;
     }
-    let began = Instant::now();
     // Listened to before the log is read: what is committed in between is heard.
     let tail = call.state.bus.tail();
     let head = call.state.store.log_head().await.map_err(refusal)?;
@@ -49,7 +48,7 @@ pub(super) async fn events(call: Call) -> Answer {
             reason.as_str()
         )));
     }
-    let poll = Poll { state: &call.state, identity: &call.identity, began, after, limit };
+    let poll = Poll { state: &call.state, identity: &call.identity, began: call.began, after, limit };
     let (events, next) = poll.run(tail, Instant::now() + wait).await?;
     Ok(json(format!(
         r#"{{"events":[{}],"next":{next},"epoch":"{}","recovery":"complete"}}"#,
@@ -100,7 +99,7 @@ impl Poll<'_> {
             if self.has_expired() {
                 return Err(token_expired().into());
             }
-            if self.state.bus.changed_since(me, self.began) {
+            if self.has_changed() {
                 // What was read is for whom they were: asked again, they get what is for whom they are.
                 return Ok((Vec::new(), self.after));
             }
@@ -124,8 +123,13 @@ impl Poll<'_> {
 
     /// Whether there is nothing to wait for any more.
     fn is_interrupted(&self) -> bool {
-        let bus = &self.state.bus;
-        self.has_ended() || bus.changed_since(&self.identity.person, self.began) || bus.draining()
+        self.has_ended() || self.has_changed() || self.state.bus.draining()
+    }
+
+    /// Whether they are somebody else by now, or may be nobody.
+    fn has_changed(&self) -> bool {
+        let (bus, who) = (&self.state.bus, self.identity);
+        bus.changed_since(&who.person, self.began) || bus.may_have_ended(who, self.began)
     }
 
     fn has_expired(&self) -> bool {

@@ -1,8 +1,9 @@
 //! The JSON of REST answers that the socket doesn't have.
 
-use crate::domain::{Session, SessionId};
-use crate::protocol::view::{PersonView, RoomView};
-use crate::storage::{Account, Message, Profile, RoomView as Room};
+use crate::domain::{MessageId, RunId, Session, SessionId, Summoned, UserId};
+use crate::protocol::encode::SummonedView;
+use crate::protocol::view::{PersonView, RoomView, UsageView};
+use crate::storage::{Account, Message, Profile, RoomView as Room, Run};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -19,14 +20,82 @@ pub(super) struct MessageView<'a> {
     version: i32,
     at: String,
     edited_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunView<'a>>,
+    /// What came of mentioning assistants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<SummonedView<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
+}
+
+/// A run, as it is shown with its message and by itself.
+#[derive(Serialize)]
+pub(super) struct RunView<'a> {
+    id: i64,
+    kind: &'static str,
+    state: &'static str,
+    room_id: i64,
+    assistant_id: i64,
+    asker_id: Option<i64>,
+    prompt_id: i64,
+    message_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regenerates: Option<i64>,
+    /// What was said so far, while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopping: bool,
+    reason: Option<&'a str>,
+    truncated: bool,
+    model: &'a str,
+    usage: UsageView,
+    settings_version: i64,
+    created_at: String,
+    started_at: Option<String>,
+    first_token_at: Option<String>,
+    ended_at: Option<String>,
+}
+
+impl<'a> From<&'a Run> for RunView<'a> {
+    fn from(run: &'a Run) -> Self {
+        Self {
+            id: run.id.get(),
+            kind: run.kind.as_str(),
+            state: run.state.as_str(),
+            room_id: run.room.get(),
+            assistant_id: run.assistant.get(),
+            asker_id: run.asker.map(UserId::get),
+            prompt_id: run.prompt.get(),
+            message_id: run.message.map(MessageId::get),
+            regenerates: run.regenerates.map(RunId::get),
+            text: run.state.is_open().then_some(&run.partial),
+            stopping: run.stopping && run.state.is_open(),
+            reason: run.reason.as_deref(),
+            truncated: run.truncated,
+            model: &run.model,
+            usage: UsageView::new(run.usage, run.cost_micros),
+            settings_version: run.settings_version,
+            created_at: run.created_at.to_string(),
+            started_at: run.started_at.map(|at| at.to_string()),
+            first_token_at: run.first_token_at.map(|at| at.to_string()),
+            ended_at: run.ended_at.map(|at| at.to_string()),
+        }
+    }
 }
 
 impl MessageView<'_> {
     /// The same, marked as posted before.
     pub(super) fn repeated(self) -> Self {
         Self { duplicate: true, ..self }
+    }
+}
+
+impl<'a> MessageView<'a> {
+    /// The same, with what came of mentioning assistants.
+    pub(super) fn asking(self, runs: &'a [Summoned]) -> Self {
+        Self { runs: runs.iter().map(SummonedView::from).collect(), ..self }
     }
 }
 
@@ -42,6 +111,8 @@ impl<'a> From<&'a Message> for MessageView<'a> {
             version: message.version,
             at: message.at.to_string(),
             edited_at: message.edited_at.map(|at| at.to_string()),
+            run: message.run.as_deref().map(RunView::from),
+            runs: Vec::new(),
             duplicate: false,
         }
     }

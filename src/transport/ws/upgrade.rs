@@ -154,8 +154,11 @@ impl Upgrade {
         let opened = Opened::new(peer, Rc::clone(&self.board));
         let peer = opened.peer();
         self.board.borrow_mut().push(peer, Class::Control, handshake);
-        if self.bus.has_ended(&peer.identity, began) {
-            peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.reason());
+        if self.bus.ended_since(Ended::Unknown, began) {
+            peer.expires_at.set(Some(Utc::now().into()));
+        }
+        if let Some(code) = self.bus.ended_by(&peer.identity, began) {
+            peer.outbox.close(code, code.reason());
         } else if self.bus.changed_since(&peer.identity.person, began) {
             peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.reason());
         } else if self.bus.draining() || self.is_limited(peer, began) {

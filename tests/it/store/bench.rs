@@ -239,7 +239,12 @@ pub(crate) fn renamed(text: &str) -> Command {
 }
 
 pub(crate) fn post(room: RoomId, client_message_id: Uuid, text: &str) -> Command {
-    Command::PostMessage { room, client_message_id, body: MessageBody::parse(text).expect("a body") }
+    Command::PostMessage {
+        room,
+        client_message_id,
+        body: MessageBody::parse(text).expect("a body"),
+        settings: None,
+    }
 }
 
 pub(crate) fn by(actor: &Person, command: Command) -> Write {

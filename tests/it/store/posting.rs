@@ -24,7 +24,7 @@ async fn a_repeat_returns_the_original(bench: Bench) {
     let Ack::Posted { position, duplicate: false, .. } = first else { panic!("{first:?}") };
     let bench = bench.reopened().await;
     let (again, events) = bench.does(&home.admin, post(home.general, id, "hi")).await;
-    assert_eq!(again, Ack::Posted { position, client_message_id: id, duplicate: true });
+    assert_eq!(again, Ack::Posted { position, client_message_id: id, duplicate: true, runs: vec![] });
     assert!(events.is_empty());
     assert_eq!(bench.store.history(home.general, HistoryPage::Newest, 10).await.unwrap().messages.len(), 1);
 }
@@ -50,7 +50,7 @@ async fn a_repeat_is_known_after_an_edit_and_after_leaving(bench: Bench) {
     bench.does(&guest, Command::EditMessage { room, message: position.id, version: 1, body }).await;
     bench.does(&guest, Command::RemoveMember { room, user: guest.id }).await;
     let (again, _) = bench.does(&guest, post(room, id, "hi")).await;
-    assert_eq!(again, Ack::Posted { position, client_message_id: id, duplicate: true });
+    assert_eq!(again, Ack::Posted { position, client_message_id: id, duplicate: true, runs: vec![] });
     let rejection = bench.refuses(&guest, post(room, id, "edited")).await;
     assert_eq!(rejection.code, RejectionCode::IdempotencyConflict);
     assert_eq!(bench.refuses(&guest, post(room, Uuid::new_v4(), "x")).await.code, RejectionCode::NotFound);
@@ -102,7 +102,7 @@ async fn repeats_within_one_batch_are_one_row(bench: Bench) {
     let (first, _) = accepted(outcome.next().unwrap());
     let (second, events) = accepted(outcome.next().unwrap());
     let Ack::Posted { position, duplicate: false, .. } = first else { panic!("{first:?}") };
-    assert_eq!(second, Ack::Posted { position, client_message_id: id, duplicate: true });
+    assert_eq!(second, Ack::Posted { position, client_message_id: id, duplicate: true, runs: vec![] });
     assert!(events.is_empty());
     assert_eq!(refused(outcome.next().unwrap()).code, RejectionCode::IdempotencyConflict);
 }

@@ -1,0 +1,201 @@
+//! Assistants: where their model is reached, and what they are told and allowed.
+
+use super::rejection::Rejection;
+use super::run::Prices;
+use std::fmt;
+use std::sync::Arc;
+
+/// The address under which an engine's API lies: what comes before `/chat/completions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(Arc<str>);
+
+impl BaseUrl {
+    /// Bytes, more than any address needs.
+    pub const MAX_BYTES: usize = 2048;
+
+    /// Checks the text: `http` or `https`, a host, no user, query or fragment, for they might carry secrets; errors name `base_url`.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let text = text.trim().trim_end_matches('/');
+        let wrong = |problem| Err(Rejection::invalid("base_url", problem));
+        if text.len() > Self::MAX_BYTES {
+            return wrong("is longer than 2048 bytes");
+        }
+        let lower = text.to_ascii_lowercase();
+        let rest = ["http://", "https://"].iter().find_map(|scheme| lower.strip_prefix(scheme));
+        let Some(rest) = rest else { return wrong("has to begin with http:// or https://") };
+        let host = rest.split('/').next().unwrap_or_default();
+        if host.is_empty() || host.starts_with(':') {
+            return wrong("has no host");
+        }
+        if text.contains(['@', '?', '#', '\\']) {
+            return wrong("has a user, a query or a fragment: a key belongs into api_key");
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return wrong("contains a space or a control character");
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The key to an engine. It shows itself as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(Arc<str>);
+
+impl ApiKey {
+    /// Checks the text: printable ASCII, at most 1,000 bytes, for it travels in a header; errors name `api_key`.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let text = text.trim();
+        if text.is_empty() || text.len() > 1000 {
+            return Err(Rejection::invalid("api_key", "is not of 1 to 1000 bytes"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Rejection::invalid("api_key", "is not printable ASCII"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The key, for the store and the one place that shows it to the engine.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Everything about an assistant but its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssistantTerms {
+    pub base_url: BaseUrl,
+    /// Engines at home need none.
+    pub api_key: Option<ApiKey>,
+    pub model: Arc<str>,
+    /// What its admin tells it, before all else.
+    pub instructions: Arc<str>,
+    /// Tokens that prompt and answer have together.
+    pub context_tokens: i64,
+    /// Tokens of an answer.
+    pub output_tokens: i64,
+    pub prices: Prices,
+    /// In thousandths; none is the engine's own.
+    pub temperature_milli: Option<i64>,
+    /// Kinds of action requests it may make.
+    pub tools: Vec<Arc<str>>,
+    /// Whether it sums up long rooms by itself.
+    pub summarises: bool,
+    pub enabled: bool,
+}
+
+impl AssistantTerms {
+    /// Tokens of prompt and answer, unless said otherwise.
+    pub const CONTEXT_TOKENS: i64 = 8192;
+    /// Tokens of an answer, unless said otherwise.
+    pub const OUTPUT_TOKENS: i64 = 1024;
+    /// Micro-dollars per million tokens; more than any model costs.
+    pub const MAX_PRICE: i64 = 10_000_000_000;
+    /// Characters of the instructions.
+    pub const MAX_INSTRUCTIONS: usize = 8000;
+    /// What assistants may ask people's clients to do.
+    pub const TOOLS: [&'static str; 2] = ["dice.roll", "choose"];
+
+    /// The terms of a model at an address, with everything else as usual.
+    pub fn new(base_url: BaseUrl, model: &str) -> Result<Self, Rejection> {
+        Ok(Self {
+            base_url,
+            api_key: None,
+            model: Self::model(model)?,
+            instructions: "".into(),
+            context_tokens: Self::CONTEXT_TOKENS,
+            output_tokens: Self::OUTPUT_TOKENS,
+            prices: Prices::default(),
+            temperature_milli: None,
+            tools: Vec::new(),
+            summarises: false,
+            enabled: true,
+        })
+    }
+
+    /// A model's name: 1 to 200 characters, none of them a control character.
+    pub fn model(text: &str) -> Result<Arc<str>, Rejection> {
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
+            return Err(Rejection::invalid("model", "is not of 1 to 200 characters"));
+        }
+        Ok(text.into())
+    }
+
+    /// Checks what hangs together; errors name the field.
+    pub fn check(&self) -> Result<(), Rejection> {
+        let wrong = |field: &'static str, problem: &str| Err(Rejection::invalid(field, problem));
+        if self.instructions.chars().count() > Self::MAX_INSTRUCTIONS {
+            return wrong("instructions", "are longer than 8000 characters");
+        }
+        if self.instructions.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return wrong("instructions", "contain a control character");
+        }
+        if !(256..=10_000_000).contains(&self.context_tokens) {
+            return wrong("context_tokens", "is not between 256 and 10000000");
+        }
+        if self.output_tokens < 1 || self.output_tokens >= self.context_tokens {
+            return wrong("output_tokens", "is not between 1 and context_tokens");
+        }
+        if !(0..=Self::MAX_PRICE).contains(&self.prices.prompt) {
+            return wrong("prompt_price", "is not between 0 and 10000000000");
+        }
+        if !(0..=Self::MAX_PRICE).contains(&self.prices.completion) {
+            return wrong("completion_price", "is not between 0 and 10000000000");
+        }
+        if self.temperature_milli.is_some_and(|heat| !(0..=2000).contains(&heat)) {
+            return wrong("temperature", "is not between 0 and 2");
+        }
+        if self.tools.iter().any(|tool| !Self::TOOLS.contains(&&**tool)) {
+            return wrong("tools", "may be dice.roll and choose");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_carries_no_secret() {
+        let url = BaseUrl::parse(" http://127.0.0.1:11434/v1/ ").expect("fine");
+        assert_eq!(url.as_str(), "http://127.0.0.1:11434/v1");
+        for wrong in [
+            "",
+            "ftp://a",
+            "http://",
+            "http://:80",
+            "https://a:b@c/v1",
+            "http://a?key=1",
+            "http://a#b",
+            "http://a b",
+        ] {
+            assert_eq!(BaseUrl::parse(wrong).expect_err(wrong).field.as_deref(), Some("base_url"));
+        }
+        assert_eq!(format!("{:?}", ApiKey::parse("sk-secret").expect("fine")), "***");
+        assert!(ApiKey::parse("a\nb").is_err() && ApiKey::parse(" ").is_err());
+    }
+
+    #[test]
+    fn terms_are_checked_by_field() {
+        let terms = AssistantTerms::new(BaseUrl::parse("http://a").expect("fine"), "m").expect("fine");
+        assert_eq!(terms.check(), Ok(()));
+        let field =
+            |terms: AssistantTerms| terms.check().expect_err("wrong").field.expect("a field").into_owned();
+        assert_eq!(field(AssistantTerms { output_tokens: 8192, ..terms.clone() }), "output_tokens");
+        assert_eq!(field(AssistantTerms { context_tokens: 0, ..terms.clone() }), "context_tokens");
+        assert_eq!(field(AssistantTerms { tools: vec!["rm".into()], ..terms.clone() }), "tools");
+        assert_eq!(field(AssistantTerms { temperature_milli: Some(2001), ..terms }), "temperature");
+    }
+}

@@ -1,0 +1,104 @@
+//! How much assistants may use: in tokens and micro-dollars, of a user in a month, in a room in a day, of the account in a month.
+
+use super::ids::{RoomId, UserId};
+use super::time::Timestamp;
+use chrono::{DateTime, Utc};
+
+/// Whose use is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    User(UserId),
+    Room(RoomId),
+    Account,
+}
+
+impl Scope {
+    /// The kinds, the closed set of the protocol.
+    pub const KINDS: [&'static str; 3] = ["user", "room", "account"];
+
+    /// The kind's name.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Room(_) => "room",
+            Self::Account => "account",
+        }
+    }
+
+    /// Its number; 0 is the account's.
+    pub const fn id(self) -> i64 {
+        match self {
+            Self::User(id) => id.get(),
+            Self::Room(id) => id.get(),
+            Self::Account => 0,
+        }
+    }
+
+    /// The period `at` is in (UTC): a month as `2026-11`, a day as `2026-11-21`.
+    pub fn period(self, at: Timestamp) -> String {
+        let at = DateTime::<Utc>::from_timestamp_millis(at.as_millis()).unwrap_or_default();
+        let shape = match self {
+            Self::Room(_) => "%Y-%m-%d",
+            Self::User(_) | Self::Account => "%Y-%m",
+        };
+        at.format(shape).to_string()
+    }
+}
+
+/// How much may be used in a period; none is as much as one likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    pub tokens: Option<i64>,
+    pub micros: Option<i64>,
+}
+
+/// An amount of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    pub tokens: i64,
+    pub micros: i64,
+}
+
+impl Amount {
+    /// Both added.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(other.tokens),
+            micros: self.micros.saturating_add(other.micros),
+        }
+    }
+}
+
+impl Budget {
+    /// Whether `total` is within it.
+    pub fn covers(self, total: Amount) -> bool {
+        self.tokens.is_none_or(|most| total.tokens <= most)
+            && self.micros.is_none_or(|most| total.micros <= most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_of_the_calendar() {
+        let at = |text: &str| Timestamp::from(DateTime::parse_from_rfc3339(text).expect("a time").to_utc());
+        let (last, first) = (at("2026-11-30T23:59:59.999Z"), at("2026-12-01T00:00:00Z"));
+        let room = Scope::Room(RoomId::new(3));
+        assert_eq!((room.period(last), room.period(first)), ("2026-11-30".into(), "2026-12-01".into()));
+        assert_eq!(
+            (Scope::Account.period(last), Scope::Account.period(first)),
+            ("2026-11".into(), "2026-12".into())
+        );
+    }
+
+    #[test]
+    fn a_budget_holds_in_both_units() {
+        let budget = Budget { tokens: Some(10), micros: None };
+        assert!(budget.covers(Amount { tokens: 10, micros: i64::MAX }));
+        assert!(!budget.covers(Amount { tokens: 11, micros: 0 }));
+        assert!(!Budget { tokens: None, micros: Some(0) }.covers(Amount { tokens: 0, micros: 1 }));
+    }
+}

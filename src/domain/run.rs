@@ -1,0 +1,223 @@
+//! Answers of assistants: how one is asked for, and how it may end (AI-05).
+
+use super::ids::{MessageId, RunId, UserId};
+use super::rejection::Rejection;
+use std::sync::Arc;
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident => $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$of])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, the closed set of the protocol.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name on the wire and in the store.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            /// The one of that name.
+            pub fn parse(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == name)
+            }
+        }
+    };
+}
+
+names! {
+    /// What an assistant is to do.
+    RunKind {
+        /// Answer a message.
+        Answer => "answer",
+        /// Sum up a part of a room.
+        Summary => "summary",
+    }
+}
+
+names! {
+    /// How far a run is: queued, then running, then one of the ends; a queued one may end at once.
+    RunState {
+        Queued => "queued",
+        Running => "running",
+        Done => "done",
+        /// Somebody stopped it.
+        Cancelled => "cancelled",
+        /// It broke off; what was said is kept.
+        Interrupted => "interrupted",
+        /// Nothing came of it.
+        Failed => "failed",
+    }
+}
+
+impl RunState {
+    /// Whether it goes on.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
+
+    /// Whether this may follow (AI-05).
+    pub const fn may_become(self, next: Self) -> bool {
+        match (self, next) {
+            (Self::Queued, next) => !matches!(next, Self::Queued),
+            // Back into the queue: nothing was said yet, and whoever worked at it is gone.
+            (Self::Running, next) => !matches!(next, Self::Running),
+            _ => false,
+        }
+    }
+}
+
+/// Why a run ended otherwise than done; the names of what goes wrong upstream are among them.
+pub type EndReason = &'static str;
+
+/// The reasons that are ours.
+pub mod reason {
+    use super::EndReason;
+
+    /// The asker stopped it.
+    pub const CANCELLED: EndReason = "cancelled";
+    /// Somebody who looks after the room stopped it.
+    pub const STOPPED: EndReason = "stopped_by_admin";
+    /// Its message was deleted.
+    pub const DELETED: EndReason = "deleted";
+    /// The assistant was taken away or switched off.
+    pub const ASSISTANT_GONE: EndReason = "assistant_gone";
+    /// The server was shut down.
+    pub const SERVER_STOPPED: EndReason = "server_stopped";
+    /// Who asked isn't here any more, or may not read the room any more.
+    pub const ASKER_GONE: EndReason = "asker_gone";
+    /// The engine fails at present, and is left alone for a while.
+    pub const BREAKER_OPEN: EndReason = "breaker_open";
+    /// A defect of ours.
+    pub const WORKER_FAILED: EndReason = "worker_failed";
+    /// The process that worked at it is gone.
+    pub const LEASE_LOST: EndReason = "lease_lost";
+    /// It was tried too often.
+    pub const DEAD_LETTER: EndReason = "dead_letter";
+}
+
+/// What everybody is told of a run with its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunStart {
+    pub id: RunId,
+    pub kind: RunKind,
+    /// None: it began by itself.
+    pub asker: Option<UserId>,
+    /// What it answers.
+    pub prompt: MessageId,
+}
+
+/// What was used, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    pub prompt: i64,
+    pub completion: i64,
+    /// Counted by us: the engine didn't say.
+    pub estimated: bool,
+}
+
+impl Usage {
+    /// Both together.
+    pub const fn total(self) -> i64 {
+        self.prompt.saturating_add(self.completion)
+    }
+}
+
+/// What tokens cost, in micro-dollars per million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prices {
+    pub prompt: i64,
+    pub completion: i64,
+}
+
+impl Prices {
+    /// In micro-dollars, rounded up.
+    pub fn of(self, usage: Usage) -> i64 {
+        let prompt = i128::from(self.prompt) * i128::from(usage.prompt);
+        let completion = i128::from(self.completion) * i128::from(usage.completion);
+        // Rounded up: what is reserved is never less than what is spent.
+        let micros = (prompt + completion + 999_999) / 1_000_000;
+        i64::try_from(micros).unwrap_or(i64::MAX)
+    }
+}
+
+/// How a run is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnd {
+    /// One that isn't open.
+    pub state: RunState,
+    /// All that was said, as far as it is kept; blank when nothing was.
+    pub text: Arc<str>,
+    /// None when it is done.
+    pub reason: Option<EndReason>,
+    /// The prompt was cut to the window, or the answer to its limit (AI-17).
+    pub truncated: bool,
+    pub usage: Usage,
+}
+
+/// How a run ended, as everybody is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnded {
+    pub id: RunId,
+    pub message: MessageId,
+    pub state: RunState,
+    /// The message's text from now on; none when it was deleted.
+    pub body: Option<Arc<str>>,
+    pub reason: Option<Arc<str>>,
+    pub truncated: bool,
+    pub usage: Usage,
+    pub cost_micros: i64,
+}
+
+/// What came of mentioning an assistant, or of asking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summoned {
+    pub assistant: UserId,
+    pub outcome: Result<Started, Rejection>,
+}
+
+/// A run and the message it will fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    pub run: RunId,
+    pub message: MessageId,
+    /// It was asked for before.
+    pub duplicate: bool,
+}
+
+/// The body of a message whose run hasn't said anything.
+pub const PLACEHOLDER: &str = "…";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_the_end() {
+        for &state in RunState::ALL {
+            assert_eq!(RunState::parse(state.as_str()), Some(state));
+            for &next in RunState::ALL {
+                assert!(state.is_open() || !state.may_become(next), "{state:?} to {next:?}");
+                assert!(state != next || !state.may_become(next));
+            }
+        }
+        assert!(RunState::Queued.may_become(RunState::Running));
+        assert!(RunState::Running.may_become(RunState::Done));
+    }
+
+    #[test]
+    fn prices_are_rounded_up() {
+        let prices = Prices { prompt: 150_000, completion: 600_000 };
+        assert_eq!(prices.of(Usage::default()), 0);
+        assert_eq!(prices.of(Usage { prompt: 1, completion: 0, estimated: false }), 1);
+        assert_eq!(prices.of(Usage { prompt: 1_000_000, completion: 1_000_000, estimated: false }), 750_000);
+        let most = Usage { prompt: i64::MAX, completion: i64::MAX, estimated: true };
+        assert_eq!(Prices { prompt: i64::MAX, completion: i64::MAX }.of(most), i64::MAX);
+    }
+}

@@ -1,0 +1,116 @@
+//! Reserving and settling what assistants use (AI-15): reserved with the run, settled with its end. All commits follow one
+//! another, so that what many ask for at once is never more than there is.
+
+use super::tx::Tx;
+use crate::domain::{Amount, Budget, Rejection, RejectionCode, RoomId, Scope, Timestamp, UserId};
+use crate::storage::conn::{Conn, on};
+use crate::storage::error::StoreError;
+use crate::storage::schema::{budgets, spending};
+use diesel::prelude::*;
+
+/// Whose budgets a run counts against. What began by itself is nobody's.
+pub(super) fn scopes(asker: Option<UserId>, room: RoomId) -> impl Iterator<Item = Scope> {
+    asker.map(Scope::User).into_iter().chain([Scope::Room(room), Scope::Account])
+}
+
+/// Refuses what wouldn't fit; writes nothing.
+pub(super) fn check(
+    tx: &mut Tx<'_>,
+    asker: Option<UserId>,
+    room: RoomId,
+    wanted: Amount,
+) -> Result<Option<Rejection>, StoreError> {
+    for scope in scopes(asker, room) {
+        let Some(budget) = budget(tx.conn, scope)? else { continue };
+        let used = used(tx.conn, scope, tx.now)?;
+        if !budget.covers(used.plus(wanted)) {
+            let whose = match scope {
+                Scope::User(_) => "your budget for assistants is used up for this month",
+                Scope::Room(_) => "this room's budget for assistants is used up for today",
+                Scope::Account => "the account's budget for assistants is used up for this month",
+            };
+            return Ok(Some(Rejection::new(RejectionCode::BudgetExceeded, whose)));
+        }
+    }
+    Ok(None)
+}
+
+/// Sets `amount` aside.
+pub(super) fn reserve(
+    tx: &mut Tx<'_>,
+    asker: Option<UserId>,
+    room: RoomId,
+    amount: Amount,
+) -> Result<(), StoreError> {
+    let now = tx.now;
+    scopes(asker, room).try_for_each(|scope| add(tx.conn, scope, now, Amount::default(), amount))
+}
+
+/// Takes back what was set aside at `reserved_at`, and notes what was used instead.
+pub(super) fn settle(
+    tx: &mut Tx<'_>,
+    asker: Option<UserId>,
+    room: RoomId,
+    reserved_at: Timestamp,
+    reserved: Amount,
+    spent: Amount,
+) -> Result<(), StoreError> {
+    let back = Amount { tokens: -reserved.tokens, micros: -reserved.micros };
+    scopes(asker, room).try_for_each(|scope| add(tx.conn, scope, reserved_at, spent, back))
+}
+
+/// Somebody's own budget, or everybody's.
+fn budget(conn: &mut Conn, scope: Scope) -> Result<Option<Budget>, StoreError> {
+    let query = budgets::table
+        .filter(budgets::scope.eq(scope.kind()))
+        .filter(budgets::scope_id.eq_any([scope.id(), 0]))
+        .order(budgets::scope_id.desc())
+        .select((budgets::tokens_max, budgets::micros_max));
+    let found: Option<(Option<i64>, Option<i64>)> = on!(conn, |c| query.first(c)).optional()?;
+    Ok(found.map(|(tokens, micros)| Budget { tokens, micros }))
+}
+
+/// What was used and is set aside in the period of `now`.
+fn used(conn: &mut Conn, scope: Scope, now: Timestamp) -> Result<Amount, StoreError> {
+    let query = spending::table.find((scope.kind(), scope.id(), scope.period(now))).select((
+        spending::spent_tokens,
+        spending::spent_micros,
+        spending::reserved_tokens,
+        spending::reserved_micros,
+    ));
+    let found: Option<(i64, i64, i64, i64)> = on!(conn, |c| query.first(c)).optional()?;
+    let (spent_tokens, spent_micros, reserved_tokens, reserved_micros) = found.unwrap_or_default();
+    let spent = Amount { tokens: spent_tokens, micros: spent_micros };
+    Ok(spent.plus(Amount { tokens: reserved_tokens, micros: reserved_micros }))
+}
+
+fn add(
+    conn: &mut Conn,
+    scope: Scope,
+    at: Timestamp,
+    spent: Amount,
+    reserved: Amount,
+) -> Result<(), StoreError> {
+    let period = scope.period(at);
+    let row = spending::table.find((scope.kind(), scope.id(), &period));
+    let query = diesel::update(row).set((
+        spending::spent_tokens.eq(spending::spent_tokens + spent.tokens),
+        spending::spent_micros.eq(spending::spent_micros + spent.micros),
+        spending::reserved_tokens.eq(spending::reserved_tokens + reserved.tokens),
+        spending::reserved_micros.eq(spending::reserved_micros + reserved.micros),
+    ));
+    if on!(&mut *conn, |c| query.execute(c))? > 0 {
+        return Ok(());
+    }
+    let query = diesel::insert_into(spending::table).values((
+        spending::scope.eq(scope.kind()),
+        spending::scope_id.eq(scope.id()),
+        spending::period.eq(&period),
+        spending::spent_tokens.eq(spent.tokens),
+        spending::spent_micros.eq(spent.micros),
+        spending::reserved_tokens.eq(reserved.tokens),
+        spending::reserved_micros.eq(reserved.micros),
+    ));
+    on!(conn, |c| query.execute(c))?;
+    Ok(())
+}

@@ -1,0 +1,612 @@
+//! Answers of assistants: asking for one, stopping it, ending it. Admission is part of the transaction that asks, with all its
+//! checks before its first write; a run ends once, by its row.
+
+use super::budgets;
+use super::messages::undecided;
+use super::tx::{NewMessage, Tx};
+use super::{Done, Halt};
+use crate::domain::command::Recorded;
+use crate::domain::run::{EndReason, PLACEHOLDER, reason};
+use crate::domain::webhook::mentioned;
+use crate::domain::{
+    Ack, Amount, Command, EventBody, EventId, MessageBody, MessageId, Person, Prices, Rejection, Role,
+    RoomId, RoomKind, RunEnd, RunEnded, RunId, RunKind, RunStart, RunState, Started, Status, Subject,
+    Summoned, Timestamp, Usage, UserId,
+};
+use crate::storage::conn::on;
+use crate::storage::error::StoreError;
+use crate::storage::schema::{assistants, memberships, messages, runs, summaries, user_settings, users};
+use diesel::prelude::*;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const OPEN: [&str; 2] = [RunState::Queued.as_str(), RunState::Running.as_str()];
+
+/// An assistant that may be mentioned.
+pub(super) type Summonable = (UserId, Arc<str>);
+
+/// An answer somebody asks for.
+pub(super) struct Ask {
+    pub(super) assistant: UserId,
+    pub(super) prompt: MessageId,
+    pub(super) regenerates: Option<RunId>,
+    pub(super) settings: Option<i64>,
+}
+
+/// A run that may begin.
+struct Admitted {
+    assistant: Person,
+    model: String,
+    reserve: Amount,
+    settings: (i64, String),
+}
+
+#[derive(Queryable)]
+struct AssistantRow {
+    name: String,
+    model: String,
+    context_tokens: i64,
+    output_tokens: i64,
+    prompt_price: i64,
+    completion_price: i64,
+    enabled: bool,
+    paused_until: Option<i64>,
+}
+
+#[derive(Queryable)]
+struct RunRow {
+    kind: String,
+    assistant_id: i64,
+    asker_id: Option<i64>,
+    prompt_id: i64,
+    start_id: Option<i64>,
+    message_id: Option<i64>,
+    state: String,
+    holder: Option<Vec<u8>>,
+    partial: String,
+    reserved_tokens: i64,
+    reserved_micros: i64,
+    created_at: i64,
+}
+
+impl RunRow {
+    fn state(&self) -> Result<RunState, StoreError> {
+        RunState::parse(&self.state).ok_or_else(|| StoreError::nonsense("runs.state", &self.state))
+    }
+
+    fn asker(&self) -> Option<UserId> {
+        self.asker_id.map(UserId::new)
+    }
+}
+
+/// Asks those assistants that a new message is for: in a direct room all that are in it, elsewhere the members it mentions. The
+/// message stands in any case. What assistants say asks nobody, and what bots say only assistants: every chain ends (BOT-08).
+pub(super) fn summon(
+    tx: &mut Tx<'_>,
+    author: &Person,
+    room: RoomId,
+    prompt: EventId,
+    body: &str,
+    settings: Option<i64>,
+    events: &mut Vec<Recorded>,
+) -> Result<Vec<Summoned>, Halt> {
+    let is_deaf = match author.role {
+        Role::Assistant => true,
+        Role::Bot => !tx.terms.runs.answers_bots,
+        Role::Admin | Role::Member | Role::Guest => false,
+    };
+    if !tx.has_assistants || is_deaf {
+        return Ok(Vec::new());
+    }
+    let mut asked = Vec::new();
+    for assistant in addressed(tx, author, room, body)? {
+        let ask = Ask { assistant, prompt: MessageId::new(prompt.get()), regenerates: None, settings };
+        let outcome = match admit(tx, author.id, room, &ask)? {
+            Ok(admitted) => {
+                let (started, recorded) = begin(tx, author.id, room, &ask, admitted)?;
+                events.push(recorded);
+                Ok(started)
+            }
+            Err(rejection) => Err(rejection),
+        };
+        asked.push(Summoned { assistant, outcome });
+    }
+    Ok(asked)
+}
+
+fn addressed(tx: &mut Tx<'_>, author: &Person, room: RoomId, body: &str) -> Result<Vec<UserId>, StoreError> {
+    let kind = tx.room(room)?.kind;
+    let known = summonable(tx)?;
+    // A program in a direct room says what it says to people: only by name it asks another program.
+    let mut asked: Vec<UserId> = if kind == RoomKind::Direct && author.role != Role::Bot {
+        known.iter().map(|(assistant, _)| *assistant).collect()
+    } else {
+        let names: Vec<&str> = known.iter().map(|(_, name)| &**name).collect();
+        mentioned(body, &names).into_iter().filter_map(|at| Some(known.get(at)?.0)).collect()
+    };
+    if !asked.is_empty() && kind != RoomKind::Open {
+        let ids: Vec<i64> = asked.iter().map(|assistant| assistant.get()).collect();
+        let query = memberships::table
+            .filter(memberships::room_id.eq(room.get()))
+            .filter(memberships::user_id.eq_any(ids))
+            .select(memberships::user_id);
+        let members: Vec<i64> = on!(&mut *tx.conn, |c| query.load(c))?;
+        asked.retain(|assistant| members.contains(&assistant.get()));
+    }
+    Ok(asked)
+}
+
+/// The active assistants, read once per batch.
+fn summonable(tx: &mut Tx<'_>) -> Result<Arc<[Summonable]>, StoreError> {
+    if let Some(known) = &tx.summonable {
+        return Ok(Arc::clone(known));
+    }
+    let query = assistants::table
+        .inner_join(users::table)
+        .filter(users::status.eq(Status::Active.as_str()))
+        .order(users::id)
+        .select((users::id, users::name));
+    let rows: Vec<(i64, String)> = on!(&mut *tx.conn, |c| query.load(c))?;
+    let found: Arc<[Summonable]> =
+        rows.into_iter().map(|(id, name)| (UserId::new(id), name.into())).collect();
+    tx.summonable = Some(Arc::clone(&found));
+    Ok(found)
+}
+
+/// Asks about a message that is there already.
+pub(super) fn ask(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId, ask: &Ask) -> Done {
+    tx.decide(room, actor, command, None, &Subject::Unknown)?;
+    tx.flush()?;
+    let query = messages::table
+        .find(ask.prompt.get())
+        .filter(messages::room_id.eq(room.get()))
+        .filter(messages::deleted_at.is_null())
+        .select(messages::author_id);
+    let author: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    if author.is_none() {
+        return Err(Rejection::not_found("message").into());
+    }
+    let assistant = tx.active_person(ask.assistant)?.filter(|person| person.role == Role::Assistant);
+    let Some(assistant) = assistant else { return Err(Rejection::not_found("assistant").into()) };
+    tx.facts.load_membership(tx.conn, room, assistant.id)?;
+    if !tx.room(room)?.is_member(&assistant) {
+        return Err(Rejection::not_found("assistant").into());
+    }
+    if author == Some(assistant.id.get()) {
+        return Err(Rejection::invalid("message_id", "is the assistant's own").into());
+    }
+    if let Some(known) = again(tx, room, ask)? {
+        return Ok((Ack::Asked(known), Vec::new()));
+    }
+    let admitted = admit(tx, actor.id, room, ask)??;
+    let (started, recorded) = begin(tx, actor.id, room, ask, admitted)?;
+    Ok((Ack::Asked(started), vec![recorded]))
+}
+
+/// The run that this was asked for before, if it was (AI-23). Refuses to do again what isn't over.
+fn again(tx: &mut Tx<'_>, room: RoomId, ask: &Ask) -> Result<Option<Started>, Halt> {
+    let Some(regenerates) = ask.regenerates else {
+        let query = runs::table
+            .filter(runs::assistant_id.eq(ask.assistant.get()))
+            .filter(runs::prompt_id.eq(ask.prompt.get()))
+            .filter(runs::kind.eq(RunKind::Answer.as_str()))
+            .filter(runs::regenerates.is_null())
+            .select((runs::id, runs::message_id));
+        return Ok(started(on!(&mut *tx.conn, |c| query.first(c)).optional()?));
+    };
+    let query = runs::table
+        .find(regenerates.get())
+        .filter(runs::room_id.eq(room.get()))
+        .filter(runs::assistant_id.eq(ask.assistant.get()))
+        .filter(runs::prompt_id.eq(ask.prompt.get()))
+        .select(runs::state);
+    let before: Option<String> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    match before.as_deref().map(RunState::parse) {
+        None => return Err(Rejection::invalid("regenerates", "is no answer to this message").into()),
+        Some(Some(state)) if state.is_open() => return Err(Rejection::ai_busy(regenerates).into()),
+        Some(_) => {}
+    }
+    let query =
+        runs::table.filter(runs::regenerates.eq(regenerates.get())).select((runs::id, runs::message_id));
+    Ok(started(on!(&mut *tx.conn, |c| query.first(c)).optional()?))
+}
+
+fn started(row: Option<(i64, Option<i64>)>) -> Option<Started> {
+    let (run, message) = row?;
+    Some(Started { run: RunId::new(run), message: MessageId::new(message?), duplicate: true })
+}
+
+/// What a message asked for when it was posted.
+pub(super) fn known(tx: &mut Tx<'_>, prompt: MessageId) -> Result<Vec<Summoned>, StoreError> {
+    if !tx.has_assistants {
+        return Ok(Vec::new());
+    }
+    let query = runs::table
+        .filter(runs::prompt_id.eq(prompt.get()))
+        .filter(runs::kind.eq(RunKind::Answer.as_str()))
+        .filter(runs::regenerates.is_null())
+        .order(runs::id)
+        .select((runs::assistant_id, runs::id, runs::message_id));
+    let rows: Vec<(i64, i64, Option<i64>)> = on!(&mut *tx.conn, |c| query.load(c))?;
+    let summoned = |(assistant, run, message): (i64, i64, Option<i64>)| {
+        Some(Summoned { assistant: UserId::new(assistant), outcome: Ok(started(Some((run, message)))?) })
+    };
+    Ok(rows.into_iter().filter_map(summoned).collect())
+}
+
+/// Whether a run may begin; writes nothing.
+fn admit(
+    tx: &mut Tx<'_>,
+    asker: UserId,
+    room: RoomId,
+    ask: &Ask,
+) -> Result<Result<Admitted, Rejection>, StoreError> {
+    let query = assistants::table
+        .find(ask.assistant.get())
+        .inner_join(users::table)
+        .filter(users::status.eq(Status::Active.as_str()))
+        .select((
+            users::name,
+            assistants::model,
+            assistants::context_tokens,
+            assistants::output_tokens,
+            assistants::prompt_price,
+            assistants::completion_price,
+            assistants::enabled,
+            assistants::paused_until,
+        ));
+    let row: Option<AssistantRow> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    let Some(row) = row else { return Ok(Err(Rejection::not_found("assistant"))) };
+    if !row.enabled {
+        return Ok(Err(Rejection::ai_unavailable("this assistant is switched off", None)));
+    }
+    let pause = row.paused_until.map_or(0, |until| until - tx.now.as_millis());
+    if pause > 0 {
+        let wait = Duration::from_millis(u64::try_from(pause).unwrap_or_default());
+        let why = "this assistant's engine fails at present";
+        return Ok(Err(Rejection::ai_unavailable(why, Some(wait))));
+    }
+    let query = runs::table
+        .filter(runs::room_id.eq(room.get()))
+        .filter(runs::assistant_id.eq(ask.assistant.get()))
+        .filter(runs::asker_id.eq(asker.get()))
+        .filter(runs::state.eq_any(OPEN))
+        .select(runs::id);
+    let busy: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    if let Some(run) = busy {
+        return Ok(Err(Rejection::ai_busy(RunId::new(run))));
+    }
+    if let Some(rejection) = full(tx, asker, room)? {
+        return Ok(Err(rejection));
+    }
+    let settings = settings_of(tx, asker)?;
+    if ask.settings.is_some_and(|version| version != settings.0) {
+        return Ok(Err(Rejection::settings_conflict(settings.0)));
+    }
+    let prices = Prices { prompt: row.prompt_price, completion: row.completion_price };
+    let most = Usage {
+        prompt: row.context_tokens - row.output_tokens,
+        completion: row.output_tokens,
+        estimated: true,
+    };
+    let reserve = Amount { tokens: most.total(), micros: prices.of(most) };
+    if let Some(rejection) = budgets::check(tx, Some(asker), room, reserve)? {
+        return Ok(Err(rejection));
+    }
+    let assistant = Person { id: ask.assistant, name: row.name.into(), role: Role::Assistant };
+    Ok(Ok(Admitted { assistant, model: row.model, reserve, settings }))
+}
+
+/// Whether as many runs wait as may.
+fn full(tx: &mut Tx<'_>, asker: UserId, room: RoomId) -> Result<Option<Rejection>, StoreError> {
+    let open = || runs::table.filter(runs::state.eq_any(OPEN)).count();
+    let query = open();
+    let all: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    let query = open().filter(runs::room_id.eq(room.get()));
+    let here: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    let query = open().filter(runs::asker_id.eq(asker.get()));
+    let theirs: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    let terms = tx.terms.runs;
+    let over = |count: i64, most: usize| usize::try_from(count).unwrap_or(usize::MAX) >= most;
+    let is_full = over(all, terms.queue) || over(here, terms.room_queue) || over(theirs, terms.user_queue);
+    Ok(is_full.then(|| Rejection::ai_queue_full(terms.retry_after)))
+}
+
+/// What the asker wants to be gone by, with its version; 0 when they never said.
+fn settings_of(tx: &mut Tx<'_>, user: UserId) -> Result<(i64, String), StoreError> {
+    let query = user_settings::table.find(user.get()).select((user_settings::version, user_settings::body));
+    let found: Option<(i64, String)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    Ok(found.unwrap_or_else(|| (0, "{}".to_owned())))
+}
+
+/// The run, what it may cost, and the message that will be its answer.
+fn begin(
+    tx: &mut Tx<'_>,
+    asker: UserId,
+    room: RoomId,
+    ask: &Ask,
+    admitted: Admitted,
+) -> Result<(Started, Recorded), StoreError> {
+    let Admitted { assistant, model, reserve, settings } = admitted;
+    let message = MessageId::new(tx.next_id().get());
+    let query = diesel::insert_into(runs::table)
+        .values((
+            runs::kind.eq(RunKind::Answer.as_str()),
+            runs::room_id.eq(room.get()),
+            runs::assistant_id.eq(assistant.id.get()),
+            runs::asker_id.eq(Some(asker.get())),
+            runs::prompt_id.eq(ask.prompt.get()),
+            runs::message_id.eq(Some(message.get())),
+            runs::regenerates.eq(ask.regenerates.map(RunId::get)),
+            runs::state.eq(RunState::Queued.as_str()),
+            runs::next_attempt_at.eq(tx.now.as_millis()),
+            runs::settings_version.eq(settings.0),
+            runs::settings.eq(settings.1),
+            runs::model.eq(model),
+            runs::reserved_tokens.eq(reserve.tokens),
+            runs::reserved_micros.eq(reserve.micros),
+            runs::created_at.eq(tx.now.as_millis()),
+        ))
+        .returning(runs::id);
+    let id = RunId::new(on!(&mut *tx.conn, |c| query.get_result(c))?);
+    budgets::reserve(tx, Some(asker), room, reserve)?;
+    let run = RunStart { id, kind: RunKind::Answer, asker: Some(asker), prompt: ask.prompt };
+    let recorded = place(tx, room, &assistant, run)?;
+    tx.runs_changed = true;
+    Ok((Started { run: id, message, duplicate: false }, recorded))
+}
+
+/// Posts the message that the run will fill.
+fn place(tx: &mut Tx<'_>, room: RoomId, assistant: &Person, run: RunStart) -> Result<Recorded, StoreError> {
+    let (body, client_message_id): (Arc<str>, Uuid) = (PLACEHOLDER.into(), message_id(run.id));
+    let posted = EventBody::MessagePosted {
+        author: assistant.clone(),
+        client_message_id,
+        body: Arc::clone(&body),
+        run: Some(run),
+    };
+    let recorded = tx.record(room, Some(assistant.id), posted)?;
+    tx.add_message(NewMessage {
+        position: recorded.event.position(),
+        room,
+        author: assistant.id,
+        client_message_id,
+        digest: Sha256::digest(PLACEHOLDER.as_bytes()).into(),
+        body,
+    });
+    Ok(recorded)
+}
+
+/// What makes an answer's message unique: one per run. RFC 9562 section 5.8: the layout is ours.
+fn message_id(run: RunId) -> Uuid {
+    let hash: [u8; 32] = Sha256::digest(format!("run {run}").as_bytes()).into();
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(hash).for_each(|(byte, of_hash)| *byte = of_hash);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// The open run whose answer this message is.
+pub(super) fn open_on(tx: &mut Tx<'_>, message: MessageId) -> Result<Option<RunId>, StoreError> {
+    if !tx.has_assistants {
+        return Ok(None);
+    }
+    let query = runs::table
+        .filter(runs::message_id.eq(message.get()))
+        .filter(runs::state.eq_any(OPEN))
+        .select(runs::id);
+    let run: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    Ok(run.map(RunId::new))
+}
+
+/// Stops a run: one that waits ends here, of one at work its worker is told.
+pub(super) fn stop(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId, run: RunId) -> Done {
+    let row = load(tx, room, run)?;
+    let subject = row.as_ref().map_or(Subject::Unknown, |row| Subject::Run { asker: row.asker() });
+    tx.decide(room, actor, command, None, &subject)?;
+    let Some(row) = row else { return Err(Rejection::not_found("run").into()) };
+    if !row.state()?.is_open() {
+        return Ok((Ack::Unchanged, Vec::new()));
+    }
+    let why = if row.asker() == Some(actor.id) { reason::CANCELLED } else { reason::STOPPED };
+    halt(tx, Some(actor.id), room, run, &row, why)
+}
+
+/// Ends what waits, and has what is at work ended.
+fn halt(tx: &mut Tx<'_>, by: Option<UserId>, room: RoomId, run: RunId, row: &RunRow, why: EndReason) -> Done {
+    if row.state()? == RunState::Queued {
+        let end = RunEnd {
+            state: RunState::Cancelled,
+            text: row.partial.as_str().into(),
+            reason: Some(why),
+            truncated: false,
+            usage: Usage::default(),
+        };
+        return finish(tx, room, run, row, &end);
+    }
+    let query = diesel::update(runs::table.find(run.get()).filter(runs::stop_asked_at.is_null()))
+        .set((runs::stop_asked_at.eq(Some(tx.now.as_millis())), runs::stop_asked_by.eq(by.map(UserId::get))));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    tx.runs_changed = true;
+    Ok((Ack::RunStopping { room, run }, Vec::new()))
+}
+
+/// A message was deleted: nobody goes on writing it.
+pub(super) fn on_deleted(
+    tx: &mut Tx<'_>,
+    actor: &Person,
+    room: RoomId,
+    message: MessageId,
+) -> Result<Vec<Recorded>, Halt> {
+    let Some(run) = open_on(tx, message)? else { return Ok(Vec::new()) };
+    let Some(row) = load(tx, room, run)? else { return Ok(Vec::new()) };
+    let (_, events) = halt(tx, Some(actor.id), room, run, &row, reason::DELETED)?;
+    Ok(events)
+}
+
+/// Ends all open runs of an assistant that is no more.
+pub(super) fn end_all_of(tx: &mut Tx<'_>, assistant: UserId) -> Result<Vec<Recorded>, Halt> {
+    if !tx.has_assistants {
+        return Ok(Vec::new());
+    }
+    let query = runs::table
+        .filter(runs::assistant_id.eq(assistant.get()))
+        .filter(runs::state.eq_any(OPEN))
+        .order(runs::id)
+        .select((runs::id, runs::room_id));
+    let open: Vec<(i64, i64)> = on!(&mut *tx.conn, |c| query.load(c))?;
+    let mut events = Vec::new();
+    for (run, room) in open {
+        let (run, room) = (RunId::new(run), RoomId::new(room));
+        let Some(row) = load(tx, room, run)? else { continue };
+        // Whoever works at it can't speak for the assistant any more.
+        let end = RunEnd {
+            state: RunState::Cancelled,
+            text: row.partial.as_str().into(),
+            reason: Some(reason::ASSISTANT_GONE),
+            truncated: false,
+            usage: Usage { estimated: true, ..Usage::default() },
+        };
+        let (_, ended) = finish(tx, room, run, &row, &end)?;
+        events.extend(ended);
+    }
+    Ok(events)
+}
+
+/// Ends a run, if it is still `holder`'s (AI-05, AI-23).
+pub(super) fn end(
+    tx: &mut Tx<'_>,
+    actor: &Person,
+    command: &Command,
+    (room, run): (RoomId, RunId),
+    holder: Uuid,
+    end: &RunEnd,
+) -> Done {
+    // Whoever was removed from the room meanwhile still has to come to an end.
+    let Command::EndRun { .. } = command else { return Err(undecided(command)) };
+    let Some(row) = load(tx, room, run)? else { return Err(Rejection::not_found("run").into()) };
+    if row.assistant_id != actor.id.get() || actor.role != Role::Assistant {
+        return Err(Rejection::forbidden("only the assistant itself says how its answer ended").into());
+    }
+    let is_theirs = row.holder.as_deref().is_some_and(|held| held == holder.as_bytes());
+    if !row.state()?.may_become(end.state) || end.state.is_open() || !is_theirs {
+        return Ok((Ack::Unchanged, Vec::new()));
+    }
+    finish(tx, room, run, &row, end)
+}
+
+fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, end: &RunEnd) -> Done {
+    tx.flush()?;
+    let (body, was_cut) = presentable(&end.text);
+    let truncated = end.truncated || was_cut;
+    let query = assistants::table
+        .find(row.assistant_id)
+        .select((assistants::prompt_price, assistants::completion_price));
+    let prices: Option<(i64, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    let (prompt, completion) = prices.unwrap_or_default();
+    let cost_micros = Prices { prompt, completion }.of(end.usage);
+    let query = diesel::update(runs::table.find(run.get())).set((
+        runs::state.eq(end.state.as_str()),
+        runs::reason.eq(end.reason),
+        runs::truncated.eq(truncated),
+        runs::partial.eq(""),
+        runs::holder.eq(None::<Vec<u8>>),
+        runs::lease_until.eq(None::<i64>),
+        runs::prompt_tokens.eq(end.usage.prompt),
+        runs::completion_tokens.eq(end.usage.completion),
+        runs::usage_estimated.eq(end.usage.estimated),
+        runs::cost_micros.eq(cost_micros),
+        runs::ended_at.eq(Some(tx.now.as_millis())),
+    ));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    let reserved = Amount { tokens: row.reserved_tokens, micros: row.reserved_micros };
+    let spent = Amount { tokens: end.usage.total(), micros: cost_micros };
+    let reserved_at = Timestamp::from_millis(row.created_at);
+    budgets::settle(tx, row.asker(), room, reserved_at, reserved, spent)?;
+    tx.runs_changed = true;
+    if row.kind == RunKind::Summary.as_str() && end.state == RunState::Done {
+        keep_summary(tx, room, run, row, &body)?;
+    }
+    let Some(message) = row.message_id.map(MessageId::new) else { return Ok((Ack::Unchanged, Vec::new())) };
+    let shown = if body.is_empty() { PLACEHOLDER } else { &*body };
+    let query = diesel::update(messages::table.find(message.get()).filter(messages::deleted_at.is_null()))
+        .set(messages::body.eq(shown));
+    let is_there = on!(&mut *tx.conn, |c| query.execute(c))? > 0;
+    let ended = RunEnded {
+        id: run,
+        message,
+        state: end.state,
+        // What was deleted isn't said again.
+        body: is_there.then(|| shown.into()),
+        reason: end.reason.map(Arc::from),
+        truncated,
+        usage: end.usage,
+        cost_micros,
+    };
+    let actor = Some(UserId::new(row.assistant_id));
+    let recorded = tx.record(room, actor, EventBody::AnswerEnded { run: Box::new(ended) })?;
+    Ok((Ack::Recorded(recorded.event.position()), vec![recorded]))
+}
+
+/// One summary per stretch, whoever was first (SUM-03).
+fn keep_summary(
+    tx: &mut Tx<'_>,
+    room: RoomId,
+    run: RunId,
+    row: &RunRow,
+    body: &str,
+) -> Result<(), StoreError> {
+    let start = row.start_id.unwrap_or(row.prompt_id);
+    let query = summaries::table
+        .filter(summaries::room_id.eq(room.get()))
+        .filter(summaries::start_id.eq(start))
+        .select(summaries::id);
+    let known: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    if known.is_some() || body.is_empty() {
+        return Ok(());
+    }
+    let query = diesel::insert_into(summaries::table).values((
+        summaries::room_id.eq(room.get()),
+        summaries::start_id.eq(start),
+        summaries::end_id.eq(row.prompt_id),
+        summaries::run_id.eq(run.get()),
+        summaries::body.eq(body),
+        summaries::created_at.eq(tx.now.as_millis()),
+    ));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    Ok(())
+}
+
+/// A text as a message may be: without NUL, no longer than any message, not blank; and whether it had to be cut.
+fn presentable(text: &str) -> (String, bool) {
+    let mut text = text.replace('\0', "");
+    let cut = text.len() > MessageBody::MAX_BYTES;
+    if cut {
+        let end =
+            (0..=MessageBody::MAX_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+    }
+    if text.trim().is_empty() {
+        text.clear();
+    }
+    (text, cut)
+}
+
+fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<RunRow>, StoreError> {
+    let query = runs::table.find(run.get()).filter(runs::room_id.eq(room.get())).select((
+        runs::kind,
+        runs::assistant_id,
+        runs::asker_id,
+        runs::prompt_id,
+        runs::start_id,
+        runs::message_id,
+        runs::state,
+        runs::holder,
+        runs::partial,
+        runs::reserved_tokens,
+        runs::reserved_micros,
+        runs::created_at,
+    ));
+    Ok(on!(&mut *tx.conn, |c| query.first(c)).optional()?)
+}
