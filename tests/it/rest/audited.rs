@@ -61,7 +61,9 @@ impl Stage {
         let named = format!("Who {}", action.as_str().replace(['.', '_'], " "));
         let nth = AuditAction::ALL.iter().position(|one| *one == action).expect("one of them");
         match action {
-            AssistantCreated | AssistantChanged | AssistantDeactivated | BudgetChanged => panic!("has no route"),
+            AssistantCreated | AssistantChanged | AssistantDeactivated | BudgetChanged => {
+                panic!("has no route")
+            }
             SessionBegun => {
                 let (bob, _) = self.joins("Begun").await;
                 let body = json!({ "email": "begun@example.org", "password": PASSWORD });
