@@ -11,6 +11,7 @@ pub mod connection;
 pub mod courier;
 pub mod ending;
 pub mod hub;
+pub mod inference;
 pub mod load;
 pub mod outbox;
 pub mod peer;

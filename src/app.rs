@@ -5,15 +5,16 @@ use crate::actors::bans;
 use crate::actors::cleaner;
 use crate::actors::courier::{Courier, CourierHandle};
 use crate::actors::hub::Hub;
+use crate::actors::inference::{InferenceHandle, Pool};
 use crate::actors::load;
 use crate::actors::presence::{PresenceHandle, PresenceTracker};
 use crate::actors::reconciler;
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
-use crate::auth::signing::{Keys, Supply};
+use crate::auth::signing::{self, KeyId, Keys, Supply};
 use crate::config::{self, Config};
 use crate::protocol::payload;
-use crate::storage::{KeyTerms, StorageOptions, Store, StoreError};
+use crate::storage::{KeyTerms, RunTerms, StorageOptions, Store, StoreError};
 use crate::telemetry::metrics;
 use crate::transport::http::{self, State};
 use crate::transport::ws::Upgrade;
@@ -44,6 +45,8 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
     #[error("{0}")]
     Secrets(String),
+    #[error("the client of AI engines: {0}")]
+    Inference(String),
     #[error("metrics: {0}")]
     Metrics(String),
     #[error("the core thread did not start")]
@@ -72,13 +75,27 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let options = StorageOptions {
         keys: KeyTerms { keep: config.idempotency.keep, remember: config.idempotency.remember },
         outbox_rows: config.outbox.rows_max,
+        runs: RunTerms {
+            queue: config.ai.queue,
+            room_queue: config.ai.room_queue,
+            user_queue: config.ai.user_queue,
+            answers_bots: config.ai.hops > 0,
+            ..RunTerms::DEFAULT
+        },
         ..config.storage.options()
     };
     config.must_have_secrets().map_err(ServeError::Secrets)?;
     let (keys, supply) = Supply::open(&config, Utc::now().into()).map_err(ServeError::Secrets)?;
+    if config.storage.is_on_server() && !signing::is_given(&config) {
+        tracing::warn!(
+            "the signing key was made in the data directory, but the database is on a server: other nodes don't accept what this one \
+             signs, and it is lost with the directory; set secrets.signing_key (--production demands it)"
+        );
+    }
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await
         .map_err(std::io::Error::other)??;
+    let unnoted = note_key(&store, keys.ring().current.id).await;
     // Before anything is spawned: a signal that comes early has to be heard, too.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
@@ -86,6 +103,9 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let bus = start_core(&core, store.clone(), &config).await?;
     // Of its own: what strangers' servers and certificates cost is not the core's to pay.
     let outside = Arbiter::new();
+    let inference = Arbiter::new();
+    let thinking = Pool::start(bus.clone(), store.clone(), Arc::clone(&config), &inference.handle())
+        .map_err(ServeError::Inference)?;
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
     outside.spawn(cleaner::run(store.clone(), config.cleanup.clone(), config.audit.clone()));
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
@@ -95,10 +115,10 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), address);
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &leaving)?;
-    let exit = Exit { server: server.handle(), leaving, courier };
+    let exit = Exit { server: server.handle(), leaving, courier, thinking };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
-    actix_rt::spawn(keep_keys(keys, supply));
+    actix_rt::spawn(keep_keys(keys, supply, store.clone(), unnoted));
     actix_rt::spawn(bans::watch(bus.clone()));
     actix_rt::spawn(load::watch(bus.clone()));
     actix_rt::spawn(load::probe(bus.clone()));
@@ -112,6 +132,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
         _ = int.recv() => drain(&bus, &exit, &config).await?,
     }
     outside.stop();
+    inference.stop();
     core.stop();
     store.close().await;
     tracing::info!("stopped");
@@ -197,6 +218,7 @@ struct Exit {
     /// Whether idle connections are to be closed.
     leaving: watch::Sender<bool>,
     courier: CourierHandle,
+    thinking: InferenceHandle,
 }
 
 /// Ends when the signal is given, or can't be any more.
@@ -212,6 +234,7 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) -> std::io::Result<()> {
     tracing::info!(sockets = bus.sockets().count(), "draining");
     bus.drain(config.shutdown.spread);
     exit.courier.stop();
+    exit.thinking.stop();
     let deadline = began + config.shutdown.drain;
     while bus.sockets().count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -224,7 +247,9 @@ async fn drain(bus: &Bus, exit: &Exit, config: &Config) -> std::io::Result<()> {
         // Not waited for: it would take the whole time-out once more.
         drop(exit.server.stop(false));
     }
-    while (bus.pending() > 0 || exit.courier.under_way() > 0) && Instant::now() < deadline {
+    while (bus.pending() > 0 || exit.courier.under_way() > 0 || exit.thinking.under_way() > 0)
+        && Instant::now() < deadline
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let left = deadline.saturating_duration_since(Instant::now());
@@ -287,8 +312,17 @@ async fn forget_keys(store: Store, config: config::Idempotency) {
     }
 }
 
-/// Takes over signing keys that were rotated, and lets go of those whose time is over.
-async fn keep_keys(keys: Keys, mut supply: Supply) {
+/// Writes to the audit trail which key signs; gives it back when that couldn't be done, to be tried again.
+async fn note_key(store: &Store, key: KeyId) -> Option<KeyId> {
+    let noted = store.note_signing_key(key.to_string(), Utc::now().into()).await;
+    noted.err().map(|error| {
+        tracing::warn!(%error, "the signing key can't be noted in the audit trail; tried again soon");
+        key
+    })
+}
+
+/// Takes over signing keys that were rotated, and lets go of those whose time is over. `unnoted` is still to be noted.
+async fn keep_keys(keys: Keys, mut supply: Supply, store: Store, mut unnoted: Option<KeyId>) {
     let mut tick = tokio::time::interval(KEYS);
     let mut told = None;
     loop {
@@ -305,6 +339,10 @@ async fn keep_keys(keys: Keys, mut supply: Supply) {
         supply = back;
         if let Ok(Some(key)) = &done {
             tracing::info!(%key, "another signing key signs");
+            unnoted = Some(*key);
+        }
+        if let Some(key) = unnoted.take() {
+            unnoted = note_key(&store, key).await;
         }
         let problem = done.err();
         // Said once: it is tried again soon, and meanwhile those there are go on.

@@ -1,5 +1,6 @@
 //! What can be set: read once from defaults, file, environment and flags, then checked against itself.
 
+mod ai;
 mod audit;
 mod check;
 mod cleanup;
@@ -18,6 +19,8 @@ mod server;
 mod storage;
 mod units;
 
+pub use ai::Ai;
+pub(crate) use ai::BREAKER_SAMPLES_MAX;
 pub use audit::Audit;
 pub use cleanup::Cleanup;
 pub use idempotency::Idempotency;
@@ -57,6 +60,7 @@ pub struct Config {
     pub limits: Limits,
     pub load: Load,
     pub outbox: Outbox,
+    pub ai: Ai,
     pub reconcile: Reconcile,
     pub audit: Audit,
     pub cleanup: Cleanup,

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod inference;
 pub mod limits;
 pub mod protocol;
 pub mod storage;

@@ -229,6 +229,11 @@ impl Store {
         }
     }
 
+    /// Whether no other process can have this store open.
+    pub fn is_alone(&self) -> bool {
+        self.inner.kind == "sqlite"
+    }
+
     /// Names this log. Fixed as long as the store is open.
     pub fn epoch(&self) -> Epoch {
         self.inner.epoch

@@ -1,5 +1,6 @@
 //! What operators see: log lines and metrics.
 
+pub mod ai;
 pub mod catalog;
 pub mod log;
 pub mod metrics;

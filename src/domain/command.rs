@@ -155,6 +155,8 @@ pub enum Command {
     CreateInvite {
         code: InviteCode,
         terms: InviteTerms,
+        /// The asker's own, as for [`Command::CreateRoom`].
+        key: Option<IdempotencyKey>,
     },
     RevokeInvite {
         invite: InviteId,

@@ -90,6 +90,12 @@ pub mod reason {
     pub const ASSISTANT_GONE: EndReason = "assistant_gone";
     /// The server was shut down.
     pub const SERVER_STOPPED: EndReason = "server_stopped";
+    /// Who asked isn't here any more, or may not read the room any more.
+    pub const ASKER_GONE: EndReason = "asker_gone";
+    /// The engine fails at present, and is left alone for a while.
+    pub const BREAKER_OPEN: EndReason = "breaker_open";
+    /// A defect of ours.
+    pub const WORKER_FAILED: EndReason = "worker_failed";
     /// The process that worked at it is gone.
     pub const LEASE_LOST: EndReason = "lease_lost";
     /// It was tried too often.

@@ -194,7 +194,7 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateUser { user, change } => standing::update(tx, actor, command, *user, *change),
         Command::BanUser { user, reason } => bans::ban(tx, actor, command, *user, reason),
         Command::LiftBan { user } => bans::lift(tx, actor, command, *user),
-        Command::CreateInvite { code, terms } => invites::create(tx, actor, command, code, terms),
+        Command::CreateInvite { code, terms, .. } => invites::create(tx, actor, command, code, terms),
         Command::RevokeInvite { invite } => invites::revoke(tx, actor, command, *invite),
         Command::RotateJoinCode { code } => invites::rotate(tx, actor, command, code),
         Command::UpdateAccount { name, settings } => {

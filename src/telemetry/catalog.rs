@@ -35,6 +35,7 @@ const fn histogram(
 }
 
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const LONG: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 pub const BUILD_INFO: &str = "hearth_build_info";
@@ -72,6 +73,19 @@ pub const DELIVERIES: &str = "hearth_deliveries_total";
 pub const DRIFT: &str = "hearth_drift_total";
 pub const DRIFT_REPAIRED: &str = "hearth_drift_repaired_total";
 pub const CLEARED: &str = "hearth_cleared_total";
+pub const AI_RUNS: &str = "hearth_ai_runs_total";
+pub const AI_OPEN: &str = "hearth_ai_runs_open";
+pub const AI_OLDEST: &str = "hearth_ai_oldest_seconds";
+pub const AI_RATE: &str = "hearth_ai_sustainable_rate";
+pub const AI_WAIT: &str = "hearth_ai_wait_seconds";
+pub const AI_FIRST_TOKEN: &str = "hearth_ai_first_token_seconds";
+pub const AI_RUN_SECONDS: &str = "hearth_ai_run_seconds";
+pub const AI_RELAY: &str = "hearth_ai_relay_seconds";
+pub const AI_TOKENS: &str = "hearth_ai_tokens_total";
+pub const AI_SPEED: &str = "hearth_ai_tokens_per_second";
+pub const AI_RETRIES: &str = "hearth_ai_retries_total";
+pub const AI_FAILURES: &str = "hearth_ai_failures_total";
+pub const AI_BREAKERS: &str = "hearth_ai_breakers";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
@@ -121,6 +135,24 @@ pub const METRICS: &[Metric] = &[
     counter(DRIFT, &["kind"], "Derived values that a check found wrong, by kind."),
     counter(DRIFT_REPAIRED, &["kind"], "Derived values that were derived anew, by kind."),
     counter(CLEARED, &["kind"], "Rows that were over and were cleared away, by table."),
+    counter(AI_RUNS, &["state", "reason"], "Answers of assistants that ended, and why."),
+    gauge(AI_OPEN, &["state"], "Answers of assistants that wait and that are made."),
+    gauge(AI_OLDEST, &[], "Seconds that the oldest answer has waited to be begun."),
+    gauge(AI_RATE, &[], "Answers a second that can be kept up: workers by the mean duration of late."),
+    histogram(AI_WAIT, &[], SECONDS, "Seconds from asking to being taken by a worker."),
+    histogram(AI_FIRST_TOKEN, &[], LONG, "Seconds from being taken to the first piece: the engine's."),
+    histogram(AI_RUN_SECONDS, &[], LONG, "Seconds from being taken to the end."),
+    histogram(
+        AI_RELAY,
+        &[],
+        SECONDS,
+        "Seconds from a piece's arrival to its room: ours, with ai.coalesce_ms.",
+    ),
+    counter(AI_TOKENS, &["kind"], "Tokens that were used."),
+    histogram(AI_SPEED, &[], COUNTS, "Tokens a second of an answer."),
+    counter(AI_RETRIES, &["reason"], "Requests to engines that were repeated, and runs that were put back."),
+    counter(AI_FAILURES, &["reason"], "Requests to engines that failed."),
+    gauge(AI_BREAKERS, &["state"], "Engines by the state of their breaker."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
     gauge(PROCESS_FDS, &[], "File descriptors that are open."),

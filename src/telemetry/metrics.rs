@@ -71,7 +71,7 @@ pub fn install() -> Result<(), String> {
     for code in CloseCode::ALL {
         counter!(catalog::CONNECTIONS_CLOSED, "code" => code.name()).increment(0);
     }
-    for actor in ["hub", "sequencer", "presence", "connection", "room"] {
+    for actor in ["hub", "sequencer", "presence", "connection", "room", "inference"] {
         counter!(catalog::ACTOR_PANICS, "actor" => actor).increment(0);
     }
     for code in RejectionCode::ALL {
@@ -92,6 +92,7 @@ pub fn install() -> Result<(), String> {
         counter!(catalog::DELIVERIES, "outcome" => outcome).increment(0);
     }
     outbox(0, 0);
+    super::ai::begin();
     let handles = Handles {
         prometheus,
         connections: gauge!(catalog::CONNECTIONS),

@@ -1,5 +1,8 @@
 //! Sentences for tests: a house (the real server process), people in it, and what they hear.
 
+pub(crate) mod engine;
+pub(crate) mod upstream;
+
 use crate::postgres;
 use loadtest::client::{Client, Room, SetUp};
 use loadtest::confidential;

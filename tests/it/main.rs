@@ -17,6 +17,7 @@ mod ai;
 mod browser;
 mod coordination;
 mod crash;
+mod engine;
 mod faults;
 mod hostile;
 mod loads;

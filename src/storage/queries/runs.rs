@@ -58,6 +58,8 @@ pub struct Task {
     /// JSON, as it was when it was asked for (CORR-13).
     pub settings: String,
     pub settings_version: i64,
+    /// Another answer to the same message was there before.
+    pub is_further: bool,
     /// This one included.
     pub attempts: i64,
     pub created_at: Timestamp,
@@ -76,6 +78,8 @@ pub struct Progress {
     /// All that was said; none when it hasn't changed.
     pub partial: Option<Arc<str>>,
     pub first_token_at: Option<Timestamp>,
+    /// Of the prompt, as we count them.
+    pub prompt_tokens: i64,
 }
 
 /// What became of runs whose holder gave a sign of life.
@@ -93,10 +97,10 @@ pub struct Orphan {
     pub run: RunId,
     pub room: RoomId,
     pub assistant: Person,
-    pub holder: Uuid,
     pub partial: String,
     pub attempts: i64,
     pub stopping: bool,
+    pub prompt_tokens: i64,
 }
 
 /// A run, as it is shown.
@@ -225,7 +229,7 @@ impl Store {
     ) -> Result<Renewed, StoreError> {
         self.write(move |conn| {
             let mut renewed = Renewed::default();
-            for Progress { run, partial, first_token_at } in progress {
+            for Progress { run, partial, first_token_at, prompt_tokens } in progress {
                 let ours = runs::table
                     .find(run.get())
                     .filter(runs::holder.eq(holder.as_bytes().as_slice()))
@@ -241,6 +245,7 @@ impl Store {
                 }
                 let query = diesel::update(ours).set((
                     runs::lease_until.eq(Some(lease.as_millis())),
+                    runs::prompt_tokens.eq(prompt_tokens),
                     first_token_at.map(|at| runs::first_token_at.eq(Some(at.as_millis()))),
                     partial.as_deref().map(|text| runs::partial.eq(text.replace('\0', ""))),
                 ));
@@ -251,12 +256,13 @@ impl Store {
         .await
     }
 
-    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on.
+    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on; whether the attempt counts.
     pub async fn return_run(
         &self,
         run: RunId,
         holder: Uuid,
         again_at: Timestamp,
+        counts: bool,
     ) -> Result<bool, StoreError> {
         self.write(move |conn| {
             let ours = runs::table
@@ -268,6 +274,7 @@ impl Store {
                 runs::holder.eq(None::<Vec<u8>>),
                 runs::lease_until.eq(None::<i64>),
                 runs::next_attempt_at.eq(again_at.as_millis()),
+                runs::attempts.eq(runs::attempts - i64::from(!counts)),
             ));
             Ok(on!(conn, |c| query.execute(c))? > 0)
         })
@@ -320,18 +327,24 @@ impl Store {
                     runs::partial,
                     runs::attempts,
                     runs::stop_asked_at.is_not_null(),
+                    runs::prompt_tokens,
                 ));
-            type Row = (i64, i64, i64, String, String, i64, bool);
+            type Row = (i64, i64, i64, String, String, i64, bool, i64);
             let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
-            let orphan = |(run, room, assistant, name, partial, attempts, stopping): Row| Orphan {
-                run: RunId::new(run),
-                room: RoomId::new(room),
-                assistant: Person { id: UserId::new(assistant), name: name.into(), role: Role::Assistant },
-                holder,
-                partial,
-                attempts,
-                stopping,
-            };
+            let orphan =
+                |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
+                    run: RunId::new(run),
+                    room: RoomId::new(room),
+                    assistant: Person {
+                        id: UserId::new(assistant),
+                        name: name.into(),
+                        role: Role::Assistant,
+                    },
+                    partial,
+                    attempts,
+                    stopping,
+                    prompt_tokens,
+                };
             Ok(rows.into_iter().map(orphan).collect())
         })
         .await
@@ -433,6 +446,7 @@ struct TaskRow {
     message_id: Option<i64>,
     settings: String,
     settings_version: i64,
+    is_further: bool,
     attempts: i64,
     created_at: i64,
     reserved_tokens: i64,
@@ -468,6 +482,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
             runs::message_id,
             runs::settings,
             runs::settings_version,
+            runs::regenerates.is_not_null(),
             runs::attempts,
             runs::created_at,
             runs::reserved_tokens,
@@ -534,6 +549,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
         message: row.message_id.map(MessageId::new),
         settings: row.settings,
         settings_version: row.settings_version,
+        is_further: row.is_further,
         attempts: row.attempts,
         created_at: Timestamp::from_millis(row.created_at),
     }))

@@ -198,11 +198,20 @@ impl Call {
         self.visit.read_if_any().await
     }
 
-    /// Sends a command down the street, if the credentials didn't end while its body was on the way.
-    pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
+    /// Refuses whose credentials ended while the body was on the way.
+    pub(super) fn must_hold(&self) -> Result<(), Rejection> {
         if self.state.bus.has_ended(&self.identity, self.began) {
-            return Err(identity::token_revoked().into());
+            return Err(identity::token_revoked());
         }
+        if self.state.bus.may_have_ended(&self.identity, self.began) {
+            return Err(Rejection::unavailable());
+        }
+        Ok(())
+    }
+
+    /// Sends a command down the street, if the credentials still hold.
+    pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
+        self.must_hold()?;
         self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)
     }
 }

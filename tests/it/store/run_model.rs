@@ -89,13 +89,14 @@ async fn follow(scene: &Scene, deeds: &[Deed]) {
                 }
             }
             Deed::Renew(who, text) => {
-                let progress = Progress { run, partial: Some((*text).into()), first_token_at: None };
+                let progress =
+                    Progress { run, partial: Some((*text).into()), first_token_at: None, prompt_tokens: 5 };
                 let renewed = store.renew_runs(holders[*who], vec![progress], lease).await.unwrap();
                 assert_eq!(renewed.lost.is_empty(), is_theirs(who), "{deed:?} {model:?}");
                 assert_eq!(!renewed.stopping.is_empty(), is_theirs(who) && model.stopping);
             }
             Deed::Return(who) => {
-                let returned = store.return_run(run, holders[*who], NOW).await.unwrap();
+                let returned = store.return_run(run, holders[*who], NOW, true).await.unwrap();
                 assert_eq!(returned, is_theirs(who), "{deed:?} {model:?}");
                 if returned {
                     (model.state, model.holder) = (RunState::Queued, None);

@@ -1,0 +1,423 @@
+//! One attempt at a run: what is asked, of whom, and what is said while the answer comes.
+
+use super::{Active, Leaving, Shared};
+use crate::actors::clock;
+use crate::config::Secret;
+use crate::domain::run::{EndReason, reason};
+use crate::domain::{Action, MessageId, Person, RunEnd, RunState, Status, Usage};
+use crate::inference::breaker::Ended;
+use crate::inference::filter::{Side, Verdict};
+use crate::inference::prompt::{self, Brief, Line, Settings};
+use crate::inference::{Endpoint, upstream};
+use crate::inference::{Failure, FinishReason, Piece, Request, Sieve, retry, stable_seed, tokens};
+use crate::storage::{HistoryPage, Message, StoreError, Task};
+use crate::telemetry::ai;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Nothing could be read: tried again soon.
+const STORE_AGAIN: Duration = Duration::from_secs(2);
+
+/// What an attempt came to.
+pub(super) enum Outcome {
+    End(RunEnd),
+    /// Nothing was said: once more, after so long.
+    Again(Duration),
+    /// Nothing was said, and the process ends: somebody else may try, and it counts for nothing.
+    PutBack,
+    /// It isn't ours any more.
+    Lost,
+}
+
+/// Puts a run down: with its text if there is any, else for another attempt.
+pub(super) fn put_down(shared: &Shared, active: &Active, why: EndReason) -> Outcome {
+    if active.answer.said() == 0 {
+        let is_leaving = *shared.leaving.borrow() > Leaving::No;
+        return if is_leaving { Outcome::PutBack } else { Outcome::Again(shared.config.ai.backoff) };
+    }
+    Outcome::End(ended(active, RunState::Interrupted, Some(why), None, false))
+}
+
+/// The end of a run, with all it said so far.
+fn ended(
+    active: &Active,
+    state: RunState,
+    why: Option<EndReason>,
+    usage: Option<Usage>,
+    truncated: bool,
+) -> RunEnd {
+    let text: Arc<str> = active.answer.until(active.answer.said()).into();
+    let usage = usage.unwrap_or_else(|| Usage {
+        prompt: active.prompt_tokens.load(Ordering::Relaxed),
+        completion: count(tokens::estimate(&text)),
+        estimated: true,
+    });
+    // What never reached an engine used nothing.
+    let usage = if active.asked.load(Ordering::Relaxed) { usage } else { Usage::default() };
+    RunEnd { state, text, reason: why, truncated, usage }
+}
+
+fn count(tokens: usize) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
+}
+
+/// Works at a run until something comes of it.
+pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcome {
+    let end = |state, why: EndReason| Outcome::End(ended(active, state, Some(why), None, false));
+    let material = match gather(shared, task).await {
+        Ok(Ok(material)) => material,
+        Ok(Err(why)) => return end(RunState::Cancelled, why),
+        Err(error) => {
+            tracing::warn!(%error, run.id = %task.run, "what a run is about can't be read");
+            return Outcome::Again(STORE_AGAIN);
+        }
+    };
+    if shared.filter.check(&material.question.text, Side::Input) == Verdict::Refuse {
+        return end(RunState::Failed, Failure::ContentFilter.as_str());
+    }
+    let key = Secret::new(task.engine.api_key.as_ref().map_or("", |key| key.reveal()));
+    let Ok(endpoint) = Endpoint::parse(task.engine.base_url.as_str(), key, &task.engine.model) else {
+        return end(RunState::Failed, Failure::Rejected.as_str());
+    };
+    let (window, max_output) = (size(task.engine.context_tokens), size(task.engine.output_tokens));
+    let brief = Brief {
+        instructions: &task.engine.instructions,
+        room: material.room.as_deref(),
+        history: &material.history,
+        summary: None,
+        question: &material.question,
+        settings: &material.settings,
+        window,
+        max_output,
+        reserved: 0,
+    };
+    let Ok(prompt) = prompt::build(&brief) else {
+        return end(RunState::Failed, Failure::ContextTooLong.as_str());
+    };
+    active.prompt_tokens.store(count(prompt.estimate), Ordering::Relaxed);
+    let mut request = Request {
+        messages: prompt.messages,
+        max_tokens: u32::try_from(max_output).unwrap_or(u32::MAX),
+        temperature: task.engine.temperature_milli.and_then(heat),
+        seed: Some(stable_seed(seed_of(task))),
+        tools: Vec::new(),
+    };
+    let mut truncated = prompt.truncated;
+    let mut made = 0;
+    let mut was_shortened = false;
+    loop {
+        made += 1;
+        let failure = match attempt(shared, task, active, &endpoint, &request, truncated).await {
+            Ok(outcome) => return outcome,
+            Err(failure) => failure,
+        };
+        if failure == Failure::ContextTooLong && !was_shortened {
+            // The engine counts otherwise than we do: once more with half of it.
+            was_shortened = true;
+            let half = Brief { window: window / 2 + max_output / 2, ..brief };
+            if let Ok(shorter) = prompt::build(&half) {
+                request.messages = shorter.messages;
+                truncated = true;
+                made -= 1;
+                continue;
+            }
+        }
+        let has_output = active.answer.said() > 0;
+        let Some(wait) = retry::after(&shared.config.ai, &failure, made, has_output, rand::random()) else {
+            let state = if has_output { RunState::Interrupted } else { RunState::Failed };
+            return end(state, failure.as_str());
+        };
+        ai::upstream_retried(failure.as_str());
+        let mut leaving = shared.leaving.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = active.answer.stopped() => return end(RunState::Cancelled, reason::CANCELLED),
+            _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
+                return put_down(shared, active, reason::SERVER_STOPPED);
+            }
+        }
+    }
+}
+
+/// One request, as far as it goes. A failure is the engine's; all else is an outcome.
+async fn attempt(
+    shared: &Shared,
+    task: &Task,
+    active: &Active,
+    endpoint: &Endpoint,
+    request: &Request,
+    truncated: bool,
+) -> Result<Outcome, Failure> {
+    let identity = endpoint.identity();
+    let Ok(permit) = shared.breakers.admit(&identity) else {
+        // What was said before stays; else nobody was asked.
+        let state = if active.answer.said() > 0 { RunState::Interrupted } else { RunState::Failed };
+        return Ok(Outcome::End(ended(active, state, Some(reason::BREAKER_OPEN), None, truncated)));
+    };
+    let mut health = Health { shared, task, identity, permit: Some(permit) };
+    let mut speech = Speech::new(shared, active);
+    let mut leaving = shared.leaving.subscribe();
+    let until_stopped =
+        |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
+    active.asked.store(true, Ordering::Relaxed);
+    let mut upstream = tokio::select! {
+        answer = shared.upstream.ask(endpoint, request) => match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                health.ended_by(&failure).await;
+                return Err(failure);
+            }
+        },
+        () = active.answer.stopped() => return until_stopped(reason::CANCELLED, RunState::Cancelled, None),
+        _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
+            return Ok(put_down(shared, active, reason::SERVER_STOPPED));
+        }
+    };
+    loop {
+        let piece = tokio::select! {
+            // What is due is told first, however fast pieces come.
+            biased;
+            () = speech.due() => {
+                speech.tell();
+                continue;
+            }
+            () = active.answer.stopped() => {
+                speech.end();
+                let usage = used(&upstream);
+                return until_stopped(reason::CANCELLED, RunState::Cancelled, usage);
+            }
+            _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
+                speech.end();
+                return Ok(put_down(shared, active, reason::SERVER_STOPPED));
+            }
+            piece = upstream.next() => piece,
+        };
+        let finished = match piece {
+            Some(Ok(Piece::Text(text))) => match speech.say(&text) {
+                Ok(true) => continue,
+                // As long as an answer may be.
+                Ok(false) => FinishReason::Length,
+                Err(failure) => {
+                    speech.tell();
+                    health.settle(Ended::Well).await;
+                    return Err(failure);
+                }
+            },
+            // None are offered.
+            Some(Ok(Piece::ToolCall(_))) => continue,
+            Some(Ok(Piece::Usage(_))) => continue,
+            Some(Ok(Piece::Finished(finished))) => finished,
+            Some(Err(failure)) => {
+                speech.end();
+                health.ended_by(&failure).await;
+                return Err(failure);
+            }
+            None => FinishReason::Stop,
+        };
+        speech.end();
+        health.settle(Ended::Well).await;
+        if finished == FinishReason::ContentFilter {
+            return Err(Failure::ContentFilter);
+        }
+        let truncated = truncated || finished == FinishReason::Length;
+        return Ok(Outcome::End(ended(active, RunState::Done, None, used(&upstream), truncated)));
+    }
+}
+
+fn used(upstream: &upstream::Answer) -> Option<Usage> {
+    let usage = upstream.usage()?;
+    let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+    Some(Usage { prompt: count(usage.prompt), completion: count(usage.completion), estimated: false })
+}
+
+/// Tells the breaker how a request ended, once; one that is dropped says nothing.
+struct Health<'a> {
+    shared: &'a Shared,
+    task: &'a Task,
+    identity: (String, String),
+    permit: Option<crate::inference::breaker::Permit>,
+}
+
+impl Health<'_> {
+    async fn ended_by(&mut self, failure: &Failure) {
+        ai::upstream_failed(failure.as_str());
+        self.settle(if failure.counts_against_breaker() { Ended::Badly } else { Ended::Well }).await;
+    }
+
+    async fn settle(&mut self, ended: Ended) {
+        let Some(permit) = self.permit.take() else { return };
+        let Some(changed) = self.shared.breakers.settle(&self.identity, permit, ended) else { return };
+        // Other processes are told by the row: nobody is admitted in vain (AI-12, AI-13).
+        let until = changed.err().map(|refused| clock::now().after(refused.retry_after));
+        tracing::warn!(assistant.id = %self.task.assistant.id, is_open = until.is_some(), "the breaker of an engine changed");
+        if let Err(error) = self.shared.store.pause_assistant(self.task.assistant.id, until).await {
+            tracing::warn!(%error, "that an engine fails can't be noted");
+        }
+    }
+}
+
+impl Drop for Health<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            // Says nothing of the engine, so nothing changes but that a probe may go.
+            self.shared.breakers.settle(&self.identity, permit, Ended::Unknown);
+        }
+    }
+}
+
+/// Brings the engine's words to the room: through the filter, several at a time, no more than an answer may have.
+struct Speech<'a> {
+    shared: &'a Shared,
+    active: &'a Active,
+    sieve: Option<Sieve>,
+    /// When what was said since the last time is told.
+    due: Option<Instant>,
+    /// When the first piece of that came.
+    heard: Option<Instant>,
+    told_at: Option<Instant>,
+    /// Bytes at the last checkpoint that was asked for.
+    asked: usize,
+}
+
+impl<'a> Speech<'a> {
+    fn new(shared: &'a Shared, active: &'a Active) -> Self {
+        Self {
+            shared,
+            active,
+            sieve: Some(Sieve::new(Arc::clone(&shared.filter))),
+            due: None,
+            heard: None,
+            told_at: None,
+            asked: 0,
+        }
+    }
+
+    /// Takes a piece; false when the answer is as long as it may be.
+    fn say(&mut self, piece: &str) -> Result<bool, Failure> {
+        let now = Instant::now();
+        let Some(sieve) = &mut self.sieve else { return Ok(false) };
+        let text = sieve.feed(piece)?;
+        Ok(self.add(&text, now))
+    }
+
+    fn add(&mut self, text: &str, now: Instant) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        let answer = &self.active.answer;
+        if self.active.first_token_at.set(clock::now()).is_ok() {
+            ai::first_token(Duration::from_millis(
+                u64::try_from(clock::now().as_millis() - self.active.since.as_millis()).unwrap_or_default(),
+            ));
+        }
+        let free = self.shared.config.ai.answer_bytes.saturating_sub(answer.said());
+        let fits = (0..=free.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        let said = answer.say(text.get(..fits).unwrap_or_default());
+        self.heard.get_or_insert(now);
+        // At once when it was quiet, else a little later together with what comes.
+        let coalesce = self.shared.config.ai.coalesce;
+        self.due.get_or_insert(self.told_at.map_or(now, |told| (told + coalesce).max(now)));
+        if said.saturating_sub(self.asked) >= self.shared.config.ai.checkpoint_bytes {
+            self.asked = said;
+            self.shared.full.notify_one();
+        }
+        fits == text.len()
+    }
+
+    /// Comes to its end when something is to be told.
+    async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn tell(&mut self) {
+        if self.due.take().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        self.told_at = Some(now);
+        if let Some(heard) = self.heard.take() {
+            ai::relayed(now.saturating_duration_since(heard));
+        }
+        self.shared.bus.rooms().said(&self.active.answer);
+    }
+
+    /// Says what the filter held back, and tells all that isn't told.
+    fn end(&mut self) {
+        if let Some(sieve) = self.sieve.take() {
+            let rest = sieve.finish();
+            self.add(&rest, Instant::now());
+        }
+        self.tell();
+    }
+}
+
+/// What a prompt is made of.
+struct Material {
+    room: Option<String>,
+    history: Vec<Line>,
+    question: Line,
+    settings: Settings,
+}
+
+/// Reads what the asker may read, and nothing else (AI-16). The other way: why there is nothing to be answered any more.
+async fn gather(shared: &Shared, task: &Task) -> Result<Result<Material, EndReason>, StoreError> {
+    let Some((asker, Status::Active)) = &task.asker else { return Ok(Err(reason::ASKER_GONE)) };
+    let Some(room) = shared.store.load_room(task.room).await? else { return Ok(Err(reason::ASKER_GONE)) };
+    let may = |who: &Person| room.allows(who, Action::ReadMessages).is_ok();
+    if !may(asker) {
+        return Ok(Err(reason::ASKER_GONE));
+    }
+    if !may(&task.assistant) {
+        return Ok(Err(reason::ASSISTANT_GONE));
+    }
+    let Some(prompt) = shared.store.message(task.prompt).await? else { return Ok(Err(reason::DELETED)) };
+    let limit = shared.config.ai.history_messages;
+    let page = shared.store.history(task.room, HistoryPage::Before(task.prompt), limit).await?;
+    let history = page.messages.iter().filter(|message| is_said(message)).map(line).collect();
+    Ok(Ok(Material {
+        room: room.name.as_deref().map(str::to_owned),
+        history,
+        question: line(&prompt),
+        settings: settings(&task.settings),
+    }))
+}
+
+/// Whether a message says something: an answer that is still made, or of which nothing came, doesn't.
+fn is_said(message: &Message) -> bool {
+    message.run.as_ref().is_none_or(|run| matches!(run.state, RunState::Done | RunState::Interrupted))
+}
+
+fn line(message: &Message) -> Line {
+    Line {
+        id: message.id,
+        author: message.author.name.to_string(),
+        role: message.author.role,
+        at: message.at,
+        text: message.body.clone(),
+    }
+}
+
+/// What the asker wants of answers: `ai.language` and `ai.instructions` of their settings.
+fn settings(text: &str) -> Settings {
+    let all: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let wish = |name: &str| all["ai"][name].as_str().map(str::to_owned);
+    Settings { language: wish("language"), instructions: wish("instructions") }
+}
+
+/// The first answer to a message has its seed by the message, each further one by itself: it is to be another (AI-18).
+fn seed_of(task: &Task) -> MessageId {
+    if task.is_further { task.message.unwrap_or(task.prompt) } else { task.prompt }
+}
+
+fn size(tokens: i64) -> usize {
+    usize::try_from(tokens).unwrap_or_default()
+}
+
+fn heat(milli: i64) -> Option<f32> {
+    Some(f32::from(u16::try_from(milli).ok()?) / 1000.0)
+}

@@ -1,0 +1,143 @@
+//! What has to be done for runs beside working at them: signs of life with checkpoints, and runs whose worker is gone.
+
+use super::worker::put_back;
+use super::{Active, Leaving, Shared};
+use crate::actors::clock;
+use crate::domain::run::reason;
+use crate::domain::{RunEnd, RunId, RunState, Timestamp, Usage};
+use crate::inference::tokens;
+use crate::storage::{Orphan, Progress};
+use crate::telemetry::ai;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Between two checkpoints at least, however much is said.
+const GAP: Duration = Duration::from_millis(200);
+/// Orphans that are looked after at a time (count).
+const ORPHANS: usize = 100;
+/// How often the gauges are read.
+const GAUGES: Duration = Duration::from_secs(5);
+
+/// Notes how far the runs here are, all in one commit, and hears which are to be stopped.
+pub(super) async fn heartbeats(shared: Arc<Shared>) {
+    let ai = &shared.config.ai;
+    let every = ai.checkpoint.min(ai.heartbeat);
+    loop {
+        tokio::time::sleep(GAP.min(every)).await;
+        tokio::select! {
+            () = tokio::time::sleep(every.saturating_sub(GAP)) => {}
+            () = shared.full.notified() => {}
+        }
+        if !shared.active.is_empty() {
+            beat(&shared).await;
+        }
+    }
+}
+
+async fn beat(shared: &Shared) {
+    let active: Vec<(RunId, Arc<Active>)> =
+        shared.active.iter().map(|active| (*active.key(), Arc::clone(&active))).collect();
+    let mut lengths = Vec::with_capacity(active.len());
+    let progress = active
+        .iter()
+        .map(|(run, active)| {
+            let said = active.answer.said();
+            let is_new = said != active.saved.load(Ordering::Relaxed);
+            lengths.push(said);
+            let partial = is_new.then(|| active.answer.until(said).into());
+            Progress {
+                run: *run,
+                partial,
+                first_token_at: active.first_token_at.get().copied(),
+                prompt_tokens: active.prompt_tokens.load(Ordering::Relaxed),
+            }
+        })
+        .collect();
+    let lease = clock::now().after(shared.config.ai.lease);
+    match shared.store.renew_runs(shared.holder, progress, lease).await {
+        Ok(renewed) => {
+            for ((_, active), said) in active.iter().zip(lengths) {
+                active.saved.store(said, Ordering::Relaxed);
+            }
+            for (run, active) in &active {
+                if renewed.stopping.contains(run) {
+                    active.answer.stop();
+                }
+                if renewed.lost.contains(run) {
+                    active.lost.notify_one();
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "how far runs are can't be noted"),
+    }
+}
+
+/// Looks after runs whose holder gave no sign of life: what they said is kept, what said nothing begins anew (AI-09, AI-22).
+pub(super) async fn orphans(shared: Arc<Shared>) {
+    let every = shared.config.ai.lease / 3;
+    // Alone with the store, whatever is held was held by a process that is gone.
+    let mut before = if shared.store.is_alone() { Timestamp::from_millis(i64::MAX) } else { clock::now() };
+    while *shared.leaving.borrow() < Leaving::Now {
+        let lease = clock::now().after(shared.config.ai.lease);
+        match shared.store.orphaned_runs(shared.holder, before, lease, ORPHANS).await {
+            Ok(found) => {
+                let is_all = found.len() < ORPHANS;
+                for orphan in found {
+                    adopt(&shared, orphan).await;
+                }
+                if !is_all {
+                    continue;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "runs without a holder can't be looked for"),
+        }
+        tokio::time::sleep(every).await;
+        before = clock::now();
+    }
+}
+
+async fn adopt(shared: &Shared, orphan: Orphan) {
+    let Orphan { run, room, assistant, partial, attempts, stopping, prompt_tokens } = orphan;
+    let is_over = attempts >= i64::from(shared.config.ai.attempts);
+    let (state, why) = if stopping {
+        (RunState::Cancelled, reason::CANCELLED)
+    } else if !partial.is_empty() {
+        (RunState::Interrupted, reason::LEASE_LOST)
+    } else if is_over {
+        (RunState::Failed, reason::DEAD_LETTER)
+    } else {
+        put_back(shared, run, clock::now(), true).await;
+        shared.store.runs_changed().notify_one();
+        return;
+    };
+    // What the engine counted is lost with whoever asked it.
+    let usage = Usage {
+        prompt: prompt_tokens,
+        completion: i64::try_from(tokens::estimate(&partial)).unwrap_or(i64::MAX),
+        estimated: true,
+    };
+    let usage = if partial.is_empty() { Usage { estimated: true, ..Usage::default() } } else { usage };
+    let end = RunEnd { state, text: partial.into(), reason: Some(why), truncated: false, usage };
+    ai::ended(end.state, end.reason, Duration::ZERO, end.usage);
+    shared.end(room, run, assistant, end).await;
+}
+
+/// Reads the gauges that nobody else writes.
+pub(super) async fn gauges(shared: Arc<Shared>) {
+    let mut tick = tokio::time::interval(GAUGES);
+    loop {
+        tick.tick().await;
+        match shared.store.run_depth().await {
+            Ok(depth) => {
+                let age = depth.oldest.map_or(0, |oldest| clock::now().as_millis() - oldest.as_millis());
+                let age = Duration::from_millis(u64::try_from(age).unwrap_or_default());
+                ai::depth(depth.queued, depth.running, age);
+            }
+            Err(error) => tracing::debug!(%error, "runs can't be counted"),
+        }
+        let states = shared.breakers.states();
+        ai::breakers(states.iter().map(|breaker| breaker.state));
+        ai::rate(shared.rate.load(Ordering::Relaxed));
+    }
+}
