@@ -79,6 +79,7 @@ impl Problem {
             field: error.field,
             retry_after_ms: error.retry_after_ms,
             version: error.version,
+            run_id: error.run_id,
         };
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
@@ -109,6 +110,8 @@ struct Body<'a> {
     retry_after_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<i64>,
 }
 
 impl From<Rejection> for Problem {

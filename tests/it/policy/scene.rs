@@ -313,10 +313,17 @@ impl<'a> Scene<'a> {
         self.assistant.expect("was made")
     }
 
-    /// An answer in the closed room, asked for by them; by another member if nobody asks like that.
+    /// An answer in the closed room, asked for by them; by a bot of its own if nobody asks like that, for only so many wait.
     async fn run(&mut self, who: Who) -> u64 {
         let (room, assistant) = (self.closed().await, self.assistant().await);
-        let asker = if who.is_active() { self.world.caller(who) } else { &self.world.other.caller };
+        let mut asker = self.world.caller(who).clone();
+        if !who.is_active() {
+            let made =
+                self.world.caller(Who::Admin).post("/bots", json!({ "name": "Curious" })).await.expect(201);
+            let member = format!("/rooms/{room}/members/{}", made["id"]);
+            self.world.caller(Who::Creator).put(&member, Value::Null).await.expect(204);
+            asker = self.world.nobody.bearing(made["key"].as_str().expect("a key"));
+        }
         let message = asker.says(room, "what?").await;
         let body = json!({ "message_id": message, "assistant_id": assistant });
         made_id(&asker.post(&format!("/rooms/{room}/runs"), body).await.expect(201))
