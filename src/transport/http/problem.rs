@@ -17,7 +17,7 @@ pub type Answer = Result<HttpResponse, Problem>;
 pub struct Problem {
     pub rejection: Rejection,
     status: StatusCode,
-    allow: Option<String>,
+    allow: Option<Box<str>>,
     /// Whether the metrics know of it: the bus counts what it refuses.
     pub(super) is_counted: bool,
 }
@@ -49,7 +49,7 @@ impl Problem {
     /// There is something here, for the methods in `allow`.
     pub fn wrong_method(allow: String) -> Self {
         let rejection = Rejection::new(RejectionCode::MethodNotAllowed, "this is not done here");
-        Self { allow: Some(allow), ..rejection.into() }
+        Self { allow: Some(allow.into()), ..rejection.into() }
     }
 
     /// What the framework refused by itself.
@@ -88,7 +88,7 @@ impl Problem {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
         if let Some(allow) = &self.allow {
-            response.insert_header((ALLOW, allow.as_str()));
+            response.insert_header((ALLOW, &**allow));
         }
         response.body(serde_json::to_vec(&body).unwrap_or_default())
     }
