@@ -1,5 +1,6 @@
 //! Typed questions to the store, a file per group of tables.
 
+pub(super) mod actions;
 pub(super) mod audit;
 pub(super) mod badges;
 pub(super) mod bans;
@@ -19,6 +20,7 @@ pub(super) mod runs;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
+pub(super) mod settings;
 pub(super) mod signing_in;
 pub(super) mod trail;
 pub(super) mod transfers;
