@@ -20,6 +20,7 @@ mod rooms;
 mod schema;
 mod search;
 mod sessions;
+mod settings;
 mod standing;
 mod tokens;
 mod transfers;
