@@ -29,7 +29,7 @@ pub mod transfer;
 pub mod webhook;
 
 pub use action::{ActionId, ActionKind, ActionRequest, ActionResult, ActionState, NewAction, Outcome};
-pub use assistant::{ApiKey, AssistantTerms, BaseUrl};
+pub use assistant::{ApiKey, AssistantChange, AssistantTerms, BaseUrl};
 pub use audit::{AuditAction, AuditNote, AuditTarget};
 pub use badge::Badge;
 pub use budget::{Amount, Budget, Scope};

@@ -16,8 +16,8 @@ const CLOSE_OF = { token_revoked: 4501, banned: 4502 };
 /** The close code that a refused handshake stands for; undefined when it says nothing about who one is. */
 export const closeCodeOf = ({ code, isSignedOut }) => CLOSE_OF[code] ?? (isSignedOut ? 4500 : undefined);
 
-/** What the sign-in page says: why the socket closed, unless the server says more exactly why. */
-export const endedText = ({ code }, closed) => SIGNED_OUT[code] ?? CLOSED[closed];
+/** What the sign-in page says: why the socket closed, unless the server says more exactly why. Whose account was closed was told so already. */
+export const endedText = ({ code }, closed) => (closed === 4502 ? undefined : SIGNED_OUT[code] ?? CLOSED[closed]);
 
 export const ACCOUNT_CLOSED = {
   title: 'Your account was closed',

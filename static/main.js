@@ -14,8 +14,8 @@ let returnTo = null;
 let retryMs = 1_000;
 let retry = null;
 
-/** `closed` is the code that the socket was closed with, where that is why. */
-async function boot(closed) {
+/** `closed` is the code that the socket was closed with, where that is why; `joined`: whoever is here came in by the invitation just now. */
+async function boot(closed, joined = false) {
   // Whoever tried by hand isn't interrupted in the form that follows.
   clearTimeout(retry);
   if (location.pathname === '/transfer') {
@@ -28,7 +28,7 @@ async function boot(closed) {
   const invitation = /^\/join\/([^/]+)$/.exec(location.pathname);
   try {
     const me = await api.get('/me');
-    enter(me);
+    enter(me, Boolean(invitation) && !joined);
   } catch (error) {
     if (error.code === 'banned') {
       messagePage(root, BANNED.title, BANNED.text, { label: 'Try again', act: () => boot() });
@@ -44,7 +44,8 @@ async function boot(closed) {
       history.replaceState(null, '', '/setup');
       setupPage(root, () => boot());
     } else if (invitation) {
-      joinPage(root, decodeURIComponent(invitation[1]), () => boot());
+      // As it stands in the address: what is no code is for the server to say.
+      joinPage(root, invitation[1], () => boot(undefined, true));
     } else {
       history.replaceState(null, '', '/sign-in');
       signInPage(root, () => boot(), endedText(error, closed));
@@ -52,7 +53,8 @@ async function boot(closed) {
   }
 }
 
-function enter(me) {
+/** `invited`: whoever is here already opened an invitation. */
+function enter(me, invited) {
   if (GATES.test(location.pathname)) history.replaceState(null, '', returnTo ?? '/');
   returnTo = null;
   const client = new Client(me, {
@@ -65,6 +67,7 @@ function enter(me) {
   });
   const shell = new Shell(root, client);
   client.start();
+  if (invited) client.notify(`You are in already, as ${me.name}. The invitation is not used up by it.`);
 }
 
 function waitForServer(error) {

@@ -1,11 +1,13 @@
 // Frames: encodes commands, matches replies and errors to their request_id, hands every other frame on.
 
+import { sentence } from './wording.js';
+
 export const ACK_TIMEOUT_MS = 10_000;
 
 /** Why a command did not succeed: a code of the protocol, or `timeout` or `disconnected` when nobody answered. */
 export class Refusal extends Error {
   constructor({ code, message, detail, ...rest }) {
-    super(message ?? detail ?? code);
+    super(sentence(message ?? detail ?? '') || code);
     Object.assign(this, { code, retryable: false }, rest);
   }
 

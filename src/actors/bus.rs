@@ -161,7 +161,7 @@ impl Bus {
         }
         let (sink, outcome) = ReplySink::request(asked);
         match self.rooms.sequencer() {
-            Some(sequencer) => sequencer.append(Append { write, sink, permit: None }),
+            Some(sequencer) => sequencer.append(Append { write, sink }),
             None => sink.answer(Err(Rejection::unavailable())),
         }
         outcome.await.unwrap_or_else(|_| Err(Rejection::unavailable()))

@@ -192,17 +192,23 @@ impl Rooms {
     }
 
     /// Hands a command to its room; when the room or the loading of rooms has too much to do it is answered `overloaded`.
-    pub fn submit(self: &Arc<Self>, room: RoomId, by: Principal, command: Command, sink: ReplySink) {
+    pub fn submit(self: &Arc<Self>, room: RoomId, by: Principal, command: Command, mut sink: ReplySink) {
         match self.place(room) {
-            Ok((handle, permit)) => handle.tell(RoomMsg::Submit { by, command, sink, permit }),
+            Ok((handle, permit)) => {
+                sink.in_room(permit);
+                handle.tell(RoomMsg::Submit { by, command, sink });
+            }
             Err(rejection) => sink.answer(Err(rejection)),
         }
     }
 
     /// Hands a subscription to its room; answered `overloaded` like a command.
-    pub fn subscribe(self: &Arc<Self>, subscribe: Subscribe) {
+    pub fn subscribe(self: &Arc<Self>, mut subscribe: Subscribe) {
         match self.place(subscribe.slot().room) {
-            Ok((handle, permit)) => handle.tell(RoomMsg::Subscribe(subscribe, permit)),
+            Ok((handle, permit)) => {
+                subscribe.in_room(permit);
+                handle.tell(RoomMsg::Subscribe(subscribe));
+            }
             Err(rejection) => subscribe.refuse(rejection),
         }
     }

@@ -5,7 +5,7 @@ use super::outbox::Class;
 use crate::domain::{Ack, Command, MessageId, Person, Rejection, RoomId, SessionChange, UserId};
 use crate::protocol::{RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::field::display;
 
 /// Where the answer goes. Dropped without one, it answers `unavailable`: then the outcome is unknown, and repeating the
@@ -13,6 +13,9 @@ use tracing::field::display;
 pub struct ReplySink {
     to: Option<Asker>,
     asked: Asked,
+    /// What the command takes in its room's queue and in that of writes. Given back before the answer is: whoever has it may ask
+    /// again at once.
+    places: [Option<OwnedSemaphorePermit>; 2],
 }
 
 /// Who asked for what, for the log line of the answer (OBS-02).
@@ -81,18 +84,28 @@ enum Asker {
 impl ReplySink {
     /// Answers a frame of a socket.
     pub fn socket(hub: HubHandle, conn: ConnId, request_id: Option<RequestId>, asked: Asked) -> Self {
-        Self { to: Some(Asker::Socket { hub, conn, request_id }), asked }
+        Self { to: Some(Asker::Socket { hub, conn, request_id }), asked, places: [None, None] }
     }
 
     /// Answers a call that waits.
     pub fn request(asked: Asked) -> (Self, oneshot::Receiver<Result<Ack, Rejection>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { to: Some(Asker::Request(sender)), asked }, receiver)
+        (Self { to: Some(Asker::Request(sender)), asked, places: [None, None] }, receiver)
     }
 
     /// The trace of the request.
     pub fn trace(&self) -> TraceId {
         self.asked.trace
+    }
+
+    /// Takes the command's place in its room's queue along.
+    pub fn in_room(&mut self, place: OwnedSemaphorePermit) {
+        self.places[0] = Some(place);
+    }
+
+    /// Takes the command's place in the queue of writes along.
+    pub fn in_line(&mut self, place: OwnedSemaphorePermit) {
+        self.places[1] = Some(place);
     }
 
     /// Gives the answer.
@@ -102,6 +115,7 @@ impl ReplySink {
 
     fn give(&mut self, outcome: Result<Ack, Rejection>) {
         let Some(asker) = self.to.take() else { return };
+        self.places = [None, None];
         if let Err(rejection) = &outcome {
             metrics::rejection(rejection.code);
         }

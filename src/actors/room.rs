@@ -170,7 +170,7 @@ impl Room {
         }
     }
 
-    fn on_submit(&mut self, by: Principal, command: Command, sink: ReplySink, permit: OwnedSemaphorePermit) {
+    fn on_submit(&mut self, by: Principal, command: Command, sink: ReplySink) {
         let Phase::Ready(state) = &self.phase else { return };
         if let Err(rejection) = state.decide(&by.person, &command, &Subject::Unknown) {
             // A repeated post gets its original answer even from somebody who was removed since; only the store knows.
@@ -181,11 +181,7 @@ impl Room {
         }
         match self.rooms.sequencer() {
             Some(sequencer) => {
-                sequencer.append(Append {
-                    write: Write::Command { by, command },
-                    sink,
-                    permit: Some(permit),
-                });
+                sequencer.append(Append { write: Write::Command { by, command }, sink });
             }
             None => sink.answer(Err(Rejection::unavailable())),
         }
@@ -281,7 +277,7 @@ impl Room {
 fn refuse(message: RoomMsg, rejection: &Rejection) {
     match message {
         RoomMsg::Submit { sink, .. } => sink.answer(Err(rejection.clone())),
-        RoomMsg::Subscribe(subscribe, _) => subscribe.refuse(rejection.clone()),
+        RoomMsg::Subscribe(subscribe) => subscribe.refuse(rejection.clone()),
         _ => {}
     }
 }
@@ -320,9 +316,9 @@ impl Handler<RoomMsg> for Room {
             Phase::Ready(_) => {}
         }
         match message {
-            RoomMsg::Submit { by, command, sink, permit } => self.on_submit(by, command, sink, permit),
+            RoomMsg::Submit { by, command, sink } => self.on_submit(by, command, sink),
             RoomMsg::Committed(recorded) => self.on_committed(recorded, ctx),
-            RoomMsg::Subscribe(subscribe, permit) => self.on_subscribe(subscribe, permit, ctx),
+            RoomMsg::Subscribe(subscribe) => self.on_subscribe(subscribe, ctx),
             RoomMsg::Confirmed { conn } => self.on_confirmed(conn, ctx),
             RoomMsg::Left { conn, join } => self.on_left(conn, join, ctx),
             RoomMsg::HubLost { hub } => self.on_hub_lost(hub, ctx),

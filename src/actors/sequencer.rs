@@ -7,13 +7,13 @@ use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::turn::EndOfTurn;
 use super::watch;
-use crate::domain::{Ack, Rejection, RoomId};
+use crate::domain::{Ack, Command, Rejection, RoomId};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// A write on its way into the log.
@@ -22,8 +22,6 @@ use tokio::time::Instant;
 pub struct Append {
     pub write: Write,
     pub sink: ReplySink,
-    /// Its place in the room's queue.
-    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The address of the sequencer, bounded.
@@ -34,19 +32,15 @@ pub struct SequencerHandle {
     queue: usize,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Pending {
-    append: Append,
-    _permit: OwnedSemaphorePermit,
-}
-
 impl SequencerHandle {
     /// Queues a write; when the queue is full it is answered `overloaded`.
     #[expect(clippy::disallowed_methods, reason = "bounded by the permits of the write queue")]
-    pub fn append(&self, append: Append) {
+    pub fn append(&self, mut append: Append) {
         match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => self.address.do_send(Pending { append, _permit: permit }),
+            Ok(place) => {
+                append.sink.in_line(place);
+                self.address.do_send(append);
+            }
             Err(_) => append.sink.answer(Err(Rejection::overloaded())),
         }
     }
@@ -61,7 +55,7 @@ impl SequencerHandle {
 pub struct Sequencer {
     rooms: Arc<Rooms>,
     batch: usize,
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Append>,
     committing: bool,
 }
 
@@ -89,11 +83,11 @@ impl Sequencer {
         let count = self.pending.len().min(self.batch);
         let mut writes = Vec::with_capacity(count);
         let mut askers = Vec::with_capacity(count);
-        let mut signs_out = false;
-        for Pending { append: Append { write, sink, permit }, _permit } in self.pending.drain(..count) {
-            signs_out |= matches!(write, Write::Session { .. });
+        let mut may_end = false;
+        for Append { write, sink } in self.pending.drain(..count) {
+            may_end |= may_end_rights(&write);
             writes.push(write);
-            askers.push((sink, permit, _permit));
+            askers.push(sink);
         }
         let began = Instant::now();
         match self.rooms.store().submit(writes, clock::now()) {
@@ -108,7 +102,7 @@ impl Sequencer {
                     if !is_known {
                         // Who wasn't answered was told so when the answer was dropped; what rooms weren't told they read anew.
                         sequencer.rooms.forget_all();
-                        if signs_out {
+                        if may_end {
                             sequencer.rooms.recheck();
                         }
                     }
@@ -118,7 +112,7 @@ impl Sequencer {
             Err(error) => {
                 tracing::warn!(%error, "the writer takes no more");
                 self.rooms.load().store_failed(&error);
-                for (sink, ..) in askers {
+                for sink in askers {
                     sink.answer(Err(rejection_of(&error)));
                 }
             }
@@ -126,12 +120,7 @@ impl Sequencer {
     }
 
     /// Whether it is known what came of the batch.
-    fn on_committed(
-        &self,
-        outcome: BatchOutcome,
-        askers: Vec<(ReplySink, Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)>,
-        began: Instant,
-    ) -> bool {
+    fn on_committed(&self, outcome: BatchOutcome, askers: Vec<ReplySink>, began: Instant) -> bool {
         #[cfg(test)]
         super::simulation::may_fail("sequencer");
         // A writer that died without an answer leaves the outcome as unknown as a lost connection does.
@@ -142,7 +131,7 @@ impl Sequencer {
             signs.failed(&StoreError::OutcomeUnknown("the writer gave no answer".to_owned()));
         }
         let batch = askers.len();
-        for (verdict, (sink, ..)) in outcome.into_iter().zip(askers) {
+        for (verdict, sink) in outcome.into_iter().zip(askers) {
             match verdict {
                 Ok(Verdict::Accepted { ack, events: recorded }) => {
                     signs.worked = true;
@@ -178,6 +167,20 @@ impl Sequencer {
             tracing::error!("the outcome of a commit is unknown; every room is loaded anew");
         }
         !unknown
+    }
+}
+
+/// Whether somebody's right to be connected, or to be what they are, may end by it.
+const fn may_end_rights(write: &Write) -> bool {
+    match write {
+        Write::Session { .. } => true,
+        Write::Command { command, .. } => {
+            matches!(
+                command,
+                Command::UpdateUser { .. } | Command::BanUser { .. } | Command::RemoveBot { .. }
+            )
+        }
+        Write::Enrol { .. } => false,
     }
 }
 
@@ -226,11 +229,11 @@ impl Actor for Sequencer {
     }
 }
 
-impl Handler<Pending> for Sequencer {
+impl Handler<Append> for Sequencer {
     type Result = ();
 
-    fn handle(&mut self, pending: Pending, _: &mut Self::Context) {
-        self.pending.push_back(pending);
+    fn handle(&mut self, append: Append, _: &mut Self::Context) {
+        self.pending.push_back(append);
     }
 }
 

@@ -31,15 +31,25 @@ pub(super) fn run(task: Task, config: &Config) -> Result<ExitCode, String> {
         (KeyFile::of(&config.storage.data_dir), config.auth.key_overlap, Timestamp::from(Utc::now()));
     match task {
         Task::Rotate { revoke_old } => {
+            if file.read()?.is_none() {
+                return Err(format!(
+                    "{}: name the data directory of the server with --data-dir",
+                    nothing_in(config)
+                ));
+            }
             let keys = file.rotate(now, (!revoke_old).then_some(overlap))?;
             show(&keys, overlap, now);
         }
         Task::Show => match file.read()? {
             Some(keys) => show(&keys, overlap, now),
-            None => println!("there are no signing keys yet: the first start makes one"),
+            None => println!("{} yet: the first start makes one", nothing_in(config)),
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn nothing_in(config: &Config) -> String {
+    format!("there are no signing keys in {}", config.storage.data_dir.display())
 }
 
 fn show(keys: &[StoredKey], overlap: Duration, now: Timestamp) {

@@ -34,6 +34,8 @@ actions! {
     PasswordChanged => "password.changed",
     TransferCreated => "transfer.created",
     TransferRedeemed => "transfer.redeemed",
+    /// A link of ours that was used up or over.
+    TransferRefused => "transfer.refused",
     UserJoined => "user.joined",
     UserRoleChanged => "user.role_changed",
     UserDeactivated => "user.deactivated",
@@ -64,6 +66,8 @@ actions! {
     MemberRemoved => "member.removed",
     AccountChanged => "account.changed",
     AuditExported => "audit.exported",
+    /// Another key signs access tokens and links.
+    SigningKeyRotated => "signing_key.rotated",
 }
 
 impl AuditAction {

@@ -79,6 +79,11 @@ pub enum Action {
     ReadAction,
     /// Say what came of a request.
     AnswerAction,
+    ReadRuns,
+    ReadBudgets,
+    ChangeBudget,
+    /// See what assistants were used for, by whom.
+    ReadUsage,
     ReadAudit,
     ExportAudit,
 }
@@ -138,7 +143,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 61] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -194,6 +199,10 @@ impl Action {
         Self::RequestAction,
         Self::ReadAction,
         Self::AnswerAction,
+        Self::ReadRuns,
+        Self::ReadBudgets,
+        Self::ChangeBudget,
+        Self::ReadUsage,
         Self::ReadAudit,
         Self::ExportAudit,
     ];
@@ -219,6 +228,7 @@ impl Action {
             | Self::MarkRead
             | Self::AskAssistant
             | Self::StopRun
+            | Self::ReadRuns
             | Self::ReadAssistants
             | Self::ReadAction => Circle::Known,
             Self::EndRun => Circle::Assistants,
@@ -252,6 +262,9 @@ impl Action {
             | Self::CreateAssistant
             | Self::ChangeAssistant
             | Self::RemoveAssistant
+            | Self::ReadBudgets
+            | Self::ChangeBudget
+            | Self::ReadUsage
             | Self::ReadAudit
             | Self::ExportAudit => Circle::Admins,
         }

@@ -131,6 +131,7 @@ fn bots_may_what_is_listed_and_nothing_else() {
         MarkRead,
         AskAssistant,
         StopRun,
+        ReadRuns,
         ReadAssistants,
         RequestAction,
         ReadAction,
@@ -167,6 +168,9 @@ fn what_admins_do_nobody_else_does() {
         ChangeAssistant,
         RemoveAssistant,
         RequestAction,
+        ReadBudgets,
+        ChangeBudget,
+        ReadUsage,
         ReadAudit,
         ExportAudit,
     ];

@@ -73,6 +73,12 @@ impl Limits {
         }
     }
 
+    /// Whether one more refusal of this link is worth telling: of one link there are as many as failed sign-ins of an account, whoever shows it.
+    pub fn is_told_of(&self, link_hash: &[u8; 32], now: Instant) -> bool {
+        let link = Account::of("link", link_hash, None);
+        self.account_failures.take(link, 1, self.nanos(now)).is_ok()
+    }
+
     /// The attempt was no guess: it counts for nothing.
     pub fn succeeded(&self, attempt: Attempt, now: Instant) {
         self.give_back(&attempt, now);
@@ -152,6 +158,14 @@ mod tests {
         assert!(tries(&limits, 1, "bob@x", false, now).is_some(), "the address is as it was");
         let parallel: Vec<_> = (0..100).filter_map(|_| limits.guess(ip(9), now).ok()).collect();
         assert_eq!(parallel.len(), 5, "before any of them has ended");
+    }
+
+    #[tokio::test]
+    async fn of_one_link_only_so_many_refusals_are_told() {
+        let (limits, now) = (limits(), Instant::now());
+        let told = |link: u8| (0..100).filter(|_| limits.is_told_of(&[link; 32], now)).count();
+        assert_eq!((told(1), told(2), told(1)), (3, 3, 0));
+        assert!(tries(&limits, 1, "ann@x", false, now).is_some(), "no account is the worse for it");
     }
 
     #[tokio::test]

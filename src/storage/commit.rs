@@ -8,6 +8,7 @@ mod bans;
 mod bots;
 mod budgets;
 mod bulk;
+mod ending;
 mod enrol;
 mod facts;
 mod invites;
@@ -195,7 +196,7 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateUser { user, change } => standing::update(tx, actor, command, *user, *change),
         Command::BanUser { user, reason } => bans::ban(tx, actor, command, *user, reason),
         Command::LiftBan { user } => bans::lift(tx, actor, command, *user),
-        Command::CreateInvite { code, terms } => invites::create(tx, actor, command, code, terms),
+        Command::CreateInvite { code, terms, .. } => invites::create(tx, actor, command, code, terms),
         Command::RevokeInvite { invite } => invites::revoke(tx, actor, command, *invite),
         Command::RotateJoinCode { code } => invites::rotate(tx, actor, command, code),
         Command::UpdateAccount { name, settings } => {
@@ -205,6 +206,11 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateBot { bot, name, webhook } => {
             people::update_bot(tx, actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
+        Command::UpdateAssistant { assistant, name, change } => {
+            assistants::update(tx, actor, command, *assistant, name.as_ref(), change)
+        }
+        Command::RemoveAssistant { assistant } => assistants::remove(tx, actor, command, *assistant),
+        Command::SetBudget { scope, budget } => budgets::set(tx, actor, command, *scope, *budget),
         Command::CreateTransfer(new) => transfers::create(tx, actor, command, new),
     }
 }

@@ -11,6 +11,7 @@ const ACTIONS = {
   'password.changed': ['Password changed', ({ who, self, whom, detail }) => sentence(who, self ? 'changed their password' : `changed the password of ${whom}`, detail.by === 'recovery' && 'by a link from an administrator')],
   'transfer.created': ['Link made', ({ who, detail, person }) => (detail.kind === 'recovery' ? `${who} made a link that lets ${person(Number(detail.for))} back in` : `${who} made a link to sign in on another device`)],
   'transfer.redeemed': ['Link used', ({ who, detail }) => `${who} signed in by ${detail.kind === 'recovery' ? 'an administrator’s link' : 'a link'}`],
+  'transfer.refused': ['Link refused', ({ detail, person }) => sentence('Somebody tried a link', detail.for && `for ${person(Number(detail.for))}`, detail.reason === 'used' ? 'that was used before' : 'that was over')],
   'user.joined': ['Joined', ({ who, self, target, whom, detail }) => sentence(target && !self ? whom : who, 'joined', detail.invite && `by invitation ${detail.invite}`)],
   'user.role_changed': ['Role changed', ({ who, whom, detail }) => sentence(who, `changed the role of ${whom}`, detail.from && `from ${detail.from}`, detail.to && `to ${detail.to}`)],
   'user.deactivated': ['Deactivated', ({ who, whom }) => `${who} deactivated ${whom}`],
@@ -33,6 +34,7 @@ const ACTIONS = {
   'member.removed': ['Member removed', ({ who, whom, place }) => sentence(who, `removed ${whom}`, place && `from ${place}`)],
   'account.changed': ['Team changed', ({ who, detail }) => `${who} ${detail.name ? `named the team “${detail.name}”` : 'changed the settings of the team'}`],
   'audit.exported': ['Audit exported', ({ who }) => `${who} exported this trail`],
+  'signing_key.rotated': ['Signing key changed', ({ who, detail }) => `${who} signs with ${detail.from ? 'another' : 'its first'} key`],
 };
 
 const REASONS = { wrong_password: 'with a wrong password', unknown_address: 'with an unknown address', inactive: 'while the account is closed' };
@@ -40,6 +42,8 @@ const ENDS = { password: 'with the new password', limit: 'for there were too man
 const ACTS = { 'message.post': 'posted', 'message.edit': 'edited', 'message.delete': 'deleted', 'read.mark': 'read', 'member.remove': 'removed' };
 /** Who acts where nobody is signed in. */
 const NOBODY = { operator: 'The operator', system: 'The server' };
+/** The kinds of what can be filtered by. */
+export const AUDITED = ['account', 'user', 'session', 'room', 'message', 'invite', 'transfer', 'bot_key'];
 const KINDS = { bot_key: 'bot key', invite: 'invitation', transfer: 'link', account: 'the team' };
 
 const sentence = (...parts) => parts.filter(Boolean).join(' ');

@@ -1,7 +1,7 @@
 // The audit trail, for administrators: who did what to whom, by filters, and all of it to take along.
 
 import { api } from '../api.js';
-import { actionNames, auditQuery, sentenceOf } from '../store/audit.js';
+import { actionNames, AUDITED, auditQuery, sentenceOf } from '../store/audit.js';
 import { isAdmin, people } from '../store/select.js';
 import { h, replace, setText } from './dom.js';
 import { choice, field, form } from './form.js';
@@ -16,6 +16,7 @@ export class AuditPage {
   #names = new Map();
   #query = new URLSearchParams();
   #next = null;
+  #shown = [];
 
   constructor(client) {
     this.client = client;
@@ -41,7 +42,7 @@ export class AuditPage {
       this.#know(users);
       this.#draw();
     }, () => {});
-    this.#show({});
+    this.#show({}).catch((error) => setText(this.said, error.message));
   }
 
   #know(users) {
@@ -57,7 +58,8 @@ export class AuditPage {
       fields: [
         choice({ name: 'actor', label: 'Who', options: [['', 'anybody'], ...names], value: chosen.actor ?? '' }),
         choice({ name: 'action', label: 'What', options: [['', 'anything'], ...actionNames], value: chosen.action ?? '' }),
-        field({ name: 'target', label: 'To whom or what', value: chosen.target ?? '', autocomplete: 'off', pattern: '\\s*[a-z_]+(:[0-9]+)?\\s*', placeholder: 'user:7, room:3, session' }),
+        field({ name: 'target', label: 'To whom or what', value: chosen.target ?? '', autocomplete: 'off', pattern: `\\s*(${AUDITED.join('|')})(:[0-9]+)?\\s*`, placeholder: 'user:7, room:3, session',
+          title: `Write a kind, or a kind with a number: ${AUDITED.join(', ')}.` }),
         field({ name: 'since', label: 'From', type: 'datetime-local', value: chosen.since ?? '' }),
         field({ name: 'until', label: 'Until', type: 'datetime-local', value: chosen.until ?? '' }),
       ],
@@ -68,13 +70,20 @@ export class AuditPage {
   async #show(values) {
     this.#query = auditQuery(values);
     this.#next = null;
+    this.#shown = [];
+    replace(this.list);
+    this.more.hidden = true;
+    await this.#read();
     const query = this.#query.toString();
     this.export.href = `/api/v1/audit/export${query && `?${query}`}`;
-    replace(this.list);
-    await this.#load();
   }
 
   async #load() {
+    await this.#read().catch((error) => setText(this.said, error.message));
+  }
+
+  /** Reads the next page. What is refused is for the caller to say, where it was asked for. */
+  async #read() {
     const asked = ++this.#asked;
     const query = new URLSearchParams(this.#query);
     query.set('limit', PAGE);
@@ -91,13 +100,25 @@ export class AuditPage {
       // Whoever asked for more reads on where the new ones begin.
       if (count > entries.length) first?.focus({ preventScroll: true });
     } catch (error) {
-      if (asked === this.#asked) setText(this.said, error.message);
+      if (asked !== this.#asked) return;
+      setText(this.said, '');
+      throw error.field === 'until' ? Object.assign(error, { message: 'This is before “From”.' }) : error;
     }
+  }
+
+  #say(entry) {
+    return `${sentenceOf(entry, { user: (one) => this.#names.get(one), room: (one) => this.client.state.rooms[one]?.name })}.`;
+  }
+
+  /** What rooms are called may be known only after the page. */
+  update({ rooms }) {
+    if (rooms === this.rooms) return;
+    this.rooms = rooms;
+    for (const { entry, sentence } of this.#shown) setText(sentence, this.#say(entry));
   }
 
   #entry(entry) {
     const { id, at, via, credential_id, action, target, address } = entry;
-    const names = { user: (one) => this.#names.get(one), room: (one) => this.client.state.rooms[one]?.name };
     const facts = [
       action,
       target && (target.id ? `${target.kind}:${target.id}` : target.kind),
@@ -105,8 +126,10 @@ export class AuditPage {
       via && via !== 'nobody' && byWhat(via, credential_id),
       address && `from ${address}`,
     ];
+    const sentence = h('p', { class: 'audit-sentence' }, this.#say(entry));
+    this.#shown.push({ entry, sentence });
     return h('li', { class: 'audit-entry', tabIndex: -1, dataset: { id, action } },
-      h('p', { class: 'audit-sentence' }, `${sentenceOf(entry, names)}.`),
+      sentence,
       h('p', { class: 'person-state' }, h('time', { datetime: at, title: at }, fullTimeOf(at))),
       h('p', { class: 'person-state audit-facts' }, facts.filter(Boolean).join(' · ')));
   }

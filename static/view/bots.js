@@ -119,7 +119,8 @@ export class BotsPage {
       this.client.notify(`${name} is there, but its key was lost on the way. Make it a new key.`);
       return;
     }
-    const room = roomLists(this.client.state).rooms[0]?.room.id ?? '<room id>';
+    // In a closed room it is no member yet.
+    const room = roomLists(this.client.state).rooms.find(({ room }) => room.kind === 'open')?.room.id ?? '<room id>';
     const example = [
       `curl ${location.origin}/api/v1/rooms/${room}/messages \\`,
       `  -H 'Authorization: Bearer ${key}' \\`,

@@ -1,6 +1,8 @@
 // Forms that talk to the API: labelled fields, the reason of a refusal next to the field it names.
 
+import { aboutField } from '../wording.js';
 import { h, setText } from './dom.js';
+import { refusalText } from './text.js';
 
 const INPUTS = 'input, textarea, select';
 let serial = 0;
@@ -34,18 +36,21 @@ export function form({ fields, action, submit, extra = [], className = '' }) {
     clear(element, trouble);
     const missing = [...element.elements].find((input) => input.willValidate && !input.validity.valid);
     if (missing) {
-      blame(element, missing.name, missing.validationMessage);
+      blame(element, missing.name, (missing.validity.patternMismatch && missing.title) || missing.validationMessage);
       missing.focus();
       return;
     }
+    const pressed = document.activeElement;
     button.disabled = true;
     try {
       await submit(Object.fromEntries(new FormData(element)), element);
     } catch (error) {
-      if (!(error.field && blame(element, error.field, error.message))) setText(trouble, error.message);
+      if (!(error.field && blame(element, error.field, error.message))) setText(trouble, refusalText(error));
       else element.elements[error.field]?.focus?.();
     } finally {
       button.disabled = false;
+      // A button that couldn't be pressed for a while has lost the focus: whoever has no mouse goes on from where they were.
+      if ([document.body, null].includes(document.activeElement) && element.contains(pressed)) pressed.focus();
     }
   });
   return element;
@@ -56,7 +61,7 @@ function blame(element, name, message) {
   if (!holder) return false;
   holder.classList.add('wrong');
   holder.querySelector(INPUTS)?.setAttribute('aria-invalid', 'true');
-  setText(holder.querySelector('.field-note'), message);
+  setText(holder.querySelector('.field-note'), aboutField(message, name, holder.querySelector('label, legend')?.textContent));
   return true;
 }
 

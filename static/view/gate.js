@@ -34,7 +34,14 @@ export function setupPage(root, done) {
         name(), email(), password(true),
       ],
       submit: async (values) => {
-        await api.post('/setup', values);
+        try {
+          await api.post('/setup', values);
+        } catch (error) {
+          if (error.code !== 'already_set_up') throw error;
+          history.replaceState(null, '', '/sign-in');
+          signInPage(root, done, 'Somebody was faster: this place is set up already. Sign in, or ask whoever set it up for a link.');
+          return;
+        }
         await done();
       },
     }));

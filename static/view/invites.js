@@ -31,6 +31,7 @@ export class Invites {
     const code = isAdmin(state) ? state.account.join_code ?? null : null;
     const { name } = state.account;
     this.el.hidden = !isAdmin(state);
+    if (this.known && this.#rooms() !== this.rooms) this.#draw();
     if (this.drawn && this.drawn.code === code && this.drawn.name === name) return;
     this.drawn = { code, name };
     replace(this.standing, h('h2', {}, `Invite people to ${name ?? 'Hearth'}`),
@@ -48,9 +49,20 @@ export class Invites {
 
   #load() {
     return this.#try(async () => {
-      const invites = await api.all('/invites', 'invites');
-      replace(this.list, invites.map((invite) => this.#row(invite)));
+      this.known = await api.all('/invites', 'invites');
+      this.#draw();
     });
+  }
+
+  #draw() {
+    this.rooms = this.#rooms();
+    replace(this.list, this.known.map((invite) => this.#row(invite)));
+  }
+
+  /** What the rooms of the invitations are called here, as far as that is known by now. */
+  #rooms() {
+    const ids = new Set(this.known?.flatMap(({ room_ids = [] }) => room_ids));
+    return [...ids].map((id) => this.client.state.rooms[id]?.name).join('\n');
   }
 
   #row(invite) {
@@ -99,7 +111,7 @@ export class Invites {
       submit: async ({ role, expires_in_s, max_uses }, element) => {
         const room_ids = role === 'guest' ? new FormData(element).getAll('room_ids').map(Number) : undefined;
         if (room_ids && !room_ids.length) throw Object.assign(new Error('Choose at least one room: guests see no others.'), { field: 'room_ids' });
-        const invite = await api.post('/invites', { role, room_ids, expires_in_s: seconds(expires_in_s), max_uses: seconds(max_uses) });
+        const invite = await api.make('/invites', { role, room_ids, expires_in_s: seconds(expires_in_s), max_uses: seconds(max_uses) });
         replace(body, h('p', {}, role === 'guest' ? 'Whoever has this link comes in as a guest.' : 'Whoever has this link can make an account.'),
           copyRow(invite.url ?? linkOf(invite.code), 'Invitation link', 'new-invite-link'),
           h('div', { class: 'dialog-actions' }, h('button', { type: 'button', class: 'button primary', on: { click: () => opened.close() } }, 'Done')));

@@ -32,6 +32,7 @@ export function openPerson(client, shell, user, changed) {
   const bio = h('p', { class: 'person-bio' });
   const said = h('p', { class: 'saved', role: 'status' });
   const trouble = h('p', { class: 'form-error', role: 'alert' });
+  const talk = h('button', { type: 'button', class: 'button small', on: { click: () => message() } }, 'Message');
   const manage = h('div', { class: 'details', id: 'manage' });
   let { role, status = 'active' } = user;
   let card = null;
@@ -54,6 +55,8 @@ export function openPerson(client, shell, user, changed) {
   };
 
   const draw = () => {
+    // Who is out reads nothing.
+    talk.hidden = user.id === client.state.me.id || status !== 'active' || isGuest(client.state);
     setText(state, describe(client.state, { ...user, role, status }));
     replace(manage, isAdmin(client.state) && PEOPLE.has(user.role) && controls());
   };
@@ -99,7 +102,7 @@ export function openPerson(client, shell, user, changed) {
 
   const opened = dialog(user.id === client.state.me.id ? `${user.name} (you)` : user.name, [
     h('div', { class: 'person-head' }, avatar(user), h('div', { class: 'person-text' }, state, bio)),
-    user.id !== client.state.me.id && status === 'active' && !isGuest(client.state) && h('button', { type: 'button', class: 'button small', on: { click: () => message() } }, 'Message'),
+    talk,
     said, trouble, manage,
   ], { id: 'person', onClose: () => card?.close() });
 

@@ -15,6 +15,7 @@ export class SettingsPage {
     const { state } = client;
     this.devices = new Devices(client);
     this.bio = state.me.bio ?? '';
+    this.team = state.account.name ?? '';
     this.email = h('p', {});
     this.password = h('section', { class: 'panel', id: 'password' });
     this.el = h('div', { class: 'scroll-page' },
@@ -24,7 +25,7 @@ export class SettingsPage {
       isAdmin(state) && h('section', { class: 'panel', id: 'account' }, h('h2', {}, 'Team'),
         saving({
           className: 'inline',
-          fields: [field({ name: 'name', label: 'Name of your team', value: state.account.name ?? '', required: true, maxlength: 100, autocomplete: 'organization' })],
+          fields: [field({ name: 'name', label: 'Name of your team', value: this.team, required: true, maxlength: 100, autocomplete: 'organization' })],
           save: async ({ name }) => this.#learn({ type: 'account/learned', account: await api.patch('/account', { name: name.trim() }) }),
         })));
   }
@@ -45,6 +46,7 @@ export class SettingsPage {
 
   update(state) {
     this.devices.update(state);
+    this.#team(state.account.name ?? '');
     const { email } = state.me;
     const current = state.sessions?.find((session) => session.current);
     const free = current?.begun_by === 'recovery' && api.now() - Date.parse(current.created_at) < FRESH_MS;
@@ -53,6 +55,14 @@ export class SettingsPage {
     replace(this.email, email ? `You sign in as ${email}.` : 'You have no email and no password here: stay signed in, or make a link below to sign in on another device.');
     this.password.hidden = !email;
     replace(this.password, email && this.#password(email, free));
+  }
+
+  /** The name may come after the page, or be changed by another administrator; not over what is being written. */
+  #team(name) {
+    if (name === this.team) return;
+    const input = this.el.querySelector('#account [name=name]');
+    if (input?.value === this.team) input.value = name;
+    this.team = name;
   }
 
   #profile(me) {

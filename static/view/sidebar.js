@@ -3,7 +3,7 @@
 import { bestPresence, PRESENCE_NAMES } from '../store/attendance.js';
 import { counterparts, isAdmin, isGuest, roomLists } from '../store/select.js';
 import { avatar, h, icon, reconcile, replace, setAttributes, setText } from './dom.js';
-import { openNewDirect, openNewRoom } from './dialogs.js';
+import { ask, openNewDirect, openNewRoom } from './dialogs.js';
 import { openSwitcher } from './switcher.js';
 
 export class Sidebar {
@@ -90,7 +90,14 @@ export class Sidebar {
       h('button', { type: 'button', id: 'sign-out', class: 'icon-button', 'aria-label': 'Sign out', title: 'Sign out', on: { click: () => this.#signOut() } }, icon('out')));
   }
 
-  async #signOut() {
+  #signOut() {
+    const { me } = this.client.state;
+    // Without a password there is no way back in.
+    if (me.email === null) ask(`Sign out for good, ${me.name}?`, 'You have no password here: nobody can sign in as you again, unless you are signed in on another device or an administrator lets you back in.', 'Sign out', () => this.#leave());
+    else this.#leave();
+  }
+
+  async #leave() {
     const waiting = this.client.waiting;
     if (waiting && !confirm(`${waiting === 1 ? 'One message or change is' : `${waiting} messages and changes are`} not sent yet and would be lost. Sign out?`)) return;
     try {

@@ -61,6 +61,11 @@ export function durationOf(ms) {
   return `${seconds} s`;
 }
 
+/** Why something was refused, and when it is worth another try. */
+export function refusalText({ code, message, retry_after_ms }) {
+  return code === 'rate_limited' && retry_after_ms >= 1_000 ? `${message} Try again in ${durationOf(Math.ceil(retry_after_ms / 1_000) * 1_000)}.` : message;
+}
+
 export function listOf(names) {
   if (names.length <= 1) return names.join('');
   if (names.length > 3) return `${names.slice(0, 2).join(', ')} and ${names.length - 2} others`;

@@ -40,8 +40,7 @@ const whoIsHere = () => api.get('/me').catch((error) => {
 });
 
 function devicePage(root, token, done, { user, account, expires_at }, me) {
-  // Names can be shared, and the link says no more of whose it is.
-  const known = me?.name === user.name;
+  const known = me?.id === user.id;
   const enter = form({
     action: `Sign in as ${user.name}`,
     fields: [],
@@ -55,7 +54,7 @@ function devicePage(root, token, done, { user, account, expires_at }, me) {
     h('p', { class: 'gate-foot' }, `The link works once, until ${timeOf(expires_at)}.`));
 }
 
-/** For whoever has the same name as the one who is here, or wants a session of its own. */
+/** For whoever wants a session of its own. */
 function again(enter) {
   const button = h('button', { type: 'button', class: 'link-button', on: { click: () => { button.replaceWith(enter); enter.querySelector('button').focus(); } } }, 'Sign in with the link all the same');
   return h('div', { class: 'gate-foot' }, button);
@@ -66,7 +65,7 @@ const stay = (me, done) => h('p', { class: 'gate-foot' }, h('button', { type: 'b
 function passwordPage(root, token, done, { user, account, expires_at }, me) {
   let redeemed = false;
   page(root, 'Choose a new password', `An administrator of ${account.name} lets ${user.name} back in. With the new password you are signed in here, and signed out everywhere else.`,
-    me && me.name !== user.name && h('p', { class: 'gate-note', id: 'signed-in-as' }, `You are signed in here as ${me.name}. Going on signs ${me.name} out of this browser.`),
+    me && me.id !== user.id && h('p', { class: 'gate-note', id: 'signed-in-as' }, `You are signed in here as ${me.name}. Going on signs ${me.name} out of this browser.`),
     form({
       action: 'Save and sign in',
       fields: [

@@ -7,6 +7,7 @@ mod administration;
 mod driver;
 mod line;
 mod story;
+mod stumbling;
 mod uncertain;
 mod use_of_it;
 mod window;

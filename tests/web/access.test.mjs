@@ -115,6 +115,7 @@ test('each way of not being signed in has its sentence, and other refusals are n
   assert.match(said('token_expired')[1], /expired/);
   assert.match(said('token_revoked', 4500)[1], /signed out/, 'the server knows better');
   assert.match(said('token_invalid')[1], /not known/);
+  assert.equal(said('token_revoked', 4502)[1], undefined, 'that the account was closed is told already, and signing in won’t help');
   assert.deepEqual(['unauthenticated', 'token_expired', 'token_invalid', 'token_revoked', 'banned', 'overloaded']  .map((code) => closeCodeOf(refusal(code))), [4500, 4500, 4500, 4501, 4502, undefined]);
 });
 

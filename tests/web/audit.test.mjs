@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { actionNames, auditQuery, sentenceOf } from '../../static/store/audit.js';
+import { actionNames, AUDITED, auditQuery, sentenceOf } from '../../static/store/audit.js';
 
 const names = { user: (id) => ({ 1: 'Ann', 2: 'Bob', 40: 'Night watch' })[id], room: (id) => ({ 3: 'Lobby' })[id] };
 const ANN = { id: 1, name: 'Ann', role: 'admin' };
@@ -17,6 +17,8 @@ test('entries read as sentences', () => {
     ['session.begun', { target: { kind: 'session', id: 9 }, detail: { begun_by: 'transfer' } }, 'Ann signed in by a link from another device'],
     ['session.refused', { actor: null, target: user(2), detail: { reason: 'wrong_password' } }, 'Somebody failed to sign in as Bob with a wrong password'],
     ['session.refused', { actor: null }, 'Somebody failed to sign in'],
+    ['transfer.refused', { actor: null, target: { kind: 'transfer', id: 4 }, detail: { reason: 'used', for: '2' } }, 'Somebody tried a link for Bob that was used before'],
+    ['transfer.refused', { actor: null, detail: { reason: 'over' } }, 'Somebody tried a link that was over'],
     ['session.ended', { target: { kind: 'session', id: 9 } }, 'Ann signed out session 9'],
     ['session.ended', { target: { kind: 'session', id: 9 }, detail: { by: 'password' } }, 'Ann signed out session 9 with the new password'],
     ['password.changed', { target: user(1) }, 'Ann changed their password'],
@@ -44,6 +46,11 @@ test('every action that the server has is known here, and no other', () => {
   const actions = [...list.matchAll(/=> "([a-z_.]+)"/g)].map(([, name]) => name);
   assert.ok(actions.length > 20);
   assert.deepEqual(actionNames.map(([code]) => code).sort(), actions.sort());
+});
+
+test('every kind that the server filters by is known here, and no other', () => {
+  const list = /KINDS: \[&'static str; \d+\] =\s+\[([^]*?)\]/.exec(readFileSync(new URL('../../src/domain/audit.rs', import.meta.url), 'utf8'))[1];
+  assert.deepEqual([...AUDITED].sort(), [...list.matchAll(/"([a-z_]+)"/g)].map(([, kind]) => kind).sort());
 });
 
 test('every action has a sentence, whatever its entry lacks', () => {

@@ -55,7 +55,7 @@ test('an error frame rejects with everything it says', async () => {
   const { wire, sent, hears } = wired();
   const request = wire.request('message.post', {});
   hears({ type: 'error', request_id: sent[0].request_id, error: { code: 'rate_limited', message: 'slow down', retryable: true, retry_after_ms: 800 }, trace_id: 't' });
-  await assert.rejects(request, { code: 'rate_limited', message: 'slow down', retryable: true, retry_after_ms: 800, trace_id: 't' });
+  await assert.rejects(request, { code: 'rate_limited', message: 'Slow down.', retryable: true, retry_after_ms: 800, trace_id: 't' });
 });
 
 test('without an answer a request times out, and a late answer is not lost', async () => {

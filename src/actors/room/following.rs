@@ -9,7 +9,6 @@ use crate::storage::StoreError;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// The followers, and the work that is under way for them.
@@ -19,7 +18,7 @@ pub(super) struct Following {
     /// The hubs of the followers, with how many there.
     hubs: HashMap<u16, (HubHandle, usize)>,
     /// Who wants to follow and isn't being counted yet; bounded by the room's permits.
-    waiting: Vec<Joiner>,
+    waiting: Vec<Subscribe>,
     counting: bool,
     ticking: bool,
     /// A tick that came while the store counted.
@@ -27,12 +26,10 @@ pub(super) struct Following {
     ticked_at: Option<Instant>,
 }
 
-type Joiner = (Subscribe, OwnedSemaphorePermit);
-
 /// What is being counted: for whom besides the joiners, and what was true when it began.
 struct Counting {
     stale: Vec<UserId>,
-    joiners: Vec<Joiner>,
+    joiners: Vec<Subscribe>,
     revision: u64,
     tick: bool,
 }
@@ -57,13 +54,8 @@ impl Following {
 }
 
 impl Room {
-    pub(super) fn on_follow(
-        &mut self,
-        subscribe: Subscribe,
-        permit: OwnedSemaphorePermit,
-        ctx: &mut Context<Self>,
-    ) {
-        self.following.waiting.push((subscribe, permit));
+    pub(super) fn on_follow(&mut self, subscribe: Subscribe, ctx: &mut Context<Self>) {
+        self.following.waiting.push(subscribe);
         if !self.following.counting {
             self.count_badges(Vec::new(), false, ctx);
         }
@@ -101,7 +93,7 @@ impl Room {
         self.following.counting = true;
         let joiners = std::mem::take(&mut self.following.waiting);
         let users: HashSet<UserId> =
-            joiners.iter().map(|(subscribe, _)| subscribe.person.id).chain(stale.iter().copied()).collect();
+            joiners.iter().map(|subscribe| subscribe.person.id).chain(stale.iter().copied()).collect();
         let counting = Counting { stale, joiners, revision: self.following.badges.revision(), tick };
         let (store, id) = (self.rooms.store().clone(), self.id);
         let read = async move { store.badges(id, users.into_iter().collect()).await };
@@ -123,7 +115,7 @@ impl Room {
                 let counted: HashMap<UserId, Badge> = counted.into_iter().collect();
                 let known = stale.into_iter().filter_map(|user| Some((user, *counted.get(&user)?)));
                 self.following.badges.counted(known);
-                for (subscribe, _permit) in joiners {
+                for subscribe in joiners {
                     match counted.get(&subscribe.person.id) {
                         Some(badge) => self.follow(subscribe, *badge, revision, ctx),
                         None => subscribe.refuse(Rejection::not_found("room")),
@@ -133,7 +125,7 @@ impl Room {
             Err(error) => {
                 tracing::warn!(room.id = %self.id, %error, "badges can't be counted");
                 self.following.badges.still_stale(stale);
-                for (subscribe, _permit) in joiners {
+                for subscribe in joiners {
                     subscribe.refuse(Rejection::unavailable());
                 }
             }

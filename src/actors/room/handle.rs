@@ -15,16 +15,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Message)]
 #[rtype(result = "()")]
 pub enum RoomMsg {
-    /// A command; the permit is given back when it is answered.
+    /// A command; the sink has its permit.
     Submit {
         by: Principal,
         command: Command,
         sink: ReplySink,
-        permit: OwnedSemaphorePermit,
     },
     /// The sequencer committed an event of this room.
     Committed(Recorded),
-    Subscribe(Subscribe, OwnedSemaphorePermit),
+    Subscribe(Subscribe),
     /// The answer to a subscription is on its socket.
     Confirmed {
         conn: ConnId,

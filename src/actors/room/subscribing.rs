@@ -25,13 +25,15 @@ pub struct Subscribe {
     level: Level,
     epoch: Option<Uuid>,
     answered: bool,
+    /// What it takes in the room's queue. Given back before the answer is: whoever has it may ask again at once.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Subscribe {
     /// `resume.after` is the last seq the client has, of the log that `epoch` names.
     pub fn new(slot: JoinSlot, hub: HubHandle, person: Person, resume: Resume, epoch: Option<Uuid>) -> Self {
         let Resume { after, level, .. } = resume;
-        Self { slot, hub, person, after, level, epoch, answered: false }
+        Self { slot, hub, person, after, level, epoch, answered: false, place: None }
     }
 
     /// Where the answer belongs.
@@ -39,15 +41,22 @@ impl Subscribe {
         self.slot
     }
 
+    /// Takes its place in the room's queue along.
+    pub fn in_room(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
+    }
+
     /// Answers with a refusal.
     pub fn refuse(mut self, rejection: Rejection) {
         self.answered = true;
+        self.place = None;
         self.hub.tell(HubMsg::JoinRefused { slot: self.slot, rejection });
     }
 
     /// Answers with the room's part of the reply; the hub takes the subscription from here on.
     pub(super) fn join(mut self, head: Seq, part: String, without_events: Option<String>) {
         self.answered = true;
+        self.place = None;
         let (slot, level) = (self.slot, self.level);
         self.hub.tell(HubMsg::Joined(Joined { slot, level, head, part, without_events }));
     }
@@ -56,6 +65,7 @@ impl Subscribe {
 impl Drop for Subscribe {
     fn drop(&mut self) {
         if !self.answered {
+            self.place = None;
             let rejection = Rejection::unavailable();
             self.hub.tell(HubMsg::JoinRefused { slot: self.slot, rejection });
         }
@@ -68,19 +78,14 @@ enum Recovery {
 }
 
 impl Room {
-    pub(super) fn on_subscribe(
-        &mut self,
-        subscribe: Subscribe,
-        permit: OwnedSemaphorePermit,
-        ctx: &mut Context<Self>,
-    ) {
+    pub(super) fn on_subscribe(&mut self, subscribe: Subscribe, ctx: &mut Context<Self>) {
         let Phase::Ready(state) = &self.phase else { return };
         if let Err(rejection) = state.allows(&subscribe.person, Action::Subscribe) {
             self.on_left(subscribe.slot.conn, subscribe.slot.join, ctx);
             return subscribe.refuse(rejection);
         }
         if subscribe.level == Level::Badge {
-            return self.on_follow(subscribe, permit, ctx);
+            return self.on_follow(subscribe, ctx);
         }
         let head = state.head;
         let Some(after) = subscribe.after else {
@@ -102,25 +107,18 @@ impl Room {
                 let recovery = self.within_window(missed);
                 self.join(subscribe, recovery);
             }
-            None => self.read_missed(subscribe, after, false, permit, ctx),
+            None => self.read_missed(subscribe, after, false, ctx),
         }
     }
 
     /// What isn't in memory comes from the store. The room goes on meanwhile; what is committed until the answer is here
     /// is in memory by then.
-    fn read_missed(
-        &mut self,
-        subscribe: Subscribe,
-        after: Seq,
-        again: bool,
-        permit: OwnedSemaphorePermit,
-        ctx: &mut Context<Self>,
-    ) {
+    fn read_missed(&mut self, subscribe: Subscribe, after: Seq, again: bool, ctx: &mut Context<Self>) {
         let (store, id) = (self.rooms.store().clone(), self.id);
         let limit = self.rooms.config().rooms.replay_events;
         let read = async move { store.room_events(id, after, limit).await };
         ctx.spawn(read.into_actor(self).map(move |read, room, ctx| {
-            room.on_missed(subscribe, (after, again), read, permit, ctx);
+            room.on_missed(subscribe, (after, again), read, ctx);
         }));
     }
 
@@ -129,7 +127,6 @@ impl Room {
         subscribe: Subscribe,
         (after, again): (Seq, bool),
         read: Result<Vec<StoredEvent>, StoreError>,
-        permit: OwnedSemaphorePermit,
         ctx: &mut Context<Self>,
     ) {
         let Phase::Ready(state) = &self.phase else { return };
@@ -158,7 +155,7 @@ impl Room {
                 Some(more) => events.extend(more.events),
                 // So much was committed meanwhile that memory let it go again.
                 None if !again && stored.len() < self.rooms.config().rooms.replay_events => {
-                    return self.read_missed(subscribe, after, true, permit, ctx);
+                    return self.read_missed(subscribe, after, true, ctx);
                 }
                 None => return self.join(subscribe, Recovery::Gap(GapReason::WindowExceeded)),
             }

@@ -4,8 +4,8 @@
 
 use super::Halt;
 use crate::domain::{
-    Ack, Command, IdempotencyKey, Person, Rejection, RejectionCode, Role, RoomCard, RoomId, RoomKind,
-    Timestamp, UserId,
+    Ack, Command, IdempotencyKey, InviteId, InviteTerms, Name, Person, Rejection, RejectionCode, Role,
+    RoomCard, RoomId, RoomKind, Timestamp, UserId,
 };
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
@@ -33,6 +33,7 @@ pub(in crate::storage) enum Answer {
     Room { room: Card, duplicate: bool },
     Bot { bot: Human },
     BotKey,
+    Invite { invite: i64 },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,16 +75,36 @@ impl Fingerprint {
 
 /// The request that `command` is, if it came with a key.
 pub(super) fn request_of<'a>(actor: &Person, command: &'a Command) -> Option<Request<'a>> {
-    let Command::CreateRoom { kind, name, members, key: Some(key) } = command else { return None };
     let route = command.kind();
-    let mut ids: Vec<UserId> = members.clone();
+    let (key, print) = match command {
+        Command::CreateRoom { kind, name, members, key: Some(key) } => {
+            (key, room_print(route, (*kind).into(), name.as_ref(), members))
+        }
+        Command::CreateInvite { terms, key: Some(key), .. } => (key, invite_print(route, terms)),
+        _ => return None,
+    };
+    Some(Request { user: actor.id, key, route, digest: print.digest() })
+}
+
+fn room_print(route: &str, kind: RoomKind, name: Option<&Name>, members: &[UserId]) -> Fingerprint {
+    let mut ids: Vec<UserId> = members.to_vec();
     ids.sort_unstable();
     ids.dedup();
     let print = Fingerprint::of(route)
-        .field(RoomKind::from(*kind).as_str().as_bytes())
-        .field(name.as_ref().map(|name| name.as_str()).unwrap_or_default().as_bytes());
-    let print = ids.iter().fold(print, |print, id| print.field(&id.get().to_be_bytes()));
-    Some(Request { user: actor.id, key, route, digest: print.digest() })
+        .field(kind.as_str().as_bytes())
+        .field(name.map(Name::as_str).unwrap_or_default().as_bytes());
+    ids.iter().fold(print, |print, id| print.field(&id.get().to_be_bytes()))
+}
+
+/// Its terms; the code is another each time that it is asked for.
+fn invite_print(route: &str, InviteTerms { role, rooms, lifetime, max_uses }: &InviteTerms) -> Fingerprint {
+    let lifetime = lifetime.map(|span| span.as_secs().to_be_bytes());
+    let max_uses = max_uses.map(u32::to_be_bytes);
+    let print = Fingerprint::of(route)
+        .field(role.as_str().as_bytes())
+        .field(lifetime.as_ref().map_or(&[], |bytes| bytes.as_slice()))
+        .field(max_uses.as_ref().map_or(&[], |bytes| bytes.as_slice()));
+    rooms.iter().fold(print, |print, room| print.field(&room.get().to_be_bytes()))
 }
 
 /// What came of the request before, if it was made; refused when the key was another request's or its answer expired.
@@ -170,6 +191,7 @@ impl Answer {
                 Some(Self::Room { room: Card::from(room.as_ref()), duplicate: *duplicate })
             }
             Ack::Enrolled { person, .. } => Some(Self::Bot { bot: person.into() }),
+            Ack::Invited { invite } => Some(Self::Invite { invite: invite.get() }),
             _ => None,
         }
     }
@@ -182,6 +204,7 @@ impl Answer {
             }
             Self::Bot { bot } => Ack::Enrolled { person: bot.try_into()?, room: None },
             Self::BotKey => Ack::Unchanged,
+            Self::Invite { invite } => Ack::Invited { invite: InviteId::new(invite) },
         };
         Ok(Ack::Replayed(Box::new(original)))
     }

@@ -1,8 +1,10 @@
 //! Links that sign in once, as those who open them see them.
 
+use super::audit;
 use super::people::{PersonRow, person};
-use crate::domain::Status;
-use crate::domain::{Person, Timestamp, TransferId, TransferKind};
+use crate::domain::{
+    AuditAction, AuditNote, AuditTarget, Origin, Person, Status, Timestamp, TransferId, TransferKind, UserId,
+};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
@@ -28,6 +30,35 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Transfer>, StoreError> {
         self.read(move |conn| usable(conn, &token_hash, now)).await
+    }
+
+    /// Writes to the audit trail that the link of that token let nobody in any more.
+    pub async fn note_refused_link(
+        &self,
+        token_hash: [u8; 32],
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let query = transfers::table.filter(transfers::token_hash.eq(token_hash.as_slice())).select((
+                transfers::id,
+                transfers::user_id,
+                transfers::used_at,
+            ));
+            let row: Option<(i64, i64, Option<i64>)> = on!(&mut *conn, |c| query.first(c)).optional()?;
+            let note = match row {
+                Some((id, user, used_at)) => {
+                    let target = AuditTarget::Transfer(TransferId::new(id));
+                    AuditNote::new(AuditAction::TransferRefused, target)
+                        .with("reason", if used_at.is_some() { "used" } else { "over" })
+                        .with("for", UserId::new(user).to_string())
+                }
+                // Another took its place, or it was cleared away.
+                None => AuditNote::bare(AuditAction::TransferRefused).with("reason", "over"),
+            };
+            audit::insert(conn, None, origin, &note, now)
+        })
+        .await
     }
 }
 

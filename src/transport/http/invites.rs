@@ -1,14 +1,15 @@
 //! Invitations: made, shown and taken back by admins; and the account's standing code.
 
 use super::call::{Call, created, nothing, ok};
+use super::idempotency;
 use super::problem::{Answer, Problem};
 use crate::auth::identity::refusal;
 use crate::auth::join_code;
+use crate::auth::origin;
 use crate::domain::{Ack, Command, InviteCode, InviteId, InviteTerms, Person, Rejection, Role, RoomId};
 use crate::protocol::cursor::{Cursor, List};
 use crate::protocol::view::PersonView;
 use crate::storage::Invite;
-use actix_web::http::header;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -39,13 +40,16 @@ pub(super) async fn list(call: Call) -> Answer {
     let (invites, more) = super::query::one_more(limit, load).await?;
     let last = invites.last().filter(|_| more);
     let next = last.map(|(last, _)| Cursor::List { list: List::Invites, after: last.id.get() }.encode());
-    let base = base(&call);
-    let invites: Vec<_> = invites.iter().map(|(invite, by)| view(invite, by, &base)).collect();
+    let base = base(&call)?;
+    let invites: Vec<_> = invites.iter().map(|(invite, by)| view(invite, by, base.as_deref())).collect();
     ok(&json!({ "invites": invites, "next": next }))
 }
 
 /// `POST /invites`
 pub(super) async fn create(mut call: Call) -> Answer {
+    let key = idempotency::key(call.headers())?;
+    // Before anything is made, as it may be refused.
+    let base = base(&call)?;
     let Create { role, room_ids, expires_in_s, max_uses } = call.read().await?;
     let unknown = || Rejection::invalid("role", "is not member or guest");
     let role = role.map_or(Ok(Role::Member), |role| Role::parse(&role).ok_or_else(unknown))?;
@@ -53,7 +57,9 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let lifetime = expires_in_s.map(Duration::from_secs);
     let terms = InviteTerms { role, rooms, lifetime, max_uses }.checked()?;
     let code = InviteCode::new(join_code::random());
-    let Ack::Invited { invite } = call.submit(Command::CreateInvite { code, terms }).await? else {
+    let ack = call.submit(Command::CreateInvite { code, terms, key }).await?;
+    let (ack, replayed) = idempotency::original(ack);
+    let Ack::Invited { invite } = ack else {
         return Err(Rejection::internal().into());
     };
     let made = call
@@ -62,8 +68,13 @@ pub(super) async fn create(mut call: Call) -> Answer {
         .invite(invite)
         .await
         .map_err(|error| Problem::from(refusal(error)).after_commit())?;
-    let (invite, by) = made.ok_or_else(Rejection::unavailable)?;
-    created(&view(&invite, &by, &base(&call)))
+    let Some((invite, by)) = made else {
+        // A repetition may come when it was taken back already.
+        return Err(if replayed { Rejection::gone("invite") } else { Rejection::unavailable() }.into());
+    };
+    let base = base.unwrap_or_else(|| call.state.url.to_string());
+    let answer = created(&view(&invite, &by, Some(&base)));
+    if replayed { idempotency::replayed(answer) } else { answer }
 }
 
 /// `DELETE /invites/{id}`
@@ -79,22 +90,21 @@ pub(super) async fn rotate_join_code(call: Call) -> Answer {
     super::account::show(call).await.map_err(Problem::after_commit)
 }
 
-/// What the links of whoever asks begin with: where they found us, unless the settings know better.
-fn base(call: &Call) -> String {
-    let config = &call.state.config;
-    match (&config.server.public_url, call.header(&header::HOST)) {
-        (Some(url), _) => url.to_string().trim_end_matches('/').to_owned(),
-        (None, Some(host)) => format!("http://{host}"),
-        (None, None) => String::new(),
-    }
+/// What the links of whoever asks begin with: the configured address, or the one that a page of ours shows by `Origin`. Browsers
+/// leave that out when they only read, and `Host` by itself proves nothing: then nobody knows.
+fn base(call: &Call) -> Result<Option<String>, Rejection> {
+    let (from, public_url) =
+        (super::provenance(call.headers()), call.state.config.server.public_url.as_ref());
+    let is_known = public_url.is_some() || from.origin.is_some();
+    is_known.then(|| origin::of_links(from, public_url, &call.state.url)).transpose()
 }
 
-fn view(invite: &Invite, by: &Person, base: &str) -> Value {
+fn view(invite: &Invite, by: &Person, base: Option<&str>) -> Value {
     let (code, state) = (invite.code.reveal(), &invite.state);
     json!({
         "id": invite.id.get(),
         "code": code,
-        "url": format!("{base}/join/{code}"),
+        "url": base.map(|base| format!("{base}/join/{code}")),
         "role": invite.role.as_str(),
         "room_ids": invite.rooms.iter().map(|room| room.get()).collect::<Vec<_>>(),
         "created_by": PersonView::from(by),

@@ -13,9 +13,9 @@ const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 
 /// It brings everything along: nothing else is given to whoever sees it.
 const PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>No entry</title>\n</head>\n<body>\n\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>No entry</title>\n</head>\n<body>\n<main>\n\
     <h1>No entry</h1>\n<p>Somebody who used your internet address was banned here, so nothing is taken from it.</p>\n\
-    <p>If you aren\u{2019}t meant, ask those who run this place to lift the ban, or come by another connection.</p>\n</body>\n</html>\n";
+    <p>If you aren\u{2019}t meant, ask those who run this place to lift the ban, or come by another connection.</p>\n</main>\n</body>\n</html>\n";
 
 /// Refuses what comes from a network that is shut out.
 pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {

@@ -10,7 +10,9 @@ use crate::auth::identity::refusal;
 use crate::auth::origin;
 use crate::auth::signing::Purpose;
 use crate::auth::token::{self, Token};
-use crate::domain::{Ack, Command, NewTransfer, Rejection, SessionChange, TransferKind, UserId};
+use crate::domain::{
+    Ack, Command, NewTransfer, Rejection, RejectionCode, SessionChange, TransferKind, UserId,
+};
 use crate::storage::Transfer;
 use crate::transport::qr;
 use actix_web::HttpResponse;
@@ -63,10 +65,11 @@ async fn make(call: &Call, user: UserId, kind: TransferKind) -> Answer {
 
 /// `POST /transfers/look`
 pub(super) async fn look(mut visit: Visit) -> Answer {
-    let (transfer, _) = shown(&mut visit).await?;
+    let Shown { token } = visit.read().await?;
+    let transfer = known(&visit, &token).await?;
     let account = visit.state.store.account().await.map_err(refusal)?.ok_or_else(Rejection::internal)?;
     ok(&json!({
-        "user": { "name": &*transfer.user.name },
+        "user": { "id": transfer.user.id.get(), "name": &*transfer.user.name },
         "account": { "name": account.name },
         "kind": transfer.kind.as_str(),
         "expires_at": transfer.expires_at.to_string(),
@@ -76,12 +79,22 @@ pub(super) async fn look(mut visit: Visit) -> Answer {
 /// `POST /transfers/redeem`
 pub(super) async fn redeem(mut visit: Visit) -> Answer {
     visit.state.must_have_room()?;
-    let (transfer, link_hash) = shown(&mut visit).await?;
+    let Shown { token } = visit.read().await?;
+    let link_hash = token::hash(&token);
+    let answer = let_in(&visit, &token, link_hash).await;
+    if answer.as_ref().is_err_and(|problem| problem.rejection.code == RejectionCode::Gone) {
+        note_refused(&visit, link_hash).await;
+    }
+    answer
+}
+
+async fn let_in(visit: &Visit, token: &str, link_hash: [u8; 32]) -> Answer {
+    let transfer = known(visit, token).await?;
     let state = &visit.state;
     let profile = state.store.person(transfer.user.id).await.map_err(refusal)?;
     let profile = profile.ok_or_else(Rejection::internal)?;
     let token = Token::random();
-    let new = new_session(&visit, &transfer.user, transfer.kind.begun_by(), token.hash());
+    let new = new_session(visit, &transfer.user, transfer.kind.begun_by(), token.hash());
     let change = SessionChange::Redeem { new, link_hash };
     let ack = state.bus.change_sessions(change, visit.origin(), visit.trace).await;
     let Ack::SessionBegun(session) = ack.map_err(Problem::counted)? else {
@@ -94,16 +107,24 @@ pub(super) async fn redeem(mut visit: Visit) -> Answer {
     })))
 }
 
-/// The link whose token the body shows, and the token's hash. What we never signed is unknown, and the store isn't asked; what we signed and isn't
-/// there to be used is over, whatever became of it.
-async fn shown(visit: &mut Visit) -> Result<(Transfer, [u8; 32]), Problem> {
-    let Shown { token } = visit.read().await?;
+/// Somebody wanted in by a link of ours that lets nobody in any more: maybe whoever it was taken from, or whoever took it.
+async fn note_refused(visit: &Visit, link_hash: [u8; 32]) {
+    if !visit.state.bus.limits().is_told_of(&link_hash, Instant::now()) {
+        return;
+    }
+    if let Err(error) = visit.state.store.note_refused_link(link_hash, visit.origin(), super::now()).await {
+        tracing::warn!(%error, "a refused link could not be noted");
+    }
+}
+
+/// The link of a token. What we never signed is unknown, and the store isn't asked; what we signed and isn't there to be used is over, whatever
+/// became of it.
+async fn known(visit: &Visit, token: &str) -> Result<Transfer, Problem> {
     let limits = visit.state.bus.limits();
     let attempt = limits.guess(visit.address(), Instant::now())?;
-    let opened = visit.state.keys.open(Purpose::TransferLink, &token);
+    let opened = visit.state.keys.open(Purpose::TransferLink, token);
     opened.map_err(|_forged| Rejection::not_found("link"))?;
     limits.succeeded(attempt, Instant::now());
-    let hash = token::hash(&token);
-    let found = visit.state.store.transfer(hash, super::now()).await.map_err(refusal)?;
-    Ok((found.ok_or_else(|| Rejection::gone("link"))?, hash))
+    let found = visit.state.store.transfer(token::hash(token), super::now()).await.map_err(refusal)?;
+    Ok(found.ok_or_else(|| Rejection::gone("link"))?)
 }

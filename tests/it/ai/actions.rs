@@ -279,7 +279,7 @@ on_both!(
     /// Proves CORR-15.
     results_pass_while_the_slow_path_is_full,
     async |ground| {
-        let args = ["--set", "limits.people=1000000", "--set", "limits.user_requests=0", "--set", "limits.repeats=0"];
+        let args = ["--set", "limits.messages=0", "--set", "limits.user_requests=0", "--set", "limits.repeats=0"];
         let stage = Stage::set(ground, &args).await;
         let mut client = stage.bob.connects().await;
         let waiting: Vec<_> = (0..80).map(|n| stage.asks_and_waits(json!({ "arguments": { "n": n } }))).collect();

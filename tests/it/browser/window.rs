@@ -335,6 +335,14 @@ impl Window {
         self.until(scheme, script, &[json!(scheme)]).await;
     }
 
+    /// From here on asks as a proxy would pass it on for somebody at that address.
+    pub(crate) async fn comes_from(&self, address: &str) {
+        let headers = json!({ "X-Forwarded-For": address });
+        self.commands("goog/cdp/execute", json!({ "cmd": "Network.enable", "params": {} })).await;
+        let body = json!({ "cmd": "Network.setExtraHTTPHeaders", "params": { "headers": headers } });
+        self.commands("goog/cdp/execute", body).await;
+    }
+
     /// What the console complained about since the last look.
     pub(crate) async fn complaints(&self) -> Vec<Complaint> {
         let log = self.commands("se/log", json!({ "type": "browser" })).await;

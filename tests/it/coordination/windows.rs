@@ -257,7 +257,7 @@ async fn a_refused_subscription_leaves_none() {
                     outcome = Some(Some(refusal.code.clone()));
                 }
                 frame if frame.answers(&id) => outcome = Some(None),
-                frame if frame.answers(&post) => posted = true,
+                Frame::Reply { request_id, .. } if request_id.as_deref() == Some(&post) => posted = true,
                 Frame::Event(event) => assert_eq!(event.kind, "message.posted"),
                 Frame::Signal { .. } => {}
                 other => panic!("heard {other:?}"),
@@ -275,6 +275,30 @@ async fn a_refused_subscription_leaves_none() {
     let end = bob.posts(room, "to nobody").await.seq;
     let joined = bob.joins(room, Some(end)).await;
     assert_eq!((joined.head, missed(&joined).len()), (end, 0));
+}
+
+/// Whoever has an answer has the place of what was asked back, too: one after the other fits into a queue of one.
+#[tokio::test]
+async fn an_answer_leaves_its_place_free() {
+    let narrow =
+        ["rooms.queue=1", "storage.write_queue=1", "storage.commit_batch=1", "limits.messages=100000"];
+    let args: Vec<&str> = narrow.iter().flat_map(|one| ["--set", one]).collect();
+    let house = House::open_with(Ground::Sqlite, &args).await;
+    let room = house.lobby;
+    let mut ann = house.admin.connects().await;
+    for round in 0..300 {
+        let body = format!("round {round}");
+        let post = json!({ "room_id": room, "client_message_id": Uuid::new_v4(), "body": body });
+        for (kind, data) in [
+            ("message.post", post.clone()),
+            ("message.post", post),
+            ("room.subscribe", json!({ "room_id": room, "level": "badge" })),
+            ("room.subscribe", json!({ "room_id": room, "after": round / 2 })),
+            ("room.unsubscribe", json!({ "room_id": room })),
+        ] {
+            ann.asks(kind, data).await;
+        }
+    }
 }
 
 impl Listener {

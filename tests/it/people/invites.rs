@@ -180,3 +180,48 @@ on_both!(
         nobody.post(&door, half).await.is_problem(422, "invalid_payload", Some("password"));
     }
 );
+
+/// Wherever the request says that it goes: the admin hands the link on.
+#[tokio::test]
+async fn an_invitation_leads_to_us() {
+    let house = House::open(Ground::Sqlite).await;
+    let ann = Caller::of(&house.admin);
+    let base = |invite: &Value| {
+        let url = invite["url"].as_str()?;
+        let (base, shown) = url.split_once("/join/").expect("a way in");
+        assert_eq!(shown, code(invite));
+        Some(base.to_owned())
+    };
+    let listed = async |by: &Caller| base(&by.get("/invites").await.expect(200)["invites"][0]);
+    for (header, value) in
+        [("host", "evil.test"), ("x-forwarded-host", "evil.test"), ("forwarded", "host=evil.test")]
+    {
+        let forged = ann.with(header, value);
+        let made = forged.post("/invites", json!({})).await.expect(201);
+        assert_eq!(base(&made), Some(house.url()), "{header}");
+        assert_eq!(listed(&forged).await, None, "{header}: nobody knows");
+    }
+    let here = ann.with("origin", "http://hearth.lan:8080").with("host", "hearth.lan:8080");
+    let made = here.post("/invites", json!({})).await.expect(201);
+    assert_eq!(base(&made).as_deref(), Some("http://hearth.lan:8080"), "where the browser is");
+    let before = ann.get("/invites").await.expect(200)["invites"].as_array().map(Vec::len);
+    for (origin, host) in [("https://evil.test", "hearth.lan"), ("http://hearth.lan", "evil.test")] {
+        let strange = ann.with("origin", origin).with("host", host);
+        strange.post("/invites", json!({})).await.is_problem(403, "forbidden", None);
+        strange.get("/invites").await.is_problem(403, "forbidden", None);
+    }
+    assert_eq!(ann.get("/invites").await.expect(200)["invites"].as_array().map(Vec::len), before);
+
+    let public = ["--public-url", "https://chat.example.org"];
+    let (server, _dir) = crate::harness::empty(Ground::Sqlite, &public).await;
+    let nobody = Caller::nobody(&server.url());
+    let first =
+        json!({ "account_name": "House", "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
+    let ann = nobody.with("cookie", &nobody.post("/setup", first).await.cookie());
+    for host in ["evil.test", "chat.example.org", "127.0.0.1"] {
+        let ann = ann.with("host", host);
+        let made = ann.post("/invites", json!({})).await.expect(201);
+        assert_eq!(base(&made).as_deref(), Some(public[1]), "{host}");
+        assert_eq!(listed(&ann).await.as_deref(), Some(public[1]), "{host}");
+    }
+}

@@ -126,6 +126,41 @@ fn is_anywhere_in(folder: &Path, wanted: &str) -> bool {
 }
 
 on_both!(
+    /// Whoever asks again gets the code that is good, and no second one; what was taken back is over.
+    ///
+    /// Proves OPT-06.
+    an_invitation_is_made_once_for_each_key,
+    async |ground| {
+        let house = House::open(ground).await;
+        let ann = Caller::of(&house.admin);
+        let keyed = ann.with(KEY, "invite-1");
+        let terms = json!({ "role": "guest", "room_ids": [house.lobby], "expires_in_s": 3600, "max_uses": 2 });
+        let first = keyed.post("/invites", terms.clone()).await;
+        assert_eq!(first.header("idempotency-replayed"), None);
+        let made = first.expect(201);
+        let repeat = keyed.post("/invites", terms.clone()).await;
+        assert_eq!(repeat.expect(201), made);
+        assert_eq!(repeat.header("idempotency-replayed"), Some("true"));
+        for (field, other) in
+            [("role", json!("member")), ("room_ids", json!([])), ("expires_in_s", json!(3601)), ("max_uses", json!(3))]
+        {
+            let mut terms = terms.clone();
+            terms[field] = other;
+            keyed.post("/invites", terms).await.is_problem(409, "idempotency_conflict", None);
+        }
+        let count = async || ann.get("/invites").await.expect(200)["invites"].as_array().map_or(0, Vec::len);
+        assert_eq!(count().await, 1);
+        ann.with(KEY, "invite-2").post("/invites", terms.clone()).await.expect(201);
+        assert_eq!(count().await, 2, "another key is another invitation");
+        let noted = ann.get("/audit?action=invite.created").await.expect(200);
+        assert_eq!(noted["entries"].as_array().map_or(0, Vec::len), 2, "what was not done again is not noted again");
+        ann.delete(&format!("/invites/{}", made["id"])).await.expect(204);
+        keyed.post("/invites", terms).await.is_problem(410, "gone", None);
+        assert_eq!(count().await, 1);
+    }
+);
+
+on_both!(
     /// The secret was shown once. A repetition makes no second bot and no second secret, and knows none.
     ///
     /// Proves OPT-06.

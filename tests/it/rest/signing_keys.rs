@@ -26,7 +26,10 @@ on_both!(
     keys_rotate_while_the_server_runs,
     async |ground| {
         let place = Place::new(ground);
-        assert!(place.runs(&["keys", "show"]).await.said().contains("no signing keys yet"));
+        assert!(place.runs(&["keys", "show"]).await.said().contains("no signing keys in"));
+        // Whoever mistyped the directory would go on with the old key and not know it.
+        place.runs(&["keys", "rotate", "--revoke-old"]).await.complained(&["no signing keys in", "--data-dir"]);
+        assert!(!place.data().join("signing-keys").exists());
         let server = place.serves(&["--log-level", "debug"]).await;
         let log = || fs::read_to_string(server.log_path()).expect("a log");
         let first = rows(place.runs(&["keys", "show"]).await);

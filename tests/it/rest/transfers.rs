@@ -74,7 +74,8 @@ on_both!(
     whoever_only_fetches_it_uses_nothing_up,
     async |ground| {
         let house = House::open(ground).await;
-        let bob = Caller::of(&house.joined_by("Bob").await);
+        let bob = house.joined_by("Bob").await;
+        let (id, bob) = (bob.id, Caller::of(&bob));
         let link = link_of(&bob).await;
         let url = link["url"].as_str().expect("a link");
         assert!(url.starts_with(&format!("{}/transfer#htl.", house.url())), "{url}");
@@ -95,12 +96,46 @@ on_both!(
             }
             let seen = looks(&nobody, &token).await.expect(200);
             let expected = json!({
-                "user": { "name": "Bob" }, "account": { "name": "House" }, "kind": "device", "expires_at": link["expires_at"],
+                "user": { "id": id, "name": "Bob" }, "account": { "name": "House" }, "kind": "device", "expires_at": link["expires_at"],
             });
             assert_eq!(seen, expected);
         }
         redeems(&nobody, &token).await.expect(201);
         assert!(!house.log().contains(&token), "it is in no log");
+    }
+);
+
+on_both!(
+    /// Whoever comes too late is in the audit trail, but nobody fills it with one link; what we never signed is no news.
+    refused_links_are_noted_and_not_without_end,
+    async |ground| {
+        let house = House::open_with(ground, &["--set", "limits.account_failures=3"]).await;
+        let (ann, bob) = (Caller::of(&house.admin), house.joined_by("Bob").await);
+        let (id, bob) = (bob.id, Caller::of(&bob));
+        let nobody = Caller::nobody(&house.url());
+        let refused = async || {
+            let page = ann.get("/audit?action=transfer.refused").await.expect(200);
+            let entries = page["entries"].as_array().expect("entries").clone();
+            entries.into_iter().map(|entry| (entry["actor"].clone(), entry["target"].clone(), entry["detail"].clone()))
+                .collect::<Vec<_>>()
+        };
+        let replaced = token_of(&link_of(&bob).await);
+        let token = token_of(&link_of(&bob).await);
+        redeems(&nobody, &replaced).await.is_problem(410, "gone", None);
+        assert_eq!(refused().await, [(Value::Null, Value::Null, json!({ "reason": "over" }))]);
+        redeems(&nobody, &token).await.expect(201);
+        for _ in 0..5 {
+            redeems(&nobody, &token).await.is_problem(410, "gone", None);
+            looks(&nobody, &token).await.is_problem(410, "gone", None);
+            redeems(&nobody, "htl.forged").await.is_problem(404, "not_found", None);
+        }
+        let noted = refused().await;
+        assert_eq!(noted.len(), 1 + 3, "{noted:?}");
+        let (_, target, detail) = &noted[0];
+        assert_eq!(target["kind"], "transfer");
+        assert_eq!(detail, &json!({ "reason": "used", "for": id.to_string() }));
+        let made = ann.get("/audit?action=transfer.redeemed").await.expect(200);
+        assert_eq!(made["entries"][0]["target"], *target, "the very link");
     }
 );
 
