@@ -21,9 +21,9 @@ pub(super) mod runs;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
-mod shown_runs;
 pub(super) mod signing_in;
 mod signing_keys;
+pub(super) mod tasks;
 pub(super) mod trail;
 pub(super) mod transfers;
 

@@ -134,6 +134,9 @@ async fn a_ban_closes_what_is_open_from_there() {
     let (url, admin) = (house.url(), Caller::of(&house.admin));
     let (bob, rob) = (house.joined_by("Bob").await, house.joined_by("Rob").await);
     let (there, elsewhere) = ("203.0.113.7", "203.0.113.8");
+    // A guest, who doesn't hear that somebody left: that comes with the commit, a moment before the network is shut out.
+    admin.patch(&format!("/users/{}", rob.id), json!({ "role": "guest" })).await.expect(200);
+    admin.put(&format!("/rooms/{}/members/{}", house.lobby, rob.id), json!({})).await.expect(204);
     let sign_in = json!({ "email": "bob@example.org", "password": PASSWORD });
     from(&url, there).post("/sessions", sign_in).await.expect(201);
     let mut sockets = Vec::new();

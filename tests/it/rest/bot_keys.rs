@@ -131,7 +131,8 @@ on_both!(
         let old = Robot::of(&ann, json!({ "name": "Robot" })).await;
         let mut with_old = old.connects(&house).await;
         let head = old.calls(&house).get("/events?limit=500").await.expect(200)["next"].as_u64().expect("an id");
-        let new = old.rotated(&ann, json!({ "overlap_s": 2 })).await;
+        // Long enough for all that is to be done within it on a busy machine.
+        let new = old.rotated(&ann, json!({ "overlap_s": 8 })).await;
         let mut with_new = new.connects(&house).await;
         let listed = ann.get("/bots").await.expect(200);
         assert_eq!(key_ids(&listed), [old.key_id, new.key_id]);
@@ -162,7 +163,7 @@ on_both!(
     async |ground| {
         let house = House::open(ground).await;
         let ann = Caller::of(&house.admin);
-        let brief = Robot::of(&ann, json!({ "name": "Brief", "expires_in_s": 2 })).await;
+        let brief = Robot::of(&ann, json!({ "name": "Brief", "expires_in_s": 6 })).await;
         let lasting = Robot::of(&ann, json!({ "name": "Lasting" })).await;
         let mut open = brief.connects(&house).await;
         let mut other = lasting.connects(&house).await;
