@@ -128,7 +128,7 @@ async fn whoever_works_at_it_is_told_to_stop(bench: Bench) {
         run,
         partial: Some(text.into()),
         first_token_at: Some(NOW),
-        prompt_tokens: 5,
+        prompt_tokens: 0,
     };
     let renewed = store.renew_runs(holder, vec![progress("so f\0ar")], lease).await.unwrap();
     assert!(renewed.stopping.is_empty() && renewed.lost.is_empty());
@@ -244,7 +244,7 @@ async fn what_an_assistant_says_ends_with_it(bench: Bench) {
     let (inside, within) = (asks(&scene.bob, den).await, asks(&scene.bob, lair).await);
     scene.takes(queued, holder).await.expect("taken");
     let progress =
-        Progress { run: queued, partial: Some("so far".into()), first_token_at: None, prompt_tokens: 5 };
+        Progress { run: queued, partial: Some("so far".into()), first_token_at: None, prompt_tokens: 0 };
     bench.store.renew_runs(holder, vec![progress], NOW.after(Duration::from_secs(9))).await.unwrap();
 
     let (_, events) = bench.does(&scene.ann, Command::DeleteRoom { room: lair }).await;
