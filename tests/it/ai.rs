@@ -2,5 +2,6 @@
 
 mod actions;
 mod expiry;
+mod fast;
 mod routes;
 mod settings;
