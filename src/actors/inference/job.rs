@@ -405,7 +405,7 @@ fn line(message: &Message) -> Line {
 /// What the asker wants of answers: `ai.language` and `ai.instructions` of their settings.
 fn settings(text: &str) -> Settings {
     let all: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let wish = |name: &str| all["ai"][name].as_str().map(str::to_owned);
+    let wish = |name: &str| all.get("ai")?.get(name)?.as_str().map(str::to_owned);
     Settings { language: wish("language"), instructions: wish("instructions") }
 }
 
