@@ -11,7 +11,7 @@ use crate::actors::presence::{PresenceHandle, PresenceTracker};
 use crate::actors::reconciler;
 use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
-use crate::auth::signing::{Keys, Supply};
+use crate::auth::signing::{self, KeyId, Keys, Supply};
 use crate::config::{self, Config};
 use crate::protocol::payload;
 use crate::storage::{KeyTerms, RunTerms, StorageOptions, Store, StoreError};
@@ -86,9 +86,16 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     };
     config.must_have_secrets().map_err(ServeError::Secrets)?;
     let (keys, supply) = Supply::open(&config, Utc::now().into()).map_err(ServeError::Secrets)?;
+    if config.storage.is_on_server() && !signing::is_given(&config) {
+        tracing::warn!(
+            "the signing key was made in the data directory, but the database is on a server: other nodes don't accept what this one \
+             signs, and it is lost with the directory; set secrets.signing_key (--production demands it)"
+        );
+    }
     let store = tokio::task::spawn_blocking(move || Store::open(options, payload::encode))
         .await
         .map_err(std::io::Error::other)??;
+    let unnoted = note_key(&store, keys.ring().current.id).await;
     // Before anything is spawned: a signal that comes early has to be heard, too.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
@@ -111,7 +118,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let exit = Exit { server: server.handle(), leaving, courier, thinking };
     actix_rt::spawn(upkeep(bus.clone(), store.clone()));
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
-    actix_rt::spawn(keep_keys(keys, supply));
+    actix_rt::spawn(keep_keys(keys, supply, store.clone(), unnoted));
     actix_rt::spawn(bans::watch(bus.clone()));
     actix_rt::spawn(load::watch(bus.clone()));
     actix_rt::spawn(load::probe(bus.clone()));
@@ -305,8 +312,17 @@ async fn forget_keys(store: Store, config: config::Idempotency) {
     }
 }
 
-/// Takes over signing keys that were rotated, and lets go of those whose time is over.
-async fn keep_keys(keys: Keys, mut supply: Supply) {
+/// Writes to the audit trail which key signs; gives it back when that couldn't be done, to be tried again.
+async fn note_key(store: &Store, key: KeyId) -> Option<KeyId> {
+    let noted = store.note_signing_key(key.to_string(), Utc::now().into()).await;
+    noted.err().map(|error| {
+        tracing::warn!(%error, "the signing key can't be noted in the audit trail; tried again soon");
+        key
+    })
+}
+
+/// Takes over signing keys that were rotated, and lets go of those whose time is over. `unnoted` is still to be noted.
+async fn keep_keys(keys: Keys, mut supply: Supply, store: Store, mut unnoted: Option<KeyId>) {
     let mut tick = tokio::time::interval(KEYS);
     let mut told = None;
     loop {
@@ -323,6 +339,10 @@ async fn keep_keys(keys: Keys, mut supply: Supply) {
         supply = back;
         if let Ok(Some(key)) = &done {
             tracing::info!(%key, "another signing key signs");
+            unnoted = Some(*key);
+        }
+        if let Some(key) = unnoted.take() {
+            unnoted = note_key(&store, key).await;
         }
         let problem = done.err();
         // Said once: it is tried again soon, and meanwhile those there are go on.

@@ -1,6 +1,7 @@
 //! The command line: settings from flags, and what to do with them.
 
 mod admin;
+mod assistant;
 mod keys;
 mod migrate;
 mod verify;

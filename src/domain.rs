@@ -27,7 +27,7 @@ pub mod time;
 pub mod transfer;
 pub mod webhook;
 
-pub use assistant::{ApiKey, AssistantTerms, BaseUrl};
+pub use assistant::{ApiKey, AssistantChange, AssistantTerms, BaseUrl};
 pub use audit::{AuditAction, AuditNote, AuditTarget};
 pub use badge::Badge;
 pub use budget::{Amount, Budget, Scope};

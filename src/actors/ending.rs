@@ -28,22 +28,25 @@ pub enum Ended {
     Limited(BotKeyId),
     /// The user has this role from then on: whoever was known by another comes back.
     Role(UserId, Role),
+    /// Nobody knows what ended, or whether anything did: everybody's right is looked up.
+    Unknown,
 }
 
-/// What ended lately, for handshakes that were under way then.
+/// What ended lately, when and why, for handshakes that were under way then.
 #[derive(Debug, Default)]
-pub struct Endings(DashMap<Ended, Instant>);
+pub struct Endings(DashMap<Ended, (Instant, CloseCode)>);
 
 impl Rooms {
     /// Closes sockets whose right to be open has ended. What is told to the hubs from here on reaches none of them.
     pub fn end(&self, which: Ended, code: CloseCode) {
-        self.endings().remember(which);
+        self.endings().remember(which, code);
         for hub in self.hubs() {
             hub.tell(match which {
                 Ended::Session(session) => HubMsg::CloseSession { session, code },
                 Ended::BotKey(key) | Ended::Limited(key) => HubMsg::CloseBotKey { key, code },
                 Ended::User(user) => HubMsg::CloseUser { user, code },
                 Ended::Role(user, role) => HubMsg::ChangeRole { user, role, code },
+                Ended::Unknown => HubMsg::Recheck,
             });
         }
         // Wakes the long polls, which look whether it is theirs.
@@ -52,10 +55,10 @@ impl Rooms {
 }
 
 impl Endings {
-    fn remember(&self, which: Ended) {
+    fn remember(&self, which: Ended, code: CloseCode) {
         let (Self(ended), now) = (self, Instant::now());
-        ended.retain(|_, at| now.saturating_duration_since(*at) < HANDSHAKE);
-        ended.insert(which, now);
+        ended.retain(|_, (at, _)| now.saturating_duration_since(*at) < HANDSHAKE);
+        ended.insert(which, (now, code));
     }
 }
 
@@ -74,11 +77,9 @@ impl Rooms {
         }
     }
 
-    /// Sessions may have ended without anybody knowing which: every socket's is looked up.
+    /// The right to be connected, or to be what one is, may have ended without anybody knowing whose: every socket's is looked up.
     pub fn recheck(&self) {
-        for hub in self.hubs() {
-            hub.tell(HubMsg::Recheck);
-        }
+        self.end(Ended::Unknown, CloseCode::IdentityChanged);
     }
 }
 
@@ -90,27 +91,52 @@ impl Bus {
 
     /// Lets what was opened with a key end at `expires_at`, before its own time.
     pub fn limit_key(&self, key: BotKeyId, expires_at: Timestamp) {
-        self.rooms().endings().remember(Ended::Limited(key));
+        self.rooms().endings().remember(Ended::Limited(key), CloseCode::Restart);
         for hub in self.rooms().hubs() {
             hub.tell(HubMsg::LimitBotKey { key, expires_at });
         }
+        // Wakes the long polls: those by this key ask again and learn when it ends.
+        self.rooms().committed(Arc::from([]));
     }
 
-    /// Whether what somebody is known by ended at or after `since`.
-    pub fn has_ended(&self, identity: &Identity, since: Instant) -> bool {
+    /// Whether the key that somebody is known by got an end at or after `since`.
+    pub fn is_limited(&self, identity: &Identity, since: Instant) -> bool {
+        matches!(identity.via, Via::BotKey(key) if self.ended_since(Ended::Limited(key), since))
+    }
+
+    /// Why what somebody is known by ended at or after `since`, if it did: the more final of two reasons.
+    pub fn ended_by(&self, identity: &Identity, since: Instant) -> Option<CloseCode> {
         let credential = match identity.via {
             Via::Session(session) => Some(Ended::Session(session)),
             Via::BotKey(key) => Some(Ended::BotKey(key)),
             Via::Nobody | Via::Operator | Via::System => None,
         };
         let which = [credential, Some(Ended::User(identity.person.id))];
-        which.into_iter().flatten().any(|which| self.ended_since(which, since))
+        let codes = which.into_iter().flatten().filter_map(|which| self.code_of(which, since));
+        codes.max_by_key(|code| code.code())
+    }
+
+    /// Whether what somebody is known by ended at or after `since`, for good.
+    pub fn has_ended(&self, identity: &Identity, since: Instant) -> bool {
+        self.ended_by(identity, since).is_some_and(CloseCode::stays_away)
+    }
+
+    /// Whether what somebody is known by may have ended at or after `since`, nobody knows: who comes back learns it.
+    pub fn may_have_ended(&self, identity: &Identity, since: Instant) -> bool {
+        self.ended_since(Ended::Unknown, since) || self.ended_by(identity, since).is_some()
     }
 
     /// Whether `which` ended at or after `since`: what was found valid then may be so no more.
     pub fn ended_since(&self, which: Ended, since: Instant) -> bool {
+        self.code_of(which, since).is_some()
+    }
+
+    fn code_of(&self, which: Ended, since: Instant) -> Option<CloseCode> {
         let Endings(ended) = self.rooms().endings();
-        ended.get(&which).is_some_and(|at| *at >= since)
+        ended.get(&which).and_then(|found| {
+            let (at, code) = *found;
+            (at >= since).then_some(code)
+        })
     }
 
     /// Whether somebody isn't any more who they were known as at `since`.

@@ -7,6 +7,7 @@ mod fanout;
 mod handle;
 mod joining;
 mod places;
+mod right;
 mod switchboard;
 
 pub use handle::{ConnId, HubHandle, HubMsg, JoinSlot, Joined};
@@ -19,6 +20,7 @@ use super::turn::EndOfTurn;
 use super::watch;
 use crate::config::Config;
 use crate::domain::Via;
+use crate::protocol::CloseCode;
 use actix::{Actor, AsyncContext, Context, Handler};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -129,6 +131,9 @@ impl Switchboard {
             HubMsg::ChangeRole { user, role, code } => {
                 let is_other = |peer: &Peer| peer.user() == user && peer.identity.person.role != role;
                 board.close_where(is_other, code);
+            }
+            HubMsg::ShutOut(bans) => {
+                board.close_where(|peer| bans.shut_out(peer.identity.address), CloseCode::Forbidden);
             }
             // Whoever asked may have gone.
             HubMsg::Count(asker) => drop(asker.send(board.counts())),

@@ -7,7 +7,7 @@ use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::turn::EndOfTurn;
 use super::watch;
-use crate::domain::{Ack, Rejection, RoomId};
+use crate::domain::{Ack, Command, Rejection, RoomId};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
 use crate::telemetry::metrics;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -83,9 +83,9 @@ impl Sequencer {
         let count = self.pending.len().min(self.batch);
         let mut writes = Vec::with_capacity(count);
         let mut askers = Vec::with_capacity(count);
-        let mut signs_out = false;
+        let mut may_end = false;
         for Append { write, sink } in self.pending.drain(..count) {
-            signs_out |= matches!(write, Write::Session { .. });
+            may_end |= may_end_rights(&write);
             writes.push(write);
             askers.push(sink);
         }
@@ -102,7 +102,7 @@ impl Sequencer {
                     if !is_known {
                         // Who wasn't answered was told so when the answer was dropped; what rooms weren't told they read anew.
                         sequencer.rooms.forget_all();
-                        if signs_out {
+                        if may_end {
                             sequencer.rooms.recheck();
                         }
                     }
@@ -167,6 +167,20 @@ impl Sequencer {
             tracing::error!("the outcome of a commit is unknown; every room is loaded anew");
         }
         !unknown
+    }
+}
+
+/// Whether somebody's right to be connected, or to be what they are, may end by it.
+const fn may_end_rights(write: &Write) -> bool {
+    match write {
+        Write::Session { .. } => true,
+        Write::Command { command, .. } => {
+            matches!(
+                command,
+                Command::UpdateUser { .. } | Command::BanUser { .. } | Command::RemoveBot { .. }
+            )
+        }
+        Write::Enrol { .. } => false,
     }
 }
 

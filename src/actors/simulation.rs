@@ -7,7 +7,7 @@ mod house;
 mod plan;
 mod verdict;
 
-pub(crate) use house::Ground;
+pub(crate) use house::{Ground, House};
 
 use crate::domain::Timestamp;
 use std::cell::Cell;

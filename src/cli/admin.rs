@@ -1,5 +1,6 @@
-//! `hearth admin`: people, while the server is down (it holds the lock of its database).
+//! `hearth admin`: people and assistants, while the server is down (it holds the lock of its database).
 
+use super::assistant;
 use crate::auth::email;
 use crate::auth::password::{self, Password};
 use crate::auth::token::Token;
@@ -36,6 +37,11 @@ pub(super) enum Task {
         #[command(flatten)]
         password: PasswordFlags,
     },
+    /// Assistants: models that answer in rooms.
+    Assistant {
+        #[command(subcommand)]
+        task: assistant::Task,
+    },
 }
 
 /// Where the password comes from; never an argument, which everybody on the machine could read.
@@ -57,6 +63,14 @@ pub(super) fn run(task: Task, config: &Config) -> Result<ExitCode, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     match task {
+        Task::Assistant { task } => {
+            let enrolment = task.enrolment()?;
+            let store = open(config)?;
+            let ack = runtime.block_on(enrol(&store, enrolment));
+            runtime.block_on(store.close());
+            let Ack::Enrolled { person, .. } = ack? else { return Err("nobody was made".to_owned()) };
+            println!("made {} {} (id {})", person.role.as_str(), person.name, person.id);
+        }
         Task::CreateUser { name, email, role, password } => {
             let name = Name::parse("name", &name).map_err(said)?;
             let email = email::normalise(&email).map_err(said)?;
@@ -116,7 +130,7 @@ impl PasswordFlags {
     /// The password, and its text when it was made up.
     fn take(self) -> Result<(Password, Option<String>), String> {
         match self.password_file {
-            Some(path) => Ok((Password::parse(first_line(&path)?).map_err(said)?, None)),
+            Some(path) => Ok((Password::parse(first_line("the password", &path)?).map_err(said)?, None)),
             None => {
                 let made_up = Token::random().reveal().to_owned();
                 Ok((Password::parse(made_up.clone()).map_err(said)?, Some(made_up)))
@@ -125,8 +139,9 @@ impl PasswordFlags {
     }
 }
 
-fn first_line(path: &Path) -> Result<String, String> {
-    let unreadable = |error: io::Error| format!("can't read the password from {}: {error}", path.display());
+/// The first line of a file, or of standard input.
+pub(super) fn first_line(what: &str, path: &Path) -> Result<String, String> {
+    let unreadable = |error: io::Error| format!("can't read {what} from {}: {error}", path.display());
     let text = if path == Path::new("-") {
         let mut line = String::new();
         io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
@@ -143,6 +158,6 @@ fn show(made_up: Option<String>) {
     }
 }
 
-fn said(rejection: Rejection) -> String {
+pub(super) fn said(rejection: Rejection) -> String {
     rejection.message.into_owned()
 }

@@ -84,6 +84,11 @@ impl Storage {
         self.data_dir.join("hearth.db")
     }
 
+    /// Whether the data isn't all in the data directory.
+    pub const fn is_on_server(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// How the store is to be opened. Between its jobs wait whole batches, so the queue of commands is the larger one.
     pub fn options(&self) -> StorageOptions {
         let database = match &self.database {

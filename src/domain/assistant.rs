@@ -163,6 +163,58 @@ impl AssistantTerms {
     }
 }
 
+/// What is to be different about an assistant; none is as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AssistantChange {
+    pub base_url: Option<BaseUrl>,
+    /// `Some(None)` takes the key away.
+    pub api_key: Option<Option<ApiKey>>,
+    pub model: Option<Arc<str>>,
+    pub instructions: Option<Arc<str>>,
+    pub context_tokens: Option<i64>,
+    pub output_tokens: Option<i64>,
+    pub prompt_price: Option<i64>,
+    pub completion_price: Option<i64>,
+    /// `Some(None)` is the engine's own.
+    pub temperature_milli: Option<Option<i64>>,
+    pub tools: Option<Vec<Arc<str>>>,
+    pub summarises: Option<bool>,
+    pub enabled: Option<bool>,
+}
+
+impl AssistantTerms {
+    /// Takes over what is to be different; the fields that then are, by their names on the wire. What hangs together is for
+    /// [`AssistantTerms::check`].
+    pub fn take(&mut self, change: AssistantChange) -> Vec<&'static str> {
+        fn put<T: PartialEq>(
+            changed: &mut Vec<&'static str>,
+            name: &'static str,
+            field: &mut T,
+            to: Option<T>,
+        ) {
+            if let Some(to) = to.filter(|to| to != field) {
+                *field = to;
+                changed.push(name);
+            }
+        }
+        let mut changed = Vec::new();
+        let to = &mut changed;
+        put(to, "base_url", &mut self.base_url, change.base_url);
+        put(to, "api_key", &mut self.api_key, change.api_key);
+        put(to, "model", &mut self.model, change.model);
+        put(to, "instructions", &mut self.instructions, change.instructions);
+        put(to, "context_tokens", &mut self.context_tokens, change.context_tokens);
+        put(to, "output_tokens", &mut self.output_tokens, change.output_tokens);
+        put(to, "prompt_price", &mut self.prices.prompt, change.prompt_price);
+        put(to, "completion_price", &mut self.prices.completion, change.completion_price);
+        put(to, "temperature", &mut self.temperature_milli, change.temperature_milli);
+        put(to, "tools", &mut self.tools, change.tools);
+        put(to, "summarises", &mut self.summarises, change.summarises);
+        put(to, "enabled", &mut self.enabled, change.enabled);
+        changed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +237,30 @@ mod tests {
         }
         assert_eq!(format!("{:?}", ApiKey::parse("sk-secret").expect("fine")), "***");
         assert!(ApiKey::parse("a\nb").is_err() && ApiKey::parse(" ").is_err());
+    }
+
+    #[test]
+    fn a_change_names_what_is_different() {
+        let url = BaseUrl::parse("http://a").expect("fine");
+        let mut terms = AssistantTerms::new(url.clone(), "m").expect("fine");
+        let before = terms.clone();
+        let same = AssistantChange {
+            base_url: Some(url),
+            api_key: Some(None),
+            enabled: Some(true),
+            ..AssistantChange::default()
+        };
+        assert_eq!((terms.take(same), &terms), (Vec::new(), &before));
+        let key = ApiKey::parse("sk-secret").expect("fine");
+        let change = AssistantChange {
+            api_key: Some(Some(key.clone())),
+            completion_price: Some(7),
+            temperature_milli: Some(Some(0)),
+            ..AssistantChange::default()
+        };
+        assert_eq!(terms.take(change), ["api_key", "completion_price", "temperature"]);
+        assert_eq!(terms.api_key, Some(key));
+        assert_eq!((terms.prices.completion, terms.temperature_milli), (7, Some(0)));
     }
 
     #[test]

@@ -66,6 +66,8 @@ actions! {
     MemberRemoved => "member.removed",
     AccountChanged => "account.changed",
     AuditExported => "audit.exported",
+    /// Another key signs access tokens and links.
+    SigningKeyRotated => "signing_key.rotated",
 }
 
 impl AuditAction {

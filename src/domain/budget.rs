@@ -16,6 +16,16 @@ impl Scope {
     /// The kinds, the closed set of the protocol.
     pub const KINDS: [&'static str; 3] = ["user", "room", "account"];
 
+    /// The one of that kind and number; the account is the only one of its kind.
+    pub fn of(kind: &str, id: i64) -> Option<Self> {
+        match kind {
+            "user" => Some(Self::User(UserId::new(id))),
+            "room" => Some(Self::Room(RoomId::new(id))),
+            "account" => (id == 0).then_some(Self::Account),
+            _ => None,
+        }
+    }
+
     /// The kind's name.
     pub const fn kind(self) -> &'static str {
         match self {
@@ -71,6 +81,9 @@ impl Amount {
 }
 
 impl Budget {
+    /// Below 2^53, so that every client can hold it.
+    pub const MOST: i64 = (1 << 53) - 1;
+
     /// Whether `total` is within it.
     pub fn covers(self, total: Amount) -> bool {
         self.tokens.is_none_or(|most| total.tokens <= most)

@@ -1,6 +1,7 @@
 //! What may be asked for. A command is imperative and may be refused.
 
-use super::assistant::AssistantTerms;
+use super::assistant::{AssistantChange, AssistantTerms};
+use super::budget::{Budget, Scope};
 use super::event::Event;
 use super::idempotency::IdempotencyKey;
 use super::ids::{InviteId, MessageId, RoomId, RunId, Seq, SessionId, UserId};
@@ -125,6 +126,20 @@ pub enum Command {
     RemoveBot {
         bot: UserId,
     },
+    UpdateAssistant {
+        assistant: UserId,
+        name: Option<Name>,
+        change: Box<AssistantChange>,
+    },
+    /// Deactivates an assistant, and ends what it is about to say.
+    RemoveAssistant {
+        assistant: UserId,
+    },
+    /// A user or room of id 0 is everybody, or every room, without a budget of their own; without limits there is none.
+    SetBudget {
+        scope: Scope,
+        budget: Budget,
+    },
     /// Another role, deactivation, and the way back from it.
     UpdateUser {
         user: UserId,
@@ -173,6 +188,9 @@ impl Command {
             | Self::UpdateBot { .. }
             | Self::CreateTransfer(_)
             | Self::RemoveBot { .. }
+            | Self::UpdateAssistant { .. }
+            | Self::RemoveAssistant { .. }
+            | Self::SetBudget { .. }
             | Self::UpdateUser { .. }
             | Self::BanUser { .. }
             | Self::LiftBan { .. }
@@ -201,6 +219,9 @@ impl Command {
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
             Self::RemoveBot { .. } => Action::RemoveBot,
+            Self::UpdateAssistant { .. } => Action::ChangeAssistant,
+            Self::RemoveAssistant { .. } => Action::RemoveAssistant,
+            Self::SetBudget { .. } => Action::ChangeBudget,
             Self::CreateTransfer(new) => match new.kind {
                 TransferKind::Device => Action::CreateTransfer,
                 TransferKind::Recovery => Action::CreateRecovery,
@@ -232,6 +253,9 @@ impl Command {
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
             Self::RemoveBot { .. } => "bot.remove",
+            Self::UpdateAssistant { .. } => "assistant.update",
+            Self::RemoveAssistant { .. } => "assistant.remove",
+            Self::SetBudget { .. } => "budget.set",
             Self::CreateTransfer(_) => "transfer.create",
             Self::UpdateUser { .. } => "user.update",
             Self::BanUser { .. } => "user.ban",
@@ -264,6 +288,8 @@ pub enum Enrolment {
     },
     /// An assistant, made by an admin.
     Assistant { by: Person, name: Name, terms: Box<AssistantTerms> },
+    /// The same, made by an operator at the command line.
+    OperatorsAssistant { name: Name, terms: Box<AssistantTerms> },
 }
 
 /// What a command came to, as the asker is told.

@@ -107,6 +107,9 @@ impl Room {
             | Command::UpdateBot { .. }
             | Command::CreateTransfer(_)
             | Command::RemoveBot { .. }
+            | Command::UpdateAssistant { .. }
+            | Command::RemoveAssistant { .. }
+            | Command::SetBudget { .. }
             | Command::UpdateUser { .. }
             | Command::BanUser { .. }
             | Command::LiftBan { .. }

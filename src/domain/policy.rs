@@ -71,6 +71,11 @@ pub enum Action {
     CreateAssistant,
     ChangeAssistant,
     RemoveAssistant,
+    ReadRuns,
+    ReadBudgets,
+    ChangeBudget,
+    /// See what assistants were used for, by whom.
+    ReadUsage,
     ReadAudit,
     ExportAudit,
 }
@@ -128,7 +133,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 57] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -180,6 +185,10 @@ impl Action {
         Self::CreateAssistant,
         Self::ChangeAssistant,
         Self::RemoveAssistant,
+        Self::ReadRuns,
+        Self::ReadBudgets,
+        Self::ChangeBudget,
+        Self::ReadUsage,
         Self::ReadAudit,
         Self::ExportAudit,
     ];
@@ -205,6 +214,7 @@ impl Action {
             | Self::MarkRead
             | Self::AskAssistant
             | Self::StopRun
+            | Self::ReadRuns
             | Self::ReadAssistants => Circle::Known,
             Self::EndRun => Circle::Assistants,
             Self::SetPresence
@@ -234,6 +244,9 @@ impl Action {
             | Self::CreateAssistant
             | Self::ChangeAssistant
             | Self::RemoveAssistant
+            | Self::ReadBudgets
+            | Self::ChangeBudget
+            | Self::ReadUsage
             | Self::ReadAudit
             | Self::ExportAudit => Circle::Admins,
         }

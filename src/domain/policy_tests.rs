@@ -127,6 +127,7 @@ fn bots_may_what_is_listed_and_nothing_else() {
         MarkRead,
         AskAssistant,
         StopRun,
+        ReadRuns,
         ReadAssistants,
     ];
     for action in Action::ALL {
@@ -160,6 +161,9 @@ fn what_admins_do_nobody_else_does() {
         CreateAssistant,
         ChangeAssistant,
         RemoveAssistant,
+        ReadBudgets,
+        ChangeBudget,
+        ReadUsage,
         ReadAudit,
         ExportAudit,
     ];

@@ -1,6 +1,6 @@
 //! What clients send: the closed set of request frames and how they become commands (PROTOCOL.md section 2.1).
 
-use super::json;
+use super::json::{self, Object};
 use crate::domain::{
     Action, Command, IdempotencyKey, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, RunId,
     Seq, UserId,
@@ -127,7 +127,7 @@ struct Subscribe {
     after: Option<i64>,
     #[serde(default, deserialize_with = "level")]
     level: Level,
-    rooms: Option<Vec<SubscribeOne>>,
+    rooms: Option<Vec<Object<SubscribeOne>>>,
     epoch: Option<Uuid>,
 }
 
@@ -437,7 +437,7 @@ impl Subscribe {
             (None, Some(rooms)) => {
                 let rooms: Vec<Resume> = rooms
                     .into_iter()
-                    .map(|one| resume(one.room_id, one.after, one.level))
+                    .map(|Object(one)| resume(one.room_id, one.after, one.level))
                     .collect::<Result<_, _>>()?;
                 let mut ids: Vec<RoomId> = rooms.iter().map(|resume| resume.room).collect();
                 ids.sort_unstable();
@@ -483,6 +483,8 @@ mod tests {
             field_of(r#"{"type":"room.subscribe","data":{"rooms":[{"room_id":1},{"room_id":1}]}}"#).1,
             "rooms"
         );
+        let array = r#"{"type":"room.subscribe","data":{"rooms":[{"room_id":1},[2,null,"full"]]}}"#;
+        assert_eq!(field_of(array).1, "rooms[1]", "an array is no object");
     }
 
     #[test]

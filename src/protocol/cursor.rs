@@ -1,6 +1,6 @@
 //! Cursors: where a list goes on, as text that clients hand back unread.
 
-use crate::domain::{MessageId, Rejection, RoomId, Seq, Timestamp};
+use crate::domain::{MessageId, Rejection, RoomId, RunId, Seq, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -16,6 +16,8 @@ pub enum Cursor {
     Older { room: RoomId, before: MessageId },
     /// `GET /rooms/{id}/messages`: the messages after this one.
     Newer { room: RoomId, after: MessageId },
+    /// `GET /rooms/{id}/runs`: the runs before this one.
+    Runs { room: RoomId, before: RunId },
     /// `GET /audit`: the entries before this one, by time and number.
     Audit { at: Timestamp, id: i64 },
     /// Any other list: what has a larger id than this.
@@ -57,6 +59,7 @@ impl Cursor {
             Self::Events { room, after } => ("e", room.get(), Some(after.get())),
             Self::Older { room, before } => ("o", room.get(), Some(before.get())),
             Self::Newer { room, after } => ("n", room.get(), Some(after.get())),
+            Self::Runs { room, before } => ("w", room.get(), Some(before.get())),
             Self::Audit { at, id } => ("a", at.as_millis(), Some(id)),
             Self::List { list, after } => (list.tag(), after, None),
         };
@@ -95,6 +98,7 @@ impl Cursor {
             ("n", Some(after)) => {
                 Some(Self::Newer { room: RoomId::new(first), after: MessageId::new(after?) })
             }
+            ("w", Some(before)) => Some(Self::Runs { room: RoomId::new(first), before: RunId::new(before?) }),
             ("a", Some(id)) => Some(Self::Audit { at: Timestamp::from_millis(first), id: id? }),
             (tag, None) => {
                 let list = List::ALL.into_iter().find(|list| list.tag() == tag)?;
@@ -133,6 +137,10 @@ mod tests {
             (id.clone(), id.clone()).prop_map(|(room, after)| Cursor::Newer {
                 room: RoomId::new(room),
                 after: MessageId::new(after)
+            }),
+            (id.clone(), id.clone()).prop_map(|(room, before)| Cursor::Runs {
+                room: RoomId::new(room),
+                before: RunId::new(before)
             }),
             (id.clone(), id.clone())
                 .prop_map(|(at, id)| Cursor::Audit { at: Timestamp::from_millis(at), id }),

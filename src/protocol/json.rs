@@ -1,7 +1,10 @@
 //! Reading JSON so that what is wrong has a name (CONN-14).
 
 use crate::domain::Rejection;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Why JSON could not be read.
 #[derive(Debug)]
@@ -34,6 +37,30 @@ pub fn read<T: DeserializeOwned>(text: &[u8], whole: &'static str) -> Result<T, 
     })?;
     reader.end().map_err(|error| explain(".", &error, whole))?;
     Ok(value)
+}
+
+/// An object within another: serde alone would take an array for the fields in their order.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
 }
 
 fn explain(path: &str, error: &serde_json::Error, whole: &'static str) -> JsonError {
@@ -72,7 +99,7 @@ mod tests {
     #[derive(Debug, Deserialize)]
     struct Outer {
         #[expect(dead_code, reason = "only its shape matters here")]
-        rooms: Vec<Inner>,
+        rooms: Vec<Object<Inner>>,
     }
 
     fn field_of(text: &str) -> String {
@@ -86,6 +113,8 @@ mod tests {
         assert_eq!(field_of(r#"{"rooms":3}"#), "rooms");
         assert_eq!(field_of(r#"{"rooms":[{"room_id":1},{"room_id":"x"}]}"#), "rooms[1].room_id");
         assert_eq!(field_of(r#"{"rooms":[{}]}"#), "rooms[0].room_id");
+        assert_eq!(field_of(r#"{"rooms":[{"room_id":1},[1]]}"#), "rooms[1]");
+        assert_eq!(field_of(r#"{"rooms":[7]}"#), "rooms[0]");
         assert_eq!(field_of("{\"rooms"), "data");
         assert_eq!(field_of(r#"{"rooms":[]} x"#), "data");
     }
@@ -103,6 +132,7 @@ mod tests {
     fn what_was_found_is_not_repeated() {
         for (text, message) in [
             (r#"{"rooms":"hunter2"}"#, "rooms is not a sequence"),
+            (r#"{"rooms":[["hunter2"]]}"#, "rooms[0] is not an object"),
             (
                 r#"{"rooms":[{"room_id":"hunter2, expected hunter2 at line 7"}]}"#,
                 "rooms[0].room_id is not i64",

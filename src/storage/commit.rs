@@ -8,6 +8,7 @@ mod bans;
 mod bots;
 mod budgets;
 mod bulk;
+mod ending;
 mod enrol;
 mod facts;
 mod invites;
@@ -203,6 +204,11 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
         Command::UpdateBot { bot, name, webhook } => {
             people::update_bot(tx, actor, command, *bot, name.as_ref(), webhook.as_ref())
         }
+        Command::UpdateAssistant { assistant, name, change } => {
+            assistants::update(tx, actor, command, *assistant, name.as_ref(), change)
+        }
+        Command::RemoveAssistant { assistant } => assistants::remove(tx, actor, command, *assistant),
+        Command::SetBudget { scope, budget } => budgets::set(tx, actor, command, *scope, *budget),
         Command::CreateTransfer(new) => transfers::create(tx, actor, command, new),
     }
 }

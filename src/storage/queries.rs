@@ -1,10 +1,12 @@
 //! Typed questions to the store, a file per group of tables.
 
+pub(super) mod assistants;
 pub(super) mod audit;
 pub(super) mod badges;
 pub(super) mod bans;
 pub(super) mod bot_keys;
 pub(super) mod bots;
+pub(super) mod budgets;
 pub(super) mod drift;
 pub(super) mod events;
 mod idempotency;
@@ -20,6 +22,8 @@ pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
 pub(super) mod signing_in;
+mod signing_keys;
+pub(super) mod tasks;
 pub(super) mod trail;
 pub(super) mod transfers;
 

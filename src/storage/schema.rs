@@ -68,6 +68,7 @@ diesel::table! {
         max_uses -> Nullable<BigInt>,
         uses -> BigInt,
         revoked_at -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
     }
 }
 
@@ -84,6 +85,7 @@ diesel::table! {
         created_at -> BigInt,
         lifted_at -> Nullable<BigInt>,
         lifted_by -> Nullable<BigInt>,
+        status_before -> Text,
     }
 }
 

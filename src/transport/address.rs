@@ -3,6 +3,7 @@
 use crate::auth::address;
 use crate::config::Config;
 use actix_http::header::{HOST, HeaderMap, HeaderName, X_FORWARDED_FOR};
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// What proxies add. With one of these a request was passed on, whether the proxy is ours or not.
@@ -11,9 +12,10 @@ const SIGNS_OF_A_PROXY: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-r
 /// The address of whoever sends this, as far as the proxies named by `server.trusted_proxies` can be believed; none when the
 /// kernel doesn't know the peer any more.
 pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, config: &Config) -> Option<IpAddr> {
-    let lines: Vec<&str> =
-        headers.get_all(X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or_default()).collect();
-    Some(address::client(peer?.ip(), lines.into_iter(), &config.server.trusted_proxies))
+    // Whatever bytes the client wrote, what our proxy put behind them in the same line is read.
+    let lines: Vec<Cow<'_, str>> =
+        headers.get_all(X_FORWARDED_FOR).map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    Some(address::client(peer?.ip(), lines.iter().map(AsRef::as_ref), &config.server.trusted_proxies))
 }
 
 /// Whether this was sent on the machine itself, to the machine itself. What a proxy on this machine passes on comes from elsewhere, whether

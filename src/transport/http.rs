@@ -2,8 +2,10 @@
 
 mod account;
 mod around;
+mod assistants;
 mod audit;
 mod bots;
+mod budgets;
 pub(super) mod call;
 mod enter;
 mod events;
@@ -20,6 +22,7 @@ mod proving;
 mod query;
 mod rooms;
 pub(super) mod route;
+mod runs;
 mod search;
 mod sessions;
 mod shut_out;
@@ -171,6 +174,14 @@ fn routes() -> Vec<Route> {
         at("/bots/{user}").patch(ChangeBot, bots::change).delete(RemoveBot, bots::remove),
         at("/bots/{user}/key").post(RotateBotKey, bots::rotate),
         at("/bots/{user}/keys/{key}").delete(RevokeBotKey, bots::revoke),
+        at("/assistants").get(ReadAssistants, assistants::list).post(CreateAssistant, assistants::create),
+        at("/assistants/{user}")
+            .patch(ChangeAssistant, assistants::change)
+            .delete(RemoveAssistant, assistants::remove),
+        at("/rooms/{room}/runs").get(ReadRuns, runs::list).post(AskAssistant, runs::ask),
+        at("/rooms/{room}/runs/{run}").get(ReadRuns, runs::show).delete(StopRun, runs::stop),
+        at("/ai/budgets").get(ReadBudgets, budgets::list).put(ChangeBudget, budgets::set),
+        at("/ai/usage").get(ReadUsage, budgets::usage),
         at("/audit").get(ReadAudit, audit::list),
         at("/audit/export").get(ExportAudit, audit::export),
         at("/search").get(Search, search::search),

@@ -38,6 +38,7 @@ const ACTIONS = {
   'member.removed': ['Member removed', ({ who, whom, place }) => sentence(who, `removed ${whom}`, place && `from ${place}`)],
   'account.changed': ['Team changed', ({ who, detail }) => `${who} ${detail.name ? `named the team “${detail.name}”` : 'changed the settings of the team'}`],
   'audit.exported': ['Audit exported', ({ who }) => `${who} exported this trail`],
+  'signing_key.rotated': ['Signing key changed', ({ who, detail }) => `${who} signs with ${detail.from ? 'another' : 'its first'} key`],
 };
 
 const REASONS = { wrong_password: 'with a wrong password', unknown_address: 'with an unknown address', inactive: 'while the account is closed' };

@@ -14,6 +14,7 @@ mod entering;
 mod fuzzed;
 mod gone;
 mod guarded;
+mod hardened;
 mod history;
 mod keys;
 mod metrics;

@@ -1,6 +1,7 @@
 //! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
 #![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
+mod asking;
 mod audit;
 mod bench;
 mod drift;
@@ -17,9 +18,12 @@ mod people;
 mod posting;
 mod remains;
 mod rooms;
+mod run_model;
+mod runs;
 mod schema;
 mod search;
 mod sessions;
+mod spending;
 mod standing;
 mod tokens;
 mod transfers;

@@ -1,6 +1,7 @@
 //! How the other threads reach a hub: never blocked, bounded by a backlog whose overrun is told to the clients.
 
 use super::Hub;
+use crate::actors::bans::Bans;
 use crate::actors::outbox::Class;
 use crate::actors::registries::HubCounts;
 use crate::domain::{BotKeyId, Rejection, Role, RoomId, Seq, SessionId, Timestamp, UserId};
@@ -120,7 +121,9 @@ pub enum HubMsg {
         role: Role,
         code: CloseCode,
     },
-    /// Sessions may have ended, nobody knows which.
+    /// Some networks are shut out from here on: nobody stays who came from there.
+    ShutOut(Arc<Bans>),
+    /// Somebody's right to be connected, or to be what they are, may have ended, nobody knows whose.
     Recheck,
     /// To be answered once everything told before is done.
     Fence(oneshot::Sender<()>),

@@ -6,6 +6,7 @@ use super::fanout::Way;
 use super::handle::{ConnId, HubHandle, JoinSlot, Joined};
 use super::joining::{Held, Joining};
 use super::places::Audience;
+use super::right::recheck;
 use crate::actors::clock;
 use crate::actors::outbox::{Class, Pushed};
 use crate::actors::peer::{Peer, Pulse, Seat, Step};
@@ -16,7 +17,6 @@ use crate::actors::room::Subscribe;
 use crate::config::Config;
 use crate::domain::{BotKeyId, Rejection, RoomId, Timestamp, Via};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
-use crate::storage::{SessionKey, SessionState, Store};
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -304,10 +304,10 @@ impl Switchboard {
         }
     }
 
-    /// Nobody knows which sessions ended: each is looked up with the next beat.
+    /// Nobody knows whose right ended: each is looked up with the next beat.
     pub(super) fn recheck(&mut self) {
         let now = clock::now();
-        for peer in self.peers.values().filter(|peer| peer.identity.session().is_some()) {
+        for peer in self.peers.values() {
             peer.expires_at.set(Some(now));
         }
     }
@@ -414,19 +414,5 @@ pub(super) fn hold(peer: &Rc<Peer>, room: RoomId, class: Class, frame: &Bytes, l
             true
         }
         _ => false,
-    }
-}
-
-/// Looks what became of a session whose time was over, or which may have ended; if it doesn't live, its socket is closed (CONN-13).
-async fn recheck(store: Store, peer: Rc<Peer>, now: Timestamp) {
-    let Some(session) = peer.identity.session() else { return };
-    match store.session(SessionKey::Id(session), now).await {
-        Ok(SessionState::Living(session, _)) => peer.expires_at.set(Some(session.expires_at)),
-        Ok(SessionState::Revoked) => peer.outbox.cut(CloseCode::SessionRevoked),
-        Ok(SessionState::Expired | SessionState::Unknown) => peer.outbox.cut(CloseCode::Unauthenticated),
-        Err(error) => {
-            tracing::warn!(conn.id = %peer.id, %error, "a session can't be looked up");
-            peer.expires_at.set(Some(now));
-        }
     }
 }

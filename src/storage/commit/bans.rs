@@ -36,6 +36,7 @@ pub(super) fn ban(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: User
             bans::banned_by.eq(actor.id.get()),
             bans::reason.eq(reason.as_str()),
             bans::created_at.eq(tx.now.as_millis()),
+            bans::status_before.eq(target.status.as_str()),
         ))
         .returning(bans::id);
     let ban: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
@@ -55,7 +56,7 @@ pub(super) fn ban(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: User
     Ok((standing::recorded(&left), left))
 }
 
-/// Lifts a ban: the account is as it was, and the addresses are let in again unless another ban has them.
+/// Lifts a ban: the account is as it was, which may be deactivated, and the addresses are let in again unless another ban has them.
 pub(super) fn lift(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: UserId) -> Done {
     let commons = tx.commons()?;
     tx.decide(commons, actor, command, None, &Subject::Unknown)?;
@@ -65,9 +66,15 @@ pub(super) fn lift(tx: &mut Tx<'_>, actor: &Person, command: &Command, user: Use
     }
     let living = bans::table.filter(bans::user_id.eq(user.get())).filter(bans::lifted_at.is_null());
     let query = diesel::update(living)
-        .set((bans::lifted_at.eq(tx.now.as_millis()), bans::lifted_by.eq(actor.id.get())));
-    on!(&mut *tx.conn, |c| query.execute(c))?;
+        .set((bans::lifted_at.eq(tx.now.as_millis()), bans::lifted_by.eq(actor.id.get())))
+        .returning(bans::status_before);
+    let before: Option<String> = on!(&mut *tx.conn, |c| query.get_result(c)).optional()?;
     tx.audit(Some(actor.id), &AuditNote::new(AuditAction::UserUnbanned, AuditTarget::User(user)))?;
+    if before.as_deref() == Some(Status::Deactivated.as_str()) {
+        // They aren't there: nobody has to hear of it.
+        standing::set_status(tx, user, Status::Deactivated)?;
+        return Ok((Ack::Unchanged, Vec::new()));
+    }
     let joined = standing::come_back(tx, actor, &target.person)?;
     Ok((Ack::Recorded(joined.event.position()), vec![joined]))
 }
@@ -94,7 +101,9 @@ fn addresses_of(tx: &mut Tx<'_>, user: UserId) -> Result<BTreeSet<Network>, Stor
         .select(sessions::address);
     let admins: Vec<Option<String>> = on!(&mut *tx.conn, |c| query.load(c))?;
     let network = |address: Option<String>| Network::of(address?.parse::<IpAddr>().ok()?);
-    let spared: BTreeSet<Network> = admins.into_iter().filter_map(network).collect();
+    let mut spared: BTreeSet<Network> = admins.into_iter().filter_map(network).collect();
+    // Where the admin is right now their session needn't have noted yet.
+    spared.extend(tx.origin.address.and_then(Network::of));
     let mut found = BTreeSet::new();
     for network in used.into_iter().filter_map(network).filter(|network| !spared.contains(network)) {
         if found.len() < ADDRESSES {

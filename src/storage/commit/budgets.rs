@@ -2,15 +2,72 @@
 //! another, so that what many ask for at once is never more than there is.
 
 use super::tx::Tx;
-use crate::domain::{Amount, Budget, Rejection, RejectionCode, RoomId, Scope, Timestamp, UserId};
+use super::{Done, Halt};
+use crate::domain::{
+    Ack, Amount, AuditAction, AuditNote, AuditTarget, Budget, Command, Person, Rejection, RejectionCode,
+    RoomId, RoomKind, Scope, Subject, Timestamp, UserId,
+};
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{budgets, spending};
+use crate::storage::schema::{budgets, spending, users};
 use diesel::prelude::*;
 
 /// Whose budgets a run counts against. What began by itself is nobody's.
 pub(super) fn scopes(asker: Option<UserId>, room: RoomId) -> impl Iterator<Item = Scope> {
     asker.map(Scope::User).into_iter().chain([Scope::Room(room), Scope::Account])
+}
+
+/// Says how much may be used, or that nobody counts.
+pub(super) fn set(tx: &mut Tx<'_>, actor: &Person, command: &Command, scope: Scope, budget: Budget) -> Done {
+    let commons = tx.commons()?;
+    tx.decide(commons, actor, command, None, &Subject::Unknown)?;
+    let target = match scope {
+        Scope::User(user) if user.get() != 0 => {
+            let query = users::table.find(user.get()).select(users::id);
+            let known: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+            known.ok_or_else(|| Rejection::invalid("scope_id", "is nobody's"))?;
+            AuditTarget::User(user)
+        }
+        Scope::Room(room) if room.get() != 0 => {
+            must_be_talked_in(tx, room)?;
+            AuditTarget::Room(room)
+        }
+        Scope::User(_) | Scope::Room(_) | Scope::Account => AuditTarget::Account,
+    };
+    let row = budgets::table.find((scope.kind(), scope.id()));
+    let query = row.select((budgets::tokens_max, budgets::micros_max));
+    let before: Option<(Option<i64>, Option<i64>)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    let after = (budget != Budget::default()).then_some((budget.tokens, budget.micros));
+    if before == after {
+        return Ok((Ack::Unchanged, Vec::new()));
+    }
+    on!(&mut *tx.conn, |c| diesel::delete(row).execute(c))?;
+    if after.is_some() {
+        let query = diesel::insert_into(budgets::table).values((
+            budgets::scope.eq(scope.kind()),
+            budgets::scope_id.eq(scope.id()),
+            budgets::tokens_max.eq(budget.tokens),
+            budgets::micros_max.eq(budget.micros),
+            budgets::updated_at.eq(tx.now.as_millis()),
+        ));
+        on!(&mut *tx.conn, |c| query.execute(c))?;
+    }
+    let shown = |most: Option<i64>| most.map_or_else(|| "none".to_owned(), |most| most.to_string());
+    let note = AuditNote::new(AuditAction::BudgetChanged, target).with("scope", scope.kind());
+    let note = note.with("tokens", shown(budget.tokens)).with("micros", shown(budget.micros));
+    tx.audit(Some(actor.id), &note)?;
+    Ok((Ack::Unchanged, Vec::new()))
+}
+
+/// Refuses a room that is none, or that nobody posts in.
+fn must_be_talked_in(tx: &mut Tx<'_>, room: RoomId) -> Result<(), Halt> {
+    let known = tx.facts.room(tx.conn, room)?.filter(|room| !room.deleted);
+    match known.map(|room| room.kind) {
+        Some(RoomKind::Open | RoomKind::Closed | RoomKind::Direct) => Ok(()),
+        Some(RoomKind::Inbox | RoomKind::Commons) | None => {
+            Err(Rejection::invalid("scope_id", "is no room's").into())
+        }
+    }
 }
 
 /// Refuses what wouldn't fit; writes nothing.

@@ -73,7 +73,13 @@ pub(super) fn enrol(tx: &mut Tx<'_>, enrolment: &Enrolment) -> Done {
             let (webhook, key, expires_in) = (webhook.as_ref(), key.as_ref(), *expires_in);
             bots::create(tx, &NewBot { by, name, key_hash, webhook, expires_in, key })
         }
-        Enrolment::Assistant { by, name, terms } => assistants::create(tx, by, name, terms),
+        Enrolment::Assistant { by, name, terms } => assistants::create(tx, Some(by), name, terms),
+        Enrolment::OperatorsAssistant { name, terms } => {
+            if account.is_none() {
+                return Err(Rejection::not_found("account: make the first admin before").into());
+            }
+            assistants::create(tx, None, name, terms)
+        }
     }
 }
 

@@ -98,7 +98,8 @@ pub(super) fn find(tx: &mut Tx<'_>, code: &InviteCode) -> Result<Invite, Halt> {
 
 /// Somebody came in by it.
 pub(super) fn count(tx: &mut Tx<'_>, invite: InviteId) -> Result<(), StoreError> {
-    let query = diesel::update(invites::table.find(invite.get())).set(invites::uses.eq(invites::uses + 1));
+    let query = diesel::update(invites::table.find(invite.get()))
+        .set((invites::uses.eq(invites::uses + 1), invites::last_used_at.eq(tx.now.as_millis())));
     on!(&mut *tx.conn, |c| query.execute(c))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::messages::undecided;
 use super::tx::Tx;
-use super::{Done, reading};
+use super::{Done, ending, reading};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventBody, Members, Person, Room, RoomCard,
@@ -68,10 +68,14 @@ pub(super) fn remove(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
         let note = AuditNote::new(AuditAction::MemberRemoved, AuditTarget::User(user)).in_room(room);
         tx.audit(Some(actor.id), &note)?;
     }
+    // An assistant that is in the room no more says nothing more in it.
+    let mut events = ending::end_all_in(tx, room, Some(user))?;
     let removed = tx.record(room, Some(actor.id), event)?;
+    let ack = Ack::Recorded(removed.event.position());
+    events.push(removed);
     let inbox = tx.inbox(user)?;
-    let revoked = tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?;
-    Ok((Ack::Recorded(removed.event.position()), vec![removed, revoked]))
+    events.push(tx.record(inbox, Some(actor.id), EventBody::MembershipRevoked { room })?);
+    Ok((ack, events))
 }
 
 /// Writes a membership.

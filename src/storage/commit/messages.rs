@@ -63,9 +63,6 @@ pub(super) fn edit(
 ) -> Done {
     let row = load(tx, room, message)?;
     let subject = Subject::Message(row.as_ref().map(MessageRow::facts));
-    if let Some(run) = runs::open_on(tx, message)? {
-        return Err(Rejection::ai_busy(run).into());
-    }
     let decision = tx.decide(room, actor, command, None, &subject);
     if let (Err(Halt::Refused(rejection)), Some(row)) = (&decision, &row)
         && rejection.code == RejectionCode::VersionConflict
@@ -79,6 +76,9 @@ pub(super) fn edit(
         return Ok((Ack::Edited { position, message, version, duplicate: true }, Vec::new()));
     }
     let Decision::Record(event) = decision? else { return Err(undecided(command)) };
+    if let Some(run) = runs::open_on(tx, message)? {
+        return Err(Rejection::ai_busy(run).into());
+    }
     let recorded = tx.record(room, Some(actor.id), event)?;
     let position = recorded.event.position();
     // The row refers to the event.

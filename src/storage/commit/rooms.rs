@@ -2,7 +2,7 @@
 
 use super::messages::undecided;
 use super::tx::Tx;
-use super::{Done, members};
+use super::{Done, ending, members};
 use crate::domain::command::Recorded;
 use crate::domain::decide::direct_key;
 use crate::domain::{
@@ -187,9 +187,10 @@ pub(super) fn delete(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: R
     let note = AuditNote::new(AuditAction::RoomDeleted, AuditTarget::Room(room)).in_room(room);
     let name = tx.room(room)?.name.as_deref().unwrap_or_default().to_owned();
     tx.audit(Some(actor.id), &note.with("name", name))?;
+    let mut events = ending::end_all_in(tx, room, None)?;
     let deleted = tx.record(room, Some(actor.id), event)?;
     let ack = Ack::Recorded(deleted.event.position());
-    let mut events = vec![deleted];
+    events.push(deleted);
     if tx.room(room)?.kind == RoomKind::Open {
         let commons = tx.commons()?;
         events.push(tx.record(commons, Some(actor.id), EventBody::RoomUnlisted { room })?);

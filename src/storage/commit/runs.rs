@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-const OPEN: [&str; 2] = [RunState::Queued.as_str(), RunState::Running.as_str()];
+pub(super) const OPEN: [&str; 2] = [RunState::Queued.as_str(), RunState::Running.as_str()];
 
 /// An assistant that may be mentioned.
 pub(super) type Summonable = (UserId, Arc<str>);
@@ -56,7 +56,7 @@ struct AssistantRow {
 }
 
 #[derive(Queryable)]
-struct RunRow {
+pub(super) struct RunRow {
     kind: String,
     assistant_id: i64,
     asker_id: Option<i64>,
@@ -65,7 +65,7 @@ struct RunRow {
     message_id: Option<i64>,
     state: String,
     holder: Option<Vec<u8>>,
-    partial: String,
+    pub(super) partial: String,
     reserved_tokens: i64,
     reserved_micros: i64,
     created_at: i64,
@@ -445,35 +445,6 @@ pub(super) fn on_deleted(
     Ok(events)
 }
 
-/// Ends all open runs of an assistant that is no more.
-pub(super) fn end_all_of(tx: &mut Tx<'_>, assistant: UserId) -> Result<Vec<Recorded>, Halt> {
-    if !tx.has_assistants {
-        return Ok(Vec::new());
-    }
-    let query = runs::table
-        .filter(runs::assistant_id.eq(assistant.get()))
-        .filter(runs::state.eq_any(OPEN))
-        .order(runs::id)
-        .select((runs::id, runs::room_id));
-    let open: Vec<(i64, i64)> = on!(&mut *tx.conn, |c| query.load(c))?;
-    let mut events = Vec::new();
-    for (run, room) in open {
-        let (run, room) = (RunId::new(run), RoomId::new(room));
-        let Some(row) = load(tx, room, run)? else { continue };
-        // Whoever works at it can't speak for the assistant any more.
-        let end = RunEnd {
-            state: RunState::Cancelled,
-            text: row.partial.as_str().into(),
-            reason: Some(reason::ASSISTANT_GONE),
-            truncated: false,
-            usage: Usage { estimated: true, ..Usage::default() },
-        };
-        let (_, ended) = finish(tx, room, run, &row, &end)?;
-        events.extend(ended);
-    }
-    Ok(events)
-}
-
 /// Ends a run, if it is still `holder`'s (AI-05, AI-23).
 pub(super) fn end(
     tx: &mut Tx<'_>,
@@ -496,7 +467,7 @@ pub(super) fn end(
     finish(tx, room, run, &row, end)
 }
 
-fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, end: &RunEnd) -> Done {
+pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, end: &RunEnd) -> Done {
     tx.flush()?;
     let (body, was_cut) = presentable(&end.text);
     let truncated = end.truncated || was_cut;
@@ -593,7 +564,7 @@ fn presentable(text: &str) -> (String, bool) {
     (text, cut)
 }
 
-fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<RunRow>, StoreError> {
+pub(super) fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<RunRow>, StoreError> {
     let query = runs::table.find(run.get()).filter(runs::room_id.eq(room.get())).select((
         runs::kind,
         runs::assistant_id,

@@ -58,10 +58,12 @@ pub(super) fn change(tx: &mut Tx<'_>, change: &SessionChange) -> Done {
         SessionChange::Redeem { new, link_hash } => transfers::redeem(tx, new, link_hash),
         SessionChange::End { user, which } => {
             must_live(tx)?;
-            let (ended, events) = end(tx, *user, *which, Why::Asked)?;
-            if let (Ending::One(_), true) = (which, ended.is_empty()) {
+            if let Ending::One(one) = which
+                && !living(tx, *user)?.contains(one)
+            {
                 return Err(Rejection::not_found("session").into());
             }
+            let (ended, events) = end(tx, *user, *which, Why::Asked)?;
             Ok((Ack::SessionsEnded(ended), events))
         }
         SessionChange::SetPassword { user, password_hash, proof, keep } => {
@@ -192,9 +194,10 @@ pub(super) fn end(
     let leaves = matches!(which, Ending::One(one) if tx.origin.via == Via::Session(one));
     match why {
         Why::Password => transfers::end(tx, user, &TransferKind::ALL)?,
-        _ if leaves => {}
+        _ if leaves => return Ok((ended, events)),
         _ => transfers::end(tx, user, &[TransferKind::Device])?,
     }
+    transfers::end_made_by(tx, user)?;
     Ok((ended, events))
 }
 
@@ -204,7 +207,8 @@ pub(super) fn revoke_all(tx: &mut Tx<'_>, user: UserId) -> Result<(), StoreError
         sessions::table.filter(sessions::user_id.eq(user.get())).filter(sessions::revoked_at.is_null());
     let query = diesel::update(unrevoked).set(sessions::revoked_at.eq(tx.now.as_millis()));
     on!(&mut *tx.conn, |c| query.execute(c))?;
-    transfers::end(tx, user, &TransferKind::ALL)
+    transfers::end(tx, user, &TransferKind::ALL)?;
+    transfers::end_made_by(tx, user)
 }
 
 fn end_one(tx: &mut Tx<'_>, user: UserId, session: SessionId, why: Why) -> Result<Recorded, StoreError> {

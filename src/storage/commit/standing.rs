@@ -1,7 +1,7 @@
 //! Roles, deactivation and the way back: who may come in, and as what. Memberships, messages and read marks stay as they are.
 
 use super::tx::Tx;
-use super::{Done, Halt, bots, reading, runs, sessions};
+use super::{Done, Halt, bots, ending, reading, sessions, transfers};
 use crate::domain::command::Recorded;
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, EventBody, Person, Rejection, Role, Standing,
@@ -36,6 +36,9 @@ pub(super) fn update(
         tx.audit(Some(actor.id), &note)?;
         if before == Role::Guest {
             reading::begin(tx, &person)?;
+        }
+        if before == Role::Admin {
+            transfers::end_made_by(tx, user)?;
         }
         if status == Status::Active {
             tx.facts.put_person(person.clone());
@@ -94,7 +97,7 @@ pub(super) fn leave(
     user: UserId,
     status: Status,
 ) -> Result<Vec<Recorded>, Halt> {
-    let mut events = runs::end_all_of(tx, user)?;
+    let mut events = ending::end_all_of(tx, user)?;
     set_status(tx, user, status)?;
     sessions::revoke_all(tx, user)?;
     bots::take_keys(tx, actor, user)?;

@@ -82,6 +82,20 @@ pub(super) fn redeem(tx: &mut Tx<'_>, new: &NewSession, link_hash: &[u8; 32]) ->
     Ok((Ack::SessionBegun(session), events))
 }
 
+/// Ends the links back in that `admin` made for others and that aren't used yet: whoever isn't trusted any more, or whose sessions
+/// are, may have made one to come back as somebody else.
+pub(super) fn end_made_by(tx: &mut Tx<'_>, admin: UserId) -> Result<(), StoreError> {
+    let now = tx.now.as_millis();
+    let unused = transfers::table
+        .filter(transfers::created_by.eq(admin.get()))
+        .filter(transfers::kind.eq(TransferKind::Recovery.as_str()))
+        .filter(transfers::used_at.is_null())
+        .filter(transfers::expires_at.gt(now));
+    let query = diesel::update(unused).set(transfers::expires_at.eq(now));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    Ok(())
+}
+
 /// Ends the links of `user` that aren't used yet: they are as good as expired.
 pub(super) fn end(tx: &mut Tx<'_>, user: UserId, kinds: &[TransferKind]) -> Result<(), StoreError> {
     let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();

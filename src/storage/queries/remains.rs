@@ -21,7 +21,7 @@ pub enum Remains {
     Sessions,
     /// Keys that were revoked or expired so long ago.
     BotKeys,
-    /// Invitations that were revoked or expired so long ago; used up ones that were made so long ago.
+    /// Invitations that were revoked or expired so long ago; ones that were used up so long ago.
     Invites,
     /// The addresses of bans that were lifted.
     BannedAddresses,
@@ -72,7 +72,8 @@ impl Remains {
             ),
             Self::Invites => format!(
                 "SELECT id FROM invites WHERE (
-                     revoked_at <= {ago} OR expires_at <= {ago} OR (uses >= max_uses AND created_at <= {ago})
+                     revoked_at <= {ago} OR expires_at <= {ago}
+                     OR (uses >= max_uses AND coalesce(last_used_at, created_at) <= {ago})
                  ) AND {not_last}"
             ),
             Self::BannedAddresses => format!(

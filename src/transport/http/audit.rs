@@ -170,8 +170,9 @@ impl Export {
 
     /// The next entries as lines; none when there are no more.
     async fn piece(&self, after: &mut Option<AuditPlace>) -> Result<Option<Bytes>, Problem> {
-        let bus = &self.call.state.bus;
-        if bus.draining() || bus.has_ended(&self.call.identity, self.call.began) {
+        let (bus, who, began) = (&self.call.state.bus, &self.call.identity, self.call.began);
+        let is_over = bus.has_ended(who, began) || bus.may_have_ended(who, began);
+        if bus.draining() || is_over || bus.changed_since(&who.person, began) {
             return Err(Rejection::unavailable().into());
         }
         let read = self.call.state.store.audit_up_to(self.filter.clone(), *after, self.last, PIECE).await;

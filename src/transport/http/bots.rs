@@ -1,5 +1,6 @@
 //! Bots and their keys, for admins.
 
+use super::State;
 use super::call::{Call, created, nothing, ok};
 use super::idempotency;
 use super::problem::{Answer, Problem};
@@ -105,6 +106,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let token = Token::random();
     let (by, key_hash) = (call.me().clone(), token.hash());
     let enrolment = Enrolment::Bot { by, name, key_hash, webhook, expires_in, key };
+    call.must_hold()?;
     let ack = call
         .state
         .bus
@@ -154,18 +156,26 @@ pub(super) async fn rotate(mut call: Call) -> Answer {
         overlap: overlap(overlap_s)?,
         key: idempotency::key(call.headers())?,
     };
-    let now = super::now();
-    let rotation = call.state.store.rotate_bot_key(call.identity.principal(), bot, next, now).await;
-    if let Err(StoreError::OutcomeUnknown(_)) = rotation {
-        // The keys may have ended: whoever is connected by one comes back and shows it again.
-        call.state.bus.end_sessions(Ended::User(bot), CloseCode::IdentityChanged);
-    }
-    let (key, expires_at) = match rotation.map_err(refusal)? {
-        Rotation::Done { key, expires_at, old } => {
+    call.must_hold()?;
+    let (state, by, now) = (call.state.clone(), call.identity.principal(), super::now());
+    let rotated = to_the_end(async move {
+        let rotation = state.store.rotate_bot_key(by, bot, next, now).await;
+        match &rotation {
             // Whoever is connected with an old key has to show the new one, when the time has come.
-            for (old, ends_at) in old {
-                end_key(&call, old, ends_at, now);
+            Ok(Rotation::Done { old, .. }) => {
+                old.iter().for_each(|(old, ends_at)| end_key(&state, *old, *ends_at, now));
             }
+            Ok(Rotation::Repeated | Rotation::Refused(_)) => {}
+            // The keys may have ended: whoever is connected by one comes back and shows it again.
+            Err(StoreError::OutcomeUnknown(_)) => {
+                state.bus.end_sessions(Ended::User(bot), CloseCode::IdentityChanged);
+            }
+            Err(_) => {}
+        }
+        rotation
+    });
+    let (key, expires_at) = match rotated.await.map_err(refusal)? {
+        Rotation::Done { key, expires_at, .. } => {
             call.state.bus.settled().await;
             (key, expires_at)
         }
@@ -192,24 +202,40 @@ pub(super) async fn remove(call: Call) -> Answer {
 /// `DELETE /bots/{id}/keys/{key_id}`
 pub(super) async fn revoke(call: Call) -> Answer {
     let (bot, key, now) = (call.user()?, call.bot_key()?, super::now());
-    let revoked = call.state.store.revoke_bot_key(call.identity.principal(), bot, key, now).await;
-    if let Err(StoreError::OutcomeUnknown(_)) = revoked {
-        // It may have ended: whoever is connected by it comes back and shows it again.
-        call.state.bus.end_sessions(Ended::BotKey(key), CloseCode::IdentityChanged);
-    }
-    revoked.map_err(refusal)??;
-    end_key(&call, key, now, now);
+    let (state, by) = (call.state.clone(), call.identity.principal());
+    let revoked = to_the_end(async move {
+        let revoked = state.store.revoke_bot_key(by, bot, key, now).await;
+        match &revoked {
+            Ok(Ok(())) => end_key(&state, key, now, now),
+            Ok(Err(_)) => {}
+            // It may have ended: whoever is connected by it comes back and shows it again.
+            Err(StoreError::OutcomeUnknown(_)) => {
+                state.bus.end_sessions(Ended::BotKey(key), CloseCode::IdentityChanged);
+            }
+            Err(_) => {}
+        }
+        revoked
+    });
+    revoked.await.map_err(refusal)??;
     // Once this is answered, nobody hears anything more by this key.
     call.state.bus.settled().await;
     nothing()
 }
 
+/// Goes on even if whoever asked for it goes: what was opened with a key that ends has to end with it.
+async fn to_the_end<T: 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + 'static,
+) -> Result<T, StoreError> {
+    let done = actix_rt::spawn(work).await;
+    done.unwrap_or_else(|failed| Err(StoreError::OutcomeUnknown(failed.to_string())))
+}
+
 /// Lets what was opened with a key end with it.
-fn end_key(call: &Call, key: BotKeyId, ends_at: Timestamp, now: Timestamp) {
+fn end_key(state: &State, key: BotKeyId, ends_at: Timestamp, now: Timestamp) {
     if ends_at <= now {
-        call.state.bus.end_sessions(Ended::BotKey(key), CloseCode::SessionRevoked);
+        state.bus.end_sessions(Ended::BotKey(key), CloseCode::SessionRevoked);
     } else {
-        call.state.bus.limit_key(key, ends_at);
+        state.bus.limit_key(key, ends_at);
     }
 }
 

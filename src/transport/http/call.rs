@@ -8,8 +8,8 @@ use super::route::{self, Access};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{
-    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, Target,
-    UserId, Via, may,
+    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, RunId,
+    Target, UserId, Via, may,
 };
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
@@ -89,6 +89,11 @@ impl Visit {
     /// The message in the path.
     pub(super) fn message(&self) -> Result<MessageId, Rejection> {
         Ok(MessageId::new(self.id("message")?))
+    }
+
+    /// The run in the path.
+    pub(super) fn run(&self) -> Result<RunId, Rejection> {
+        Ok(RunId::new(self.id("run")?))
     }
 
     /// The user in the path.
@@ -193,11 +198,20 @@ impl Call {
         self.visit.read_if_any().await
     }
 
-    /// Sends a command down the street, if the credentials didn't end while its body was on the way.
-    pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
+    /// Refuses whose credentials ended while the body was on the way.
+    pub(super) fn must_hold(&self) -> Result<(), Rejection> {
         if self.state.bus.has_ended(&self.identity, self.began) {
-            return Err(identity::token_revoked().into());
+            return Err(identity::token_revoked());
         }
+        if self.state.bus.may_have_ended(&self.identity, self.began) {
+            return Err(Rejection::unavailable());
+        }
+        Ok(())
+    }
+
+    /// Sends a command down the street, if the credentials still hold.
+    pub(super) async fn submit(&self, command: Command) -> Result<Ack, Problem> {
+        self.must_hold()?;
         self.state.bus.submit(self.identity.principal(), command, self.trace).await.map_err(Problem::counted)
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::future::{Ready, ready};
 use std::sync::LazyLock;
 
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     include_str!("openapi/base.json"),
     include_str!("openapi/entering.json"),
     include_str!("openapi/sessions.json"),
@@ -20,6 +20,7 @@ const PARTS: [&str; 10] = [
     include_str!("openapi/messages.json"),
     include_str!("openapi/events.json"),
     include_str!("openapi/bots.json"),
+    include_str!("openapi/assistants.json"),
     include_str!("openapi/audit.json"),
     include_str!("openapi/operators.json"),
 ];
@@ -109,6 +110,10 @@ fn complete(document: &mut Value, route: &Listed) {
         refusals.push(("422", "Invalid"));
     }
     for (status, name) in refusals {
+        // What a part says of it is more to the point.
+        if operation.pointer(&format!("/responses/{status}/$ref")).is_some() {
+            continue;
+        }
         let refusal = json!({ "$ref": format!("#/components/responses/{name}") });
         merge(operation, json!({ "responses": { status: refusal } }));
     }

@@ -30,7 +30,6 @@ pub(super) async fn events(call: Call) -> Answer {
         call.state.must_stay()?;
         call.state.must_have_room()?;
     }
-    let began = Instant::now();
     // Listened to before the log is read: what is committed in between is heard.
     let tail = call.state.bus.tail();
     let head = call.state.store.log_head().await.map_err(refusal)?;
@@ -49,7 +48,7 @@ pub(super) async fn events(call: Call) -> Answer {
             reason.as_str()
         )));
     }
-    let poll = Poll { state: &call.state, identity: &call.identity, began, after, limit };
+    let poll = Poll { state: &call.state, identity: &call.identity, began: call.began, after, limit };
     let (events, next) = poll.run(tail, Instant::now() + wait).await?;
     Ok(json(format!(
         r#"{{"events":[{}],"next":{next},"epoch":"{}","recovery":"complete"}}"#,
@@ -69,6 +68,7 @@ fn wait(seconds: Option<u64>, most: Duration) -> Result<Duration, Rejection> {
 struct Poll<'a> {
     state: &'a State,
     identity: &'a Identity,
+    /// When it was found out who asks: what ended since then has ended.
     began: Instant,
     after: EventId,
     limit: usize,
@@ -97,10 +97,13 @@ impl Poll<'_> {
             if self.has_ended() {
                 return Err(token_revoked().into());
             }
+            if self.is_shut_out() {
+                return Err(Rejection::banned().into());
+            }
             if self.has_expired() {
                 return Err(token_expired().into());
             }
-            if self.state.bus.changed_since(me, self.began) {
+            if self.is_outdated() {
                 // What was read is for whom they were: asked again, they get what is for whom they are.
                 return Ok((Vec::new(), self.after));
             }
@@ -124,8 +127,18 @@ impl Poll<'_> {
 
     /// Whether there is nothing to wait for any more.
     fn is_interrupted(&self) -> bool {
-        let bus = &self.state.bus;
-        self.has_ended() || bus.changed_since(&self.identity.person, self.began) || bus.draining()
+        self.has_ended() || self.is_shut_out() || self.is_outdated() || self.state.bus.draining()
+    }
+
+    /// Whether nobody is let in any more from where they ask.
+    fn is_shut_out(&self) -> bool {
+        self.state.bus.bans().shut_out(self.identity.address)
+    }
+
+    /// Whether they aren't any more who they were, or as long as it was said, or may be nobody.
+    fn is_outdated(&self) -> bool {
+        let (bus, who, began) = (&self.state.bus, self.identity, self.began);
+        bus.changed_since(&who.person, began) || bus.is_limited(who, began) || bus.may_have_ended(who, began)
     }
 
     fn has_expired(&self) -> bool {

@@ -2,17 +2,18 @@
 
 use super::entry::{self, Entry};
 use super::reader::Reader;
+use crate::actors::Bus;
+use crate::actors::Ended;
 use crate::actors::connection::{Connection, Opened};
 use crate::actors::hub::Board;
 use crate::actors::outbox::{Class, Outbox};
 use crate::actors::peer::Peer;
-use crate::actors::{Bus, Ended};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::auth::origin::{self, Provenance};
 use crate::auth::signing::Keys;
 use crate::config::Config;
-use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, Via, may};
+use crate::domain::{Action, MessageBody, Rejection, Target, Timestamp, may};
 use crate::protocol::encode::{self, Flags, Welcome, WelcomeLimits, WelcomeRoom};
 use crate::protocol::error::http_status;
 use crate::protocol::view::PersonView;
@@ -103,12 +104,15 @@ impl Upgrade {
         }
         response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
         let entry = entry::enter(&self.bus, &self.config, from).await.map_err(with_status)?;
-        let authorization = text(header::AUTHORIZATION);
+        // What is no text is a wrong one, not a missing one.
+        let shown =
+            |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+        let authorization = shown(header::AUTHORIZATION);
         let cookie = SessionCookie::of(&self.config);
         let credentials = Credentials::from_headers(cookie, text(header::COOKIE), authorization, &protocols);
         if credentials.rides_on_cookie() {
             let provenance =
-                Provenance { sec_fetch_site: None, origin: text(header::ORIGIN), host: text(header::HOST) };
+                Provenance { sec_fetch_site: None, origin: shown(header::ORIGIN), host: text(header::HOST) };
             origin::same_origin(provenance, self.config.server.public_url.as_ref()).map_err(with_status)?;
         }
         let now = Timestamp::from(Utc::now());
@@ -154,11 +158,17 @@ impl Upgrade {
         let opened = Opened::new(peer, Rc::clone(&self.board));
         let peer = opened.peer();
         self.board.borrow_mut().push(peer, Class::Control, handshake);
-        if self.bus.has_ended(&peer.identity, began) {
-            peer.outbox.close(CloseCode::SessionRevoked, CloseCode::SessionRevoked.reason());
+        if self.bus.ended_since(Ended::Unknown, began) {
+            peer.expires_at.set(Some(Utc::now().into()));
+        }
+        if let Some(code) = self.bus.ended_by(&peer.identity, began) {
+            peer.outbox.close(code, code.reason());
+        } else if self.bus.bans().shut_out(peer.identity.address) {
+            peer.outbox.close(CloseCode::Forbidden, CloseCode::Forbidden.reason());
         } else if self.bus.changed_since(&peer.identity.person, began) {
             peer.outbox.close(CloseCode::IdentityChanged, CloseCode::IdentityChanged.reason());
-        } else if self.bus.draining() || self.is_limited(peer, began) {
+        } else if self.bus.draining() || self.bus.is_limited(&peer.identity, began) {
+            // A key that got an end during the handshake: who comes back learns when it is.
             self.board.borrow().send_away(peer, self.config.shutdown.spread);
         }
         let reader = Reader::new(read, parts.read_buf, limits.frame_bytes);
@@ -171,11 +181,6 @@ impl Upgrade {
                 peer.outbox.close(CloseCode::Overloaded, CloseCode::Overloaded.name());
             }
         }
-    }
-
-    /// Whether the key got an end while the handshake was under way: who comes back learns when it is.
-    fn is_limited(&self, peer: &Peer, began: Instant) -> bool {
-        matches!(peer.identity.via, Via::BotKey(key) if self.bus.ended_since(Ended::Limited(key), began))
     }
 
     /// The first frame: who one is, where the log stands, which rooms there are.

@@ -248,3 +248,48 @@ async fn a_sign_out_whose_answer_is_lost_closes_its_sockets() {
     bob.client.me().await.expect("still signed in");
     desk.asks("presence.set", json!({ "state": "active" })).await;
 }
+
+/// Whoever is demoted, sent away or removed without an answer is so all the same, sockets and long polls and all; the others stay.
+///
+/// Proves AUTH-06, AUTH-15.
+#[tokio::test]
+async fn a_change_of_standing_whose_answer_is_lost_closes_its_sockets() {
+    let cluster = Cluster::of_its_own();
+    let house = on(&cluster).await;
+    let (bob, cid, dan) =
+        (house.joined_by("Bob").await, house.joined_by("Cid").await, house.joined_by("Dan").await);
+    let bot = house.admin.client.create_bot("Robot").await.expect("made");
+    let robot = Person { id: bot.id, client: Client::bot(&house.url(), &bot.key).expect("a client") };
+    let mut desk = dan.connects().await;
+    let user = |id: u64| format!("/users/{id}");
+    for (who, method, path, body, code) in [
+        (&bob, Method::PATCH, user(bob.id), Some(json!({ "role": "guest" })), 4004),
+        (&bob, Method::PATCH, user(bob.id), Some(json!({ "status": "deactivated" })), 4502),
+        (&cid, Method::PUT, format!("{}/ban", user(cid.id)), None, 4502),
+        (&robot, Method::DELETE, format!("/bots/{}", robot.id), None, 4502),
+    ] {
+        let mut listener = who.connects().await;
+        let (_, head) =
+            house.admin.client.call::<Value>(Method::GET, "/events", &[], None).await.expect("events");
+        let after = [("after", head["next"].to_string()), ("wait", "25".to_owned())];
+        let poll = {
+            let client = who.client.clone();
+            tokio::spawn(async move { client.call::<Value>(Method::GET, "/events", &after, None).await })
+        };
+        house.metric_becomes("hearth_polls_waiting", "", 1.0).await;
+        let (calls, changed) = (house.admin.client.clone(), path.clone());
+        let change = async move { calls.call::<Value>(method, &changed, &[], body.as_ref()).await };
+        let refused = loses_the_answer(&cluster, change).await.expect_err("nobody knows");
+        assert_eq!(refused.code(), "unavailable", "{path}: {refused}");
+        assert_eq!(listener.is_closed().await, code, "{path}");
+        let poll = tokio::time::timeout(Duration::from_secs(10), poll).await.expect("comes back soon");
+        if let Ok((_, answer)) = poll.expect("ends") {
+            assert_eq!(answer["events"], json!([]), "{path}");
+        }
+        if code == 4502 {
+            assert_eq!(who.client.me().await.expect_err("gone").code(), "token_revoked", "{path}");
+        }
+    }
+    dan.client.me().await.expect("nothing is different");
+    desk.asks("presence.set", json!({ "state": "active" })).await;
+}

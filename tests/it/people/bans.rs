@@ -126,6 +126,51 @@ on_both!(who_is_banned_is_shut_out_with_their_own_addresses_and_no_others, async
     assert_eq!((times("user.left"), times("user.joined")), (1, 3), "Ann, Bob, and Bob again");
 });
 
+/// Whoever is there already under another name doesn't stay.
+#[tokio::test]
+async fn a_ban_closes_what_is_open_from_there() {
+    let flags = [&BEHIND_A_PROXY[..], &["--set", "metrics.token=for-tests"]].concat();
+    let house = House::open_with(Ground::Sqlite, &flags).await;
+    let (url, admin) = (house.url(), Caller::of(&house.admin));
+    let (bob, rob) = (house.joined_by("Bob").await, house.joined_by("Rob").await);
+    let (there, elsewhere) = ("203.0.113.7", "203.0.113.8");
+    // A guest, who doesn't hear that somebody left: that comes with the commit, a moment before the network is shut out.
+    admin.patch(&format!("/users/{}", rob.id), json!({ "role": "guest" })).await.expect(200);
+    admin.put(&format!("/rooms/{}/members/{}", house.lobby, rob.id), json!({})).await.expect(204);
+    let sign_in = json!({ "email": "bob@example.org", "password": PASSWORD });
+    from(&url, there).post("/sessions", sign_in).await.expect(201);
+    let mut sockets = Vec::new();
+    for address in [there, elsewhere] {
+        let mut tcp = dial(&url).await;
+        let head = format!("{}X-Forwarded-For: {address}\r\n\r\n", upgrade(&url, &rob.credentials()));
+        tcp.write_all(head.as_bytes()).await.expect("sent");
+        let mut begun = [0; 12];
+        timeout(PATIENCE, tcp.read_exact(&mut begun)).await.expect("in time").expect("answered");
+        assert_eq!(&begun, b"HTTP/1.1 101");
+        sockets.push(tcp);
+    }
+    let robs = Caller::of(&rob).with("x-forwarded-for", there);
+    let after = robs.get("/events?after=9007199254740991").await.expect(200)["next"].clone();
+    let poll = tokio::spawn(async move { robs.get(&format!("/events?after={after}&wait=20")).await });
+    let operator = Caller::nobody(&url).bearing("for-tests");
+    while !operator.sends("GET", "/metrics", None).await.text().contains("\nhearth_polls_waiting 1") {
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    admin.put(&format!("/users/{}/ban", bob.id), json!({})).await.expect(200);
+    poll.await.expect("answered").is_problem(403, "banned", None);
+    admin.says(house.lobby, "they are gone").await;
+    let mut heard = Vec::new();
+    timeout(PATIENCE, sockets[0].read_to_end(&mut heard)).await.expect("it is closed").expect("read");
+    // A close frame with 4502, and nothing after it.
+    assert!(heard.windows(2).any(|code| code == 4502_u16.to_be_bytes()), "{heard:?}");
+    from(&url, elsewhere).get("/setup").await.expect(200);
+    let mut more = [0; 64 * 1024];
+    let open = timeout(std::time::Duration::from_millis(500), async {
+        while sockets[1].read(&mut more).await.expect("read") > 0 {}
+    });
+    assert!(open.await.is_err(), "the other one stays");
+}
+
 /// What a ban shuts out stays so over a restart, and until each ban that names it is lifted.
 #[tokio::test]
 async fn a_ban_outlives_the_process() {

@@ -233,6 +233,34 @@ on_both!(
 );
 
 on_both!(
+    /// Who isn't admin any more takes nothing more away, whatever was begun before.
+    an_export_ends_with_the_right_to_it,
+    async |ground| {
+        let reached = Reached::open(ground, &[]).await;
+        let count = 60_000;
+        reached.fill(count, 1_700_000_000_000);
+        let Reached { house, ann, .. } = &reached;
+        let bob = house.joined_by("Bob").await;
+        let path = format!("/users/{}", bob.id);
+        ann.patch(&path, json!({ "role": "admin" })).await.expect(200);
+        let loadtest::wire::Credentials::Cookie(cookie) = bob.credentials() else { panic!("a cookie") };
+        let mut tcp = dial(&house.url()).await;
+        let host = house.url().replace("http://", "");
+        let request = format!("GET /api/v1/audit/export?actor=77 HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.expect("sent");
+        let mut begun = [0; 15];
+        tcp.read_exact(&mut begun).await.expect("answered");
+        assert_eq!(&begun, b"HTTP/1.1 200 OK");
+        ann.patch(&path, json!({ "role": "member" })).await.expect(200);
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, tcp.read_to_end(&mut rest)).await.expect("it ends");
+        assert!(read.is_err() || !rest.ends_with(b"\r\n0\r\n\r\n"), "it looks whole");
+        let lines = rest.split(|byte| *byte == b'\n').count();
+        assert!(lines < usize::try_from(count).expect("a number") / 2, "{lines} of {count} were sent");
+    }
+);
+
+on_both!(
     /// By the cleanup of the running server; what is younger stays.
     ///
     /// Proves AUD-02.

@@ -2,10 +2,14 @@
 
 use super::caller::Caller;
 use crate::harness::{Ground, House, Listener, PATIENCE, on_both};
+use crate::raw::dial;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use loadtest::socket::Socket;
 use loadtest::wire::Credentials;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 /// A bot of the house: its id, and the key it has.
@@ -127,7 +131,8 @@ on_both!(
         let old = Robot::of(&ann, json!({ "name": "Robot" })).await;
         let mut with_old = old.connects(&house).await;
         let head = old.calls(&house).get("/events?limit=500").await.expect(200)["next"].as_u64().expect("an id");
-        let new = old.rotated(&ann, json!({ "overlap_s": 2 })).await;
+        // Long enough for all that is to be done within it on a busy machine.
+        let new = old.rotated(&ann, json!({ "overlap_s": 8 })).await;
         let mut with_new = new.connects(&house).await;
         let listed = ann.get("/bots").await.expect(200);
         assert_eq!(key_ids(&listed), [old.key_id, new.key_id]);
@@ -158,7 +163,7 @@ on_both!(
     async |ground| {
         let house = House::open(ground).await;
         let ann = Caller::of(&house.admin);
-        let brief = Robot::of(&ann, json!({ "name": "Brief", "expires_in_s": 2 })).await;
+        let brief = Robot::of(&ann, json!({ "name": "Brief", "expires_in_s": 6 })).await;
         let lasting = Robot::of(&ann, json!({ "name": "Lasting" })).await;
         let mut open = brief.connects(&house).await;
         let mut other = lasting.connects(&house).await;
@@ -346,3 +351,44 @@ on_both!(
         assert_eq!(noted["entries"].as_array().map(Vec::len), Some(6), "what is refused is no action");
     }
 );
+
+/// Whoever takes a key back and is gone before the answer has taken it back all the same, with what it was shown for.
+///
+/// Proves BOT-04.
+#[tokio::test]
+async fn a_key_that_is_taken_back_by_somebody_who_is_gone_closes_its_sockets() {
+    let args = ["--workers", "1", "--set", "storage.patience_ms=20000"];
+    let house = House::open_with(Ground::Sqlite, &args).await;
+    let ann = Caller::of(&house.admin);
+    for rotates in [false, true] {
+        let robot = Robot::of(&ann, json!({ "name": "Robot" })).await;
+        let mut listener = robot.connects(&house).await;
+        let file = house.server.log_path().with_file_name("data").join("hearth.db");
+        let mut other = SqliteConnection::establish(&file.display().to_string()).expect("opens");
+        other.batch_execute("PRAGMA busy_timeout = 20000; BEGIN IMMEDIATE").expect("the lock");
+        let (method, what) = match rotates {
+            false => ("DELETE", format!("keys/{}", robot.key_id)),
+            true => ("POST", "key".to_owned()),
+        };
+        let Credentials::Cookie(cookie) = house.admin.credentials() else { panic!("a cookie") };
+        let host = house.url().replacen("http://", "", 1);
+        let request = format!(
+            "{method} /api/v1/bots/{}/{what} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nContent-Length: 0\r\n\r\n",
+            robot.id
+        );
+        let mut tcp = dial(&house.url()).await;
+        tcp.write_all(request.as_bytes()).await.expect("sent");
+        // One thread serves: by then the request was read, and waits for the lock.
+        for _ in 0..3 {
+            ann.get("/me").await.expect(200);
+        }
+        tcp.set_zero_linger().expect("to be cut");
+        drop(tcp);
+        for _ in 0..3 {
+            ann.get("/me").await.expect(200);
+        }
+        other.batch_execute("ROLLBACK").expect("released");
+        assert_eq!(closes(&mut listener).await, 4501, "rotates: {rotates}");
+        robot.calls(&house).get("/me").await.is_problem(401, "token_revoked", None);
+    }
+}

@@ -191,6 +191,7 @@ impl Answer {
                 "field",
                 "retry_after_ms",
                 "version",
+                "run_id",
             ];
             assert!(known.contains(&key.as_str()), "{problem}");
         }
@@ -201,11 +202,18 @@ impl Answer {
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(object.get("field").and_then(Value::as_str), field, "{problem}");
-        let is_retryable = matches!(code, "rate_limited" | "overloaded" | "unavailable" | "read_only");
+        let when_known = matches!(
+            code,
+            "rate_limited" | "overloaded" | "unavailable" | "read_only" | "ai_busy" | "ai_queue_full"
+        );
+        // An assistant that is switched off comes back when it comes back.
+        let is_retryable = when_known || code == "ai_unavailable";
         assert_eq!(problem["retryable"], is_retryable);
-        assert_eq!(object.contains_key("retry_after_ms"), is_retryable, "{problem}");
-        assert_eq!(self.header("retry-after").is_some(), is_retryable);
-        assert_eq!(object.contains_key("version"), code == "version_conflict", "{problem}");
+        assert!(object.contains_key("retry_after_ms") == when_known || code == "ai_unavailable", "{problem}");
+        assert_eq!(self.header("retry-after").is_some(), object.contains_key("retry_after_ms"));
+        let has_version = matches!(code, "version_conflict" | "settings_conflict");
+        assert_eq!(object.contains_key("version"), has_version, "{problem}");
+        assert_eq!(object.contains_key("run_id"), code == "ai_busy", "{problem}");
         assert_eq!(problem["trace_id"].as_str(), self.header("x-trace-id"), "{problem}");
         problem
     }

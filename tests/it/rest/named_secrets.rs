@@ -70,6 +70,10 @@ on_both!(
         let made = fs::read_to_string(&path).expect("keys");
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(place.data()).expect("there").mode() & 0o777, 0o700);
+        // Of a machine's own, where others may work on the same database.
+        let log = fs::read_to_string(server.log_path()).expect("a log");
+        let is_warned = log.lines().any(|line| line.contains("WARN") && line.contains("secrets.signing_key"));
+        assert_eq!(is_warned, ground == Ground::Postgres, "{log}");
         server.restart().await.expect("comes back");
         assert_eq!(fs::read_to_string(&path).expect("keys"), made, "the same as before");
         server.kill().expect("killed");

@@ -155,6 +155,12 @@ async fn a_ban_is_one_with_its_rows(bench: Bench) {
     bench.does(&ann, status(bob.id, Status::Deactivated)).await;
     assert_eq!(kinds(&bench.does(&ann, ban(bob.id)).await.1), Vec::<&str>::new());
     assert_eq!((audited(&bench, "user.banned"), bench.store.bans(None, 10).await.unwrap().len()), (2, 1));
+    // Nor are they back when it is lifted.
+    assert_eq!(kinds(&bench.does(&ann, Command::LiftBan { user: bob.id }).await.1), Vec::<&str>::new());
+    assert_eq!(audited(&bench, "user.unbanned"), 2);
+    assert_eq!(bench.count("SELECT count(*) FROM users WHERE status = 'deactivated'"), 1);
+    let (_, events) = bench.does(&ann, status(bob.id, Status::Active)).await;
+    assert_eq!(kinds(&events), ["user.joined"]);
 }
 
 async fn a_guest_who_becomes_a_member_has_nothing_to_catch_up_with(bench: Bench) {
@@ -210,6 +216,8 @@ async fn an_invitation_counts_in_the_transaction_that_lets_in(bench: Bench) {
     let theirs =
         format!("SELECT count(*) FROM audit WHERE action = 'user.joined' AND target_id = {}", person.id);
     assert_eq!(bench.count(&theirs), 1);
+    let used = format!("SELECT last_used_at - {} FROM invites", NOW.as_millis());
+    assert_eq!(bench.count(&used), 0);
     // Whoever is refused uses up nothing.
     let taken = Some(("Ann@example.org".to_owned(), "hash".to_owned()));
     let refusal = refused(bench.one(join("Eve", taken)).await);

@@ -6,7 +6,7 @@ use super::people::bot;
 use super::sessions::{begin, begun, change, session, trail};
 use hearth::domain::{
     Ack, BegunBy, Command, Ending, NewSession, NewTransfer, PasswordProof, Person, RejectionCode, Role,
-    SessionChange, Timestamp, TransferKind, UserId, Via,
+    SessionChange, SessionId, Timestamp, TransferKind, UserId, Via,
 };
 use hearth::storage::{Verdict, Write};
 use std::time::Duration;
@@ -18,6 +18,7 @@ contracts!(
     another_link_takes_the_place_of_the_first,
     who_may_make_which,
     who_is_sent_away_takes_their_links_along,
+    who_ends_nothing_ends_no_link,
 );
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
@@ -204,4 +205,19 @@ async fn who_is_sent_away_takes_their_links_along(bench: Bench) {
         by.origin.via = via;
     }
     assert_eq!(refused(bench.one(write).await).code, RejectionCode::TokenRevoked);
+}
+
+/// What is refused has written nothing.
+async fn who_ends_nothing_ends_no_link(bench: Bench) {
+    let home = bench.home().await;
+    let bob = bench.person("Bob", Role::Member).await;
+    let (session, _) = begun(&bench, begin(session(bob.id, 1))).await;
+    let (hers, _) = begun(&bench, begin(super::sessions::session(home.admin.id, 2))).await;
+    makes(&bench, &bob, bob.id, TransferKind::Device, 1).await;
+    for nobodys in [SessionId::new(999), hers.id] {
+        let end = SessionChange::End { user: bob.id, which: Ending::One(nobodys) };
+        let refusal = refused(bench.one(change(end, Via::Session(session.id))).await);
+        assert_eq!(refusal.code, RejectionCode::NotFound);
+    }
+    assert!(is_usable(&bench, 1).await);
 }

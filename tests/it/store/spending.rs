@@ -1,0 +1,196 @@
+//! Budgets: set aside before, settled after, never more than there is.
+
+use super::asking::{MICROS, Scene, TOKENS, ask, new_assistant};
+use super::bench::{Bench, NOW, accepted, by, code};
+use super::contracts;
+use hearth::domain::{
+    Ack, Budget, Command, Person, RejectionCode, Role, RoomId, RunState, Scope, Timestamp, UserId,
+};
+use hearth::storage::{RunTerms, SpendingView, UsageBy, Verdict};
+use std::time::Duration;
+use uuid::Uuid;
+
+contracts!(
+    many_at_once_never_overspend,
+    what_is_set_aside_comes_back,
+    a_period_ends,
+    ones_own_budget_comes_before_everybodys,
+    a_budget_is_set_and_taken_away,
+    what_was_used_is_summed_up,
+);
+
+async fn spent(scene: &Scene, scope: Scope) -> SpendingView {
+    let all = scene.bench.store.spending(NOW, 100).await.unwrap();
+    all.into_iter().find(|one| one.scope == scope).expect("something was spent")
+}
+
+/// Proves AI-15.
+async fn many_at_once_never_overspend(mut bench: Bench) {
+    bench.options.runs = RunTerms { queue: 1000, room_queue: 100, user_queue: 100, ..RunTerms::DEFAULT };
+    let scene = Scene::set(bench.reopened().await).await;
+    let bench = &scene.bench;
+    let fitting = 7;
+    for (scope, tokens, micros) in [
+        (Scope::Account, Some(TOKENS * fitting + 1), None),
+        (Scope::Room(scene.room), None, Some(MICROS * (fitting + 1) - 1)),
+    ] {
+        scene.budgets(scope, tokens, micros).await;
+        let mut assistants = Vec::new();
+        for nth in 0..50 {
+            assistants.push(new_assistant(bench, &scene.ann, &format!("Ada {nth} {}", scope.kind())).await);
+        }
+        let message = bench.posts(&scene.bob, scene.room, "what?").await.id;
+        let asked: Vec<_> = assistants
+            .iter()
+            .map(|assistant| by(&scene.bob, ask(scene.room, assistant.id, message)))
+            .map(|write| bench.store.submit(vec![write], NOW).unwrap())
+            .collect();
+        let (mut admitted, mut refused) = (0, 0);
+        for outcome in asked {
+            match outcome.await.unwrap().pop().unwrap() {
+                Ok(Verdict::Accepted { ack: Ack::Asked(_), .. }) => admitted += 1,
+                result => {
+                    assert_eq!(code(&result), Some(RejectionCode::BudgetExceeded));
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!((admitted, refused), (fitting, 50 - fitting));
+        let account = spent(&scene, scope).await;
+        assert_eq!((account.reserved_tokens, account.spent_tokens), (TOKENS * fitting, 0));
+        for run in bench
+            .store
+            .runs_of_room(scene.room, hearth::domain::RunId::new(i64::MAX), true, 100)
+            .await
+            .unwrap()
+        {
+            bench.does(&scene.ann, Command::StopRun { room: scene.room, run: run.id }).await;
+        }
+        scene.budgets(scope, None, None).await;
+    }
+}
+
+/// Proves AI-14, AI-15.
+async fn what_is_set_aside_comes_back(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let scopes = [Scope::User(scene.bob.id), Scope::Room(scene.room), Scope::Account];
+    let mut runs = 0;
+    for state in [RunState::Done, RunState::Failed, RunState::Cancelled, RunState::Interrupted] {
+        let (run, holder) = (scene.asks(&scene.bob).await.run, Uuid::new_v4());
+        for scope in scopes {
+            let set_aside = spent(&scene, scope).await;
+            assert_eq!((set_aside.reserved_tokens, set_aside.reserved_micros), (TOKENS, MICROS));
+        }
+        scene.takes(run, holder).await.expect("taken");
+        scene.bench.does(&scene.ada, scene.end(run, holder, state, "that")).await;
+        runs += 1;
+        for scope in scopes {
+            let settled = spent(&scene, scope).await;
+            assert_eq!((settled.reserved_tokens, settled.reserved_micros), (0, 0), "{state:?}");
+            assert_eq!((settled.spent_tokens, settled.spent_micros), (110 * runs, 120 * runs), "{state:?}");
+        }
+    }
+    // What never began cost nothing.
+    let run = scene.asks(&scene.bob).await.run;
+    scene.bench.does(&scene.bob, Command::StopRun { room: scene.room, run }).await;
+    let settled = spent(&scene, Scope::Account).await;
+    assert_eq!((settled.reserved_tokens, settled.spent_tokens), (0, 110 * runs));
+}
+
+/// Proves AI-15.
+async fn a_period_ends(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let bench = &scene.bench;
+    // One answer fits, and only one.
+    scene.budgets(Scope::Room(scene.room), Some(TOKENS), None).await;
+    let day = Duration::from_secs(24 * 3600);
+    let asks = async |who: &Person, at: Timestamp| {
+        let message = bench.posts(who, scene.room, "what?").await.id;
+        let write = by(who, scene.ask(message));
+        bench.store.submit(vec![write], at).unwrap().await.unwrap().pop().unwrap()
+    };
+    let (Ack::Asked(first), _) = accepted(asks(&scene.bob, NOW).await) else { panic!("asked") };
+    assert_eq!(code(&asks(&scene.ann, NOW).await), Some(RejectionCode::BudgetExceeded));
+    let tomorrow = NOW.after(day);
+    accepted(asks(&scene.ann, tomorrow).await);
+    // Whatever ends tomorrow was of today.
+    let holder = Uuid::new_v4();
+    scene.takes(first.run, holder).await.expect("taken");
+    let end = by(&scene.ada, scene.end(first.run, holder, RunState::Done, "that"));
+    accepted(bench.store.submit(vec![end], tomorrow).unwrap().await.unwrap().pop().unwrap());
+    let of = |spending: Vec<SpendingView>| {
+        let of_room = spending.into_iter().find(|one| one.scope == Scope::Room(scene.room)).expect("spent");
+        (of_room.spent_tokens, of_room.reserved_tokens)
+    };
+    assert_eq!(of(bench.store.spending(NOW, 100).await.unwrap()), (110, 0));
+    assert_eq!(of(bench.store.spending(tomorrow, 100).await.unwrap()), (0, TOKENS));
+    assert_eq!(bench.count("SELECT count(*) FROM spending WHERE scope = 'room'"), 2);
+}
+
+async fn ones_own_budget_comes_before_everybodys(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let everybody = Scope::User(UserId::new(0));
+    scene.budgets(everybody, Some(0), None).await;
+    assert_eq!(scene.refused(&scene.bob).await.code, RejectionCode::BudgetExceeded);
+    scene.budgets(Scope::User(scene.bob.id), Some(TOKENS), None).await;
+    let run = scene.asks(&scene.bob).await.run;
+    scene.bench.does(&scene.bob, Command::StopRun { room: scene.room, run }).await;
+    assert_eq!(scene.refused(&scene.ann).await.code, RejectionCode::BudgetExceeded);
+    scene.budgets(everybody, None, None).await;
+    scene.asks(&scene.ann).await;
+}
+
+async fn a_budget_is_set_and_taken_away(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let bench = &scene.bench;
+    let set = |scope, tokens| Command::SetBudget { scope, budget: Budget { tokens, micros: None } };
+    let audited = || bench.count("SELECT count(*) FROM audit WHERE action = 'budget.changed'");
+    bench.does(&scene.ann, set(Scope::User(scene.bob.id), Some(5))).await;
+    bench.does(&scene.ann, set(Scope::User(scene.bob.id), Some(5))).await;
+    assert_eq!(audited(), 1, "nothing happened the second time");
+    bench.does(&scene.ann, set(Scope::User(scene.bob.id), Some(6))).await;
+    let all = bench.store.budgets(10).await.unwrap();
+    assert_eq!((all.len(), all[0].scope, all[0].budget.tokens), (1, Scope::User(scene.bob.id), Some(6)));
+    bench.does(&scene.ann, set(Scope::User(scene.bob.id), None)).await;
+    assert!(bench.store.budgets(10).await.unwrap().is_empty());
+    assert_eq!(audited(), 3);
+    let refused = async |who: &Person, scope| bench.refuses(who, set(scope, Some(1))).await;
+    assert_eq!(refused(&scene.bob, Scope::Account).await.code, RejectionCode::Forbidden);
+    assert_eq!(refused(&scene.ada, Scope::Account).await.code, RejectionCode::Forbidden);
+    for nobody in [Scope::User(UserId::new(999)), Scope::Room(RoomId::new(999))] {
+        assert_eq!(refused(&scene.ann, nobody).await.field.as_deref(), Some("scope_id"));
+    }
+}
+
+/// Proves AI-14.
+async fn what_was_used_is_summed_up(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let bench = &scene.bench;
+    let eve = bench.person("Eve", Role::Member).await;
+    for (who, state) in
+        [(&scene.bob, RunState::Done), (&scene.bob, RunState::Failed), (&eve, RunState::Cancelled)]
+    {
+        let (run, holder) = (scene.asks(who).await.run, Uuid::new_v4());
+        scene.takes(run, holder).await.expect("taken");
+        bench.does(&scene.ada, scene.end(run, holder, state, "that")).await;
+    }
+    let (from, to) = (NOW, NOW.after(Duration::from_secs(1)));
+    let by_user = bench.store.usage(UsageBy::User, from, to, 10).await.unwrap();
+    let told: Vec<_> = by_user
+        .iter()
+        .map(|used| {
+            (used.id, used.runs, used.failed, used.prompt_tokens, used.completion_tokens, used.cost_micros)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [(Some(scene.bob.id.get()), 2, 1, 200, 20, 240), (Some(eve.id.get()), 1, 0, 100, 10, 120)]
+    );
+    for (by, id) in [(UsageBy::Room, scene.room.get()), (UsageBy::Assistant, scene.ada.id.get())] {
+        let used = bench.store.usage(by, from, to, 10).await.unwrap();
+        assert_eq!((used.len(), used[0].id, used[0].runs, used[0].cost_micros), (1, Some(id), 3, 360));
+    }
+    let used = bench.store.usage(UsageBy::Model, from, to, 10).await.unwrap();
+    assert_eq!((used[0].id, used[0].model.as_deref(), used[0].runs), (None, Some("tiny"), 3));
+    assert!(bench.store.usage(UsageBy::User, to, to, 10).await.unwrap().is_empty());
+}
