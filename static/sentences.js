@@ -17,14 +17,15 @@ export function sentencesEnd(text, from) {
   return end;
 }
 
-/** Follows answers and gives what is to be said of them; what was there before it began is not said. */
+/** Follows answers and gives what is to be said of them: of those that are `fresh` all, of others what comes from now on. */
 export class Sayings {
   #said = new Map();
 
-  /** `answers` are those on screen: `{id, name, state, text, why}`. Gives sentences in the order to be said. */
+  /** `answers` are those on screen: `{id, name, state, text, why, fresh}`. Gives sentences in the order to be said. */
   next(answers) {
     const out = [];
-    for (const { id, name, state, text, why } of answers) {
+    for (const { id, name, state, text, why, fresh } of answers) {
+      if (fresh && !this.#said.has(id)) this.#said.set(id, { state: 'queued', at: 0 });
       const known = this.#said.get(id);
       if (!known) {
         this.#said.set(id, { state, at: state === 'running' || state === 'queued' ? sentencesEnd(text, 0) : text.length });

@@ -20,6 +20,8 @@ export class RoomPage {
   #known = false;
   #shown = [];
   #sayings = new Sayings();
+  /** Answers to what is asked from here on are heard from their beginning. */
+  #heardFrom = null;
 
   constructor(client, shell, roomId, messageId) {
     Object.assign(this, { client, shell, roomId, target: messageId });
@@ -153,7 +155,8 @@ export class RoomPage {
   /** What assistants say, to those who listen: in sentences, not in pieces. */
   #say(rows, ready) {
     if (!ready) return;
-    const answers = rows.filter(({ answer }) => answer).map(({ answer, name }) => ({ ...answer, name, why: reasonOf(answer) }));
+    this.#heardFrom ??= rows.findLast(({ message }) => message?.seq)?.message.seq ?? 0;
+    const answers = rows.filter(({ answer }) => answer).map(({ answer, message, name }) => ({ ...answer, name, why: reasonOf(answer), fresh: message.seq > this.#heardFrom }));
     for (const text of this.#sayings.next(answers)) this.shell.announce(text, this.shell.answers);
   }
 

@@ -228,6 +228,11 @@ test('what is said aloud is whole sentences, each once, and how it ends', () => 
   assert.deepEqual(told('running', 'Well then. Not yet. An'), ['Not yet.']);
   assert.deepEqual(told('failed', 'Well then. Not yet. An'), ['An', 'Helper failed: It fell silent.']);
   assert.deepEqual(told('failed', 'Well then. Not yet. An'), []);
+  // All of it at once, between two looks.
+  assert.deepEqual(sayings.next([{ id: 3, name: 'Helper', state: 'done', text: 'Quick. Done', why: '', fresh: true }]), ['Helper: Quick. Done', 'Helper has answered.']);
+  const joined = new Sayings();
+  assert.deepEqual(joined.next([{ id: 4, name: 'Helper', state: 'running', text: 'Before. Now', why: '' }]), ['Helper is answering.']);
+  assert.deepEqual(joined.next([{ id: 4, name: 'Helper', state: 'running', text: 'Before. Now then. ', why: '' }]), ['Now then.']);
   const late = new Sayings();
   assert.deepEqual(late.next([{ id: 2, name: 'Helper', state: 'done', text: 'Long ago.', why: '' }]), []);
 });
