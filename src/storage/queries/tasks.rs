@@ -242,31 +242,35 @@ impl Store {
         .await
     }
 
-    /// Takes over, until `lease`, at most `limit` runs whose holder gave no sign of life.
+    /// Takes over, until `lease`, at most `limit` runs whose holder gave no sign of life since `now`; those of others, if nobody else can
+    /// be alive, at once (`alone`).
     pub async fn orphaned_runs(
         &self,
         holder: Uuid,
         now: Timestamp,
+        alone: bool,
         lease: Timestamp,
         limit: usize,
     ) -> Result<Vec<Orphan>, StoreError> {
         // Looked at first, so that nothing to do costs no write.
-        let left = |now: Timestamp| {
+        let others = if alone { i64::MAX } else { now.as_millis() };
+        let left = move || {
+            let is_theirs = runs::holder.ne(holder.as_bytes().to_vec());
             runs::table
                 .filter(runs::state.eq(RunState::Running.as_str()))
-                .filter(runs::lease_until.lt(now.as_millis()))
+                .filter(runs::lease_until.lt(now.as_millis()).or(runs::lease_until.lt(others).and(is_theirs)))
                 .order(runs::id)
                 .select(runs::id)
         };
         let query = move |conn: &mut Conn| -> Result<Vec<i64>, StoreError> {
-            let query = left(now).limit(limited(limit));
+            let query = left().limit(limited(limit));
             Ok(on!(conn, |c| query.load(c))?)
         };
         if self.read(query).await?.is_empty() {
             return Ok(Vec::new());
         }
         self.write(move |conn| {
-            let query = left(now).limit(limited(limit));
+            let query = left().limit(limited(limit));
             let ids: Vec<i64> = match conn {
                 Conn::Pg(c) => query.for_update().skip_locked().load(c)?,
                 Conn::Sqlite(c) => query.load(c)?,
