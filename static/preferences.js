@@ -71,11 +71,11 @@ export class Preferences {
   async #send() {
     const { draft, version } = this.#state;
     if (!draft || version === null) return;
-    this.store.dispatch({ type: 'preferences/syncing', syncing: true });
+    this.store.dispatch({ type: 'preferences/syncing', sent: draft });
     try {
       const reply = await this.wire.request('settings.sync', { version, settings: draft });
-      this.store.dispatch({ type: 'preferences/syncing', syncing: false });
       this.store.dispatch({ type: 'preferences/learned', version: reply.version, settings: draft });
+      this.store.dispatch({ type: 'preferences/syncing', sent: null });
       if (this.#state.draft) this.#soon();
     } catch (error) {
       this.#lost = error;

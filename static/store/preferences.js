@@ -1,7 +1,7 @@
 // What one wants assistants to go by: as the server has it, and as it is being written here. Pure.
 
-/** `version` is null until the server was asked. `draft`: what isn't synced yet; `syncing`: what is on its way; `trouble`: why it isn't there. */
-export const initialPreferences = () => ({ version: null, settings: {}, draft: null, syncing: false, trouble: null });
+/** `version` is null until the server was asked. `draft`: what isn't synced yet; `sent`: what is on its way; `trouble`: why it isn't there. */
+export const initialPreferences = () => ({ version: null, settings: {}, draft: null, sent: null, trouble: null });
 
 const same = (one, other) => JSON.stringify(Object.entries(one).sort()) === JSON.stringify(Object.entries(other).sort());
 const change = (state, next) => ({ ...state, preferences: { ...state.preferences, ...next } });
@@ -9,27 +9,30 @@ const change = (state, next) => ({ ...state, preferences: { ...state.preferences
 /** Whether there is something the server doesn't have. */
 export const isPending = ({ preferences: { draft } }) => draft !== null;
 
-/** What the server has. What is being written here stays: whether it fits that version the server says. */
+const OVERTAKEN = 'Your settings were changed on another device meanwhile. Those stand now.';
+
+/** What the server has: of this client, or of another, and then what was written here on top of what is no more is given up. */
 export function onSynced(state, { version, settings }) {
   const known = state.preferences;
-  if (known.version !== null && version < known.version) return state;
-  if (version === known.version && same(settings, known.settings) && !(known.draft && same(known.draft, settings))) return state;
-  return change(state, { version, settings, draft: known.draft && same(known.draft, settings) ? null : known.draft, trouble: known.draft ? known.trouble : null });
+  if (known.version !== null && (version < known.version || (version === known.version && same(settings, known.settings) && known.draft === null))) return state;
+  const { draft, sent } = known;
+  if (draft === null || same(draft, settings)) return change(state, { version, settings, draft: null, trouble: null });
+  const overtaken = known.version !== null && version > known.version && !(sent && same(sent, settings));
+  return change(state, overtaken ? { version, settings, draft: null, trouble: OVERTAKEN } : { version, settings });
 }
 
 /** The last value wins. */
 export const onDrafted = (state, { settings }) => {
   const { preferences } = state;
-  return change(state, { draft: preferences.version !== null && !preferences.syncing && same(settings, preferences.settings) ? null : settings, trouble: null });
+  return change(state, { draft: preferences.version !== null && preferences.sent === null && same(settings, preferences.settings) ? null : settings, trouble: null });
 };
 
-export const onSyncing = (state, { syncing }) => change(state, { syncing });
+export const onSyncing = (state, { sent }) => change(state, { sent });
 
-/** Somebody else was faster, on another device: theirs stands, and what was written here is not put over it. */
+/** Another device was faster: what it wrote stands, and nothing is put over it unseen. */
 export function onSyncRefused(state, { error, current }) {
-  if (!current) return change(state, { syncing: false, trouble: error.message });
+  if (!current) return change(state, { sent: null, trouble: error.message });
   return change(state, {
-    version: current.version, settings: current.settings, draft: null, syncing: false,
-    trouble: 'Your settings were changed on another device meanwhile. Those stand now.',
+    version: current.version, settings: current.settings, draft: null, sent: null, trouble: OVERTAKEN,
   });
 }

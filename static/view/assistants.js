@@ -40,6 +40,10 @@ export class AssistantsPage {
     this.budgets.opened();
   }
 
+  update(state) {
+    if (isAdmin(state)) this.budgets.update(state);
+  }
+
   async #load() {
     try {
       const { assistants } = await api.get('/assistants');

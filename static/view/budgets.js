@@ -11,6 +11,10 @@ const SCOPES = { user: 'person, each month', room: 'room, each day', account: 't
 const BY = [['user', 'By person'], ['room', 'By room'], ['assistant', 'By assistant'], ['model', 'By model']];
 
 export class Budgets {
+  #users = null;
+  #budgets = null;
+  #used = null;
+
   constructor(client) {
     this.client = client;
     this.trouble = h('p', { class: 'form-error', role: 'alert' });
@@ -25,9 +29,19 @@ export class Budgets {
   }
 
   opened() {
-    this.#form();
     this.#load();
     this.#loadUsage();
+  }
+
+  /** Names may come after the numbers, or change. */
+  update({ users }) {
+    if (this.#users === users) return;
+    this.#users = users;
+    const form = this.setter.firstElementChild;
+    const written = form && (form.contains(document.activeElement) || [...form.querySelectorAll('input')].some(({ value }) => value));
+    if (!written) this.#form();
+    if (this.#budgets) this.#draw(this.#budgets);
+    if (this.#used) this.#drawUsage();
   }
 
   #form() {
@@ -58,6 +72,7 @@ export class Budgets {
   }
 
   #draw(budgets) {
+    this.#budgets = budgets;
     replace(this.table, budgets.length
       ? table(['Whose', 'Tokens', 'Dollars'], budgets.map(({ scope, scope_id, tokens_max, micros_max }) =>
         [this.#whose(scope, scope_id), tokens_max?.toLocaleString() ?? 'no limit', micros_max === null ? 'no limit' : `$${asDollars(micros_max)}`]), 1)
@@ -80,17 +95,22 @@ export class Budgets {
   async #loadUsage() {
     const by = this.by.querySelector('select').value;
     try {
-      const { usage, spending } = await api.get(`/ai/usage?by=${by}`);
-      const rows = usage.map(({ id, model, runs, failed, prompt_tokens, completion_tokens, cost_micros }) =>
-        [by === 'model' ? model : this.#name(by, id), runs.toLocaleString(), failed.toLocaleString(), prompt_tokens.toLocaleString(), completion_tokens.toLocaleString(), dollars(cost_micros)]);
-      const spent = spending.map(({ scope, scope_id, period, spent_tokens, reserved_tokens, spent_micros, reserved_micros }) =>
-        [scope === 'account' ? 'The team' : this.#name(scope, scope_id), period, spent_tokens.toLocaleString(), reserved_tokens.toLocaleString(), dollars(spent_micros), dollars(reserved_micros)]);
-      replace(this.usage,
-        rows.length ? table([BY.find(([one]) => one === by)[1], 'Answers', 'Failed', 'Tokens read', 'Tokens written', 'Cost'], rows, 1) : h('p', {}, 'Nothing was asked yet.'),
-        spent.length > 0 && [h('h3', {}, 'What counts towards budgets now'), table(['Whose', 'Period', 'Tokens', 'Reserved', 'Spent', 'Reserved'], spent, 2)]);
+      this.#used = { by, ...(await api.get(`/ai/usage?by=${by}`)) };
+      this.#drawUsage();
     } catch (error) {
       replace(this.usage, h('p', { class: 'form-error', role: 'alert' }, error.message));
     }
+  }
+
+  #drawUsage() {
+    const { by, usage, spending } = this.#used;
+    const rows = usage.map(({ id, model, runs, failed, prompt_tokens, completion_tokens, cost_micros }) =>
+      [by === 'model' ? model : this.#name(by, id), runs.toLocaleString(), failed.toLocaleString(), prompt_tokens.toLocaleString(), completion_tokens.toLocaleString(), dollars(cost_micros)]);
+    const spent = spending.map(({ scope, scope_id, period, spent_tokens, reserved_tokens, spent_micros, reserved_micros }) =>
+      [scope === 'account' ? 'The team' : this.#name(scope, scope_id), period, spent_tokens.toLocaleString(), reserved_tokens.toLocaleString(), dollars(spent_micros), dollars(reserved_micros)]);
+    replace(this.usage,
+      rows.length ? table([BY.find(([one]) => one === by)[1], 'Answers', 'Failed', 'Tokens read', 'Tokens written', 'Cost'], rows, 1) : h('p', {}, 'Nothing was asked yet.'),
+      spent.length > 0 && [h('h3', {}, 'What counts towards budgets now'), table(['Whose', 'Period', 'Tokens', 'Reserved', 'Spent', 'Reserved'], spent, 2)]);
   }
 }
 

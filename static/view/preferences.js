@@ -22,7 +22,7 @@ export class PreferencesPanel {
   update({ preferences }) {
     if (this.shown === preferences) return;
     this.shown = preferences;
-    const { version, settings, draft, syncing, trouble } = preferences;
+    const { version, settings, draft, sent, trouble } = preferences;
     for (const key of KEYS) {
       const input = this.form.elements[key];
       const value = String((draft ?? settings)[key] ?? '');
@@ -30,7 +30,7 @@ export class PreferencesPanel {
       // Not under the hands of whoever writes: the draft is what stands there.
       if (input.value !== value && (draft === null || input !== document.activeElement)) input.value = value;
     }
-    const pending = draft !== null || syncing;
+    const pending = draft !== null || sent !== null;
     this.el.dataset.state = version === null ? 'unknown' : pending ? 'pending' : 'saved';
     setText(this.note, trouble ?? (version === null ? '' : pending ? 'Not saved yet…' : version > 0 ? 'Saved.' : ''));
     this.note.classList.toggle('form-error', Boolean(trouble));

@@ -68,7 +68,7 @@ export class Shell {
         h('header', { class: 'bar' }, this.menuButton,
           h('div', { class: 'bar-text' }, this.heading, this.subtitle),
           this.actions, this.connection.el),
-        this.notice, this.main, this.requests.el),
+        this.notice, this.requests.el, this.main),
       this.announcer, this.answers);
     replace(root, this.app);
     const { signal } = this.#listening;

@@ -128,12 +128,33 @@ test('settings that are refused for good keep no question back', async () => {
   assert.deepEqual([sent[3].type, sent[3].data.settings_version], ['message.post', 3]);
 });
 
-test('what another device synced is taken over, but not put over what is being written', async () => {
-  const { store, preferences, wire } = await desk();
-  const synced = (seq, version, language) => wire.receive(JSON.stringify({ type: 'settings.synced', id: seq, seq, room_id: INBOX, at: new Date(NOW).toISOString(), data: { version, settings: { language } } }));
-  synced(1, 4, 'sv');
+const synced = (wire, seq, version, language) =>
+  wire.receive(JSON.stringify({ type: 'settings.synced', id: seq, seq, room_id: INBOX, at: new Date(NOW).toISOString(), data: { version, settings: { language } } }));
+
+test('what another device synced is taken over, and what was written on top of what it replaced is given up aloud', async () => {
+  const { store, sent, preferences, wire } = await desk();
+  synced(wire, 1, 4, 'sv');
   assert.deepEqual(store.state.preferences.settings, { language: 'sv' });
   preferences.write({ language: 'fr' });
-  synced(2, 5, 'no');
-  assert.deepEqual([store.state.preferences.version, store.state.preferences.draft], [5, { language: 'fr' }]);
+  synced(wire, 2, 5, 'no');
+  const { version, settings, draft, trouble } = store.state.preferences;
+  assert.deepEqual([version, settings, draft], [5, { language: 'no' }, null]);
+  assert.match(trouble, /another device/);
+  await pass(QUIET_MS * 2);
+  assert.deepEqual(sent, []);
+});
+
+test('the event of one’s own sync that comes before its reply, or late, takes nothing away', async () => {
+  const { store, sent, preferences, accept, wire } = await desk();
+  preferences.write({ language: 'de' });
+  await pass(QUIET_MS);
+  preferences.write({ language: 'fr' });
+  synced(wire, 1, 4, 'de');
+  assert.deepEqual(store.state.preferences.draft, { language: 'fr' });
+  await accept(sent[0], 4);
+  await pass(QUIET_MS);
+  assert.deepEqual(sent[1].data, { version: 4, settings: { language: 'fr' } });
+  await accept(sent[1], 5);
+  synced(wire, 2, 5, 'fr');
+  assert.deepEqual([store.state.preferences.version, store.state.preferences.draft, store.state.preferences.trouble], [5, null, null]);
 });

@@ -6,8 +6,9 @@ use super::window::Window;
 use crate::harness::upstream::script::{Gate, Script, refuses_the_key, says};
 use crate::harness::upstream::{Ended, Upstream};
 use crate::harness::{Ground, House, PATIENCE};
+use crate::rest::caller::Caller;
 use fantoccini::key::Key;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Ann makes an assistant in the page and goes back to the lobby.
 async fn makes_an_assistant(ann: &Window, house: &House, upstream: &Upstream) {
@@ -229,5 +230,89 @@ async fn a_question_over_budget_says_so_and_is_asked_again() {
     ann.clicks(".dialog .danger").await;
     ann.misses("#assistants .assistant").await;
     ann.is_content(&[]).await;
+    ann.leaves().await;
+}
+
+/// Proves CORR-13.
+#[tokio::test]
+async fn settings_are_saved_by_themselves_and_hold_for_the_next_question() {
+    let driver = Driver::start().await;
+    let house = House::open(Ground::Sqlite).await;
+    let upstream = Upstream::start().await;
+    let ann = enters(&driver, &house, "ann", Screen::Desktop).await;
+    makes_an_assistant(&ann, &house, &upstream).await;
+    ann.clicks(".page-link[href='/settings']").await;
+    ann.sees("#preferences[data-state=saved]").await;
+    ann.fills("#preferences [name=language]", "Esperanto").await;
+    ann.sees("#preferences[data-state=pending]").await;
+    ann.reads("#preferences .pending", "Saved.").await;
+    ann.client.refresh().await.expect("reloads");
+    ann.sees("#preferences[data-state=saved]").await;
+    assert_eq!(ann.value("#preferences [name=language]").await, "Esperanto");
+    is_accessible(&ann).await;
+    // Not a second later, but at once: the question waits for it.
+    ann.fills("#preferences [name=instructions]", "Speak like a pirate").await;
+    ann.clicks(".room-link").await;
+    asks(&ann, "@Helper, ahoy?").await;
+    let asked = upstream.is_asked().await;
+    let question = asked.said_by("user").join("\n");
+    assert!(question.contains("Esperanto") && question.contains("Speak like a pirate"), "{question}");
+    shows(&ann, "done", "Hello there.").await;
+    ann.is_content(&[]).await;
+    ann.leaves().await;
+}
+
+/// Proves CORR-01, CORR-08.
+#[tokio::test]
+async fn dice_are_rolled_in_the_page_even_while_the_socket_sends_nothing() {
+    let driver = Driver::start().await;
+    let house = House::open(Ground::Sqlite).await;
+    let bot = Caller::bot_of(&house, "Robot").await;
+    let ann = enters(&driver, &house, "ann", Screen::Phone).await;
+    let roll = json!({ "count": 2, "sides": 6 });
+    let request = async |kind: &str, arguments: &Value| {
+        let body = json!({ "user_id": house.admin.id, "room_id": house.lobby, "kind": kind, "arguments": arguments });
+        let made = bot.post("/actions", body).await.expect(201);
+        made["id"].as_str().expect("an id").to_owned()
+    };
+    let result = async |id: &str| {
+        let seen = bot.get(&format!("/actions/{id}")).await.expect(200);
+        (seen["state"].clone(), seen["result"].clone())
+    };
+
+    let first = request("dice.roll", &roll).await;
+    ann.reads(".request-question", "Robot asks you to roll 2 dice.").await;
+    ann.is_in("body, #main, #composer, .scroller").await;
+    ann.reads("#announcer", "Robot asks you to roll 2 dice.").await;
+    fits(&ann).await;
+    is_accessible(&ann).await;
+    ann.clicks(".request-roll").await;
+    ann.sees("#requests [data-state=done] .die").await;
+    let (state, rolls) = result(&first).await;
+    let faces = rolls["rolls"].as_array().expect("rolls").iter().map(|face| face.as_u64().expect("a number"));
+    let faces: Vec<u64> = faces.collect();
+    assert!(faces.len() == 2 && faces.iter().all(|face| (1..=6).contains(face)), "{faces:?}");
+    assert_eq!(state, "done");
+    let shown = "return [...document.querySelectorAll('.die')].map((die) => Number(die.textContent))";
+    assert_eq!(ann.asks(shown, &[]).await, json!(faces));
+    is_accessible(&ann).await;
+
+    // From here on nothing gets out by the socket: whatever is sent breaks it.
+    let second =
+        request("choose", &json!({ "question": "Tea or coffee?", "options": ["Tea", "Coffee"] })).await;
+    ann.reads("#requests [data-state=open] .request-question", "Tea or coffee?").await;
+    let deaf =
+        "window.sends = WebSocket.prototype.send; WebSocket.prototype.send = function () { this.close(); }";
+    ann.asks(deaf, &[]).await;
+    ann.clicks("#requests [data-state=open] .request-choice").await;
+    ann.reads(&format!("#requests [data-request-id='{second}'][data-state=done]"), "Tea").await;
+    assert_eq!(result(&second).await, (json!("done"), json!({ "choice": "Tea" })));
+    ann.asks("WebSocket.prototype.send = window.sends", &[]).await;
+    ann.is_connected().await;
+
+    let third = request("door.open", &json!({})).await;
+    ann.reads("#requests", "something that can’t be done here (door.open)").await;
+    ann.sees(&format!("#requests [data-request-id='{third}'][data-state=failed]")).await;
+    assert_eq!(result(&third).await, (json!("failed"), json!({ "error": "not_supported" })));
     ann.leaves().await;
 }
