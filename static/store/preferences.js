@@ -3,7 +3,9 @@
 /** `version` is null until the server was asked. `draft`: what isn't synced yet; `sent`: what is on its way; `trouble`: why it isn't there. */
 export const initialPreferences = () => ({ version: null, settings: {}, draft: null, sent: null, trouble: null });
 
-const same = (one, other) => JSON.stringify(Object.entries(one).sort()) === JSON.stringify(Object.entries(other).sort());
+/** In whichever order the server writes it. */
+const ordered = (key, value) => (value && typeof value === 'object' && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value);
+const same = (one, other) => JSON.stringify(one, ordered) === JSON.stringify(other, ordered);
 const change = (state, next) => ({ ...state, preferences: { ...state.preferences, ...next } });
 
 /** Whether there is something the server doesn't have. */

@@ -76,7 +76,7 @@ export class Composer {
       return;
     }
     this.area.value = '';
-    this.mentioning.close();
+    this.mentioning.leave();
     this.#fit();
     this.client.post(this.page.roomId, text);
     this.focus();

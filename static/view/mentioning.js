@@ -21,7 +21,7 @@ export class Mentioning {
       if (at >= 0) this.#take(at);
     });
     for (const type of ['click', 'keyup']) area.addEventListener(type, ({ key }) => (type === 'click' || key?.startsWith('Arrow') || key === 'Home' || key === 'End') && this.look());
-    area.addEventListener('blur', () => this.close());
+    area.addEventListener('blur', () => this.leave());
   }
 
   /** Looks at what stands before the caret. */
@@ -52,6 +52,12 @@ export class Mentioning {
     this.list.hidden = true;
     setText(this.said, '');
     setAttributes(this.area, { 'aria-activedescendant': null });
+  }
+
+  /** Another text, or none: what was closed by hand is forgotten. */
+  leave() {
+    this.#closedAt = null;
+    this.close();
   }
 
   /** Whether the key was for the list. */

@@ -25,7 +25,7 @@ export class PreferencesPanel {
     const { version, settings, draft, sent, trouble } = preferences;
     for (const key of KEYS) {
       const input = this.form.elements[key];
-      const value = String((draft ?? settings)[key] ?? '');
+      const value = String((draft ?? settings).ai?.[key] ?? '');
       input.disabled = version === null;
       // Not under the hands of whoever writes: the draft is what stands there.
       if (input.value !== value && (draft === null || input !== document.activeElement)) input.value = value;
@@ -38,8 +38,9 @@ export class PreferencesPanel {
 
   #written() {
     const { settings } = this.client.state.preferences;
-    const written = Object.fromEntries(KEYS.map((key) => [key, this.form.elements[key].value.trim()]).filter(([, value]) => value));
-    const others = Object.fromEntries(Object.entries(settings).filter(([key]) => !KEYS.includes(key)));
-    this.client.preferences.write({ ...others, ...written });
+    const ai = Object.fromEntries(KEYS.map((key) => [key, this.form.elements[key].value.trim()]).filter(([, value]) => value));
+    this.client.preferences.write({ ...settings, ai: { ...without(settings.ai ?? {}, KEYS), ...ai } });
   }
 }
+
+const without = (all, keys) => Object.fromEntries(Object.entries(all).filter(([key]) => !keys.includes(key)));

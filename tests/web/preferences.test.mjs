@@ -158,3 +158,11 @@ test('the event of one’s own sync that comes before its reply, or late, takes 
   synced(wire, 2, 5, 'fr');
   assert.deepEqual([store.state.preferences.version, store.state.preferences.draft, store.state.preferences.trouble], [5, null, null]);
 });
+
+test('the same settings in another order are the same', async () => {
+  const { store, preferences, wire } = await desk();
+  preferences.write({ ai: { language: 'fr', instructions: 'short' }, theme: 'dark' });
+  await pass(QUIET_MS);
+  wire.receive(JSON.stringify({ type: 'settings.synced', id: 1, seq: 1, room_id: INBOX, at: new Date(NOW).toISOString(), data: { version: 4, settings: { theme: 'dark', ai: { instructions: 'short', language: 'fr' } } } }));
+  assert.deepEqual([store.state.preferences.version, store.state.preferences.draft, store.state.preferences.trouble], [4, null, null]);
+});

@@ -121,7 +121,7 @@ async fn an_answer_is_seen_by_all_while_it_is_written() {
     }
     ann.client.refresh().await.expect("reloads");
     shows(&ann, "done", "Grüße an alle. Ein 世界-Herd ist warm.").await;
-    assert_eq!(upstream.total(), 1);
+    assert_eq!(upstream.requests().len(), 1);
     fits(&bob).await;
     ann.is_content(&[]).await;
     bob.is_content(&[]).await;
@@ -171,7 +171,7 @@ async fn an_answer_is_stopped_by_its_button_and_asked_for_again() {
     let plain = "const body = document.querySelector('.message[data-answer=done] .body');
         return body.querySelectorAll('b, img, iframe').length === 0 && body.querySelector('a').rel.includes('noopener')";
     assert_eq!(ann.asks(plain, &[]).await, json!(true), "text is text");
-    assert_eq!(upstream.total(), 3);
+    assert_eq!(upstream.requests().len(), 3);
     ann.is_content(&[]).await;
     ann.leaves().await;
 }
@@ -198,7 +198,7 @@ async fn a_question_over_budget_says_so_and_is_asked_again() {
     asks(&ann, "@Helper, what does it cost?").await;
     ann.reads("[data-refused=budget_exceeded]", "the budget is used up").await;
     is_accessible(&ann).await;
-    assert_eq!(upstream.total(), 0, "nothing is spent");
+    assert_eq!(upstream.requests().len(), 0, "nothing is spent");
     budget("", "").await;
     ann.reads("#budgets", "nothing limits").await;
     ann.clicks(".room-link").await;
