@@ -24,7 +24,7 @@ export class Requests {
     this.shown = requests;
     this.el.hidden = requests.length === 0;
     const items = requests.map((request) => ({ ...request, key: request.request_id }));
-    reconcile(this.el, this.#cache, items, () => h('div', { class: 'request', role: 'group' }), (element, item) => this.#draw(element, item, { users }));
+    reconcile(this.el, this.#cache, items, () => h('div', { class: 'request', role: 'group', tabIndex: -1 }), (element, item) => this.#draw(element, item, { users }));
     for (const request of requests) this.#tell(request, { users });
   }
 
@@ -61,7 +61,7 @@ export class Requests {
       how !== 'open' && h('p', { class: 'field-note', role: 'status' }, wordsOf(request)),
       !['open', 'sending', 'again'].includes(how) && h('button', { type: 'button', class: 'link-button request-dismiss', on: { click: () => this.#dismiss(request_id) } }, 'Close'));
     // Pressed and gone: whoever goes by keys stays where they were.
-    if (held) (element.querySelector('button') ?? document.getElementById('composer'))?.focus();
+    if (held) (element.querySelector('button') ?? element).focus({ preventScroll: true });
   }
 }
 

@@ -41,6 +41,7 @@ async function desk({ stored = { version: 3, settings: { language: 'en' } } } = 
 /** Proves CORR-14. */
 test('rapid changes are one sync after a second of quiet, and the last value wins', async () => {
   const { store, sent, preferences, accept } = await desk();
+  assert.equal(QUIET_MS, 1_000);
   for (const language of ['f', 'fr', 'fre', 'french']) {
     preferences.write({ language });
     await pass(QUIET_MS - 100);

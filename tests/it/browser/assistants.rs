@@ -288,6 +288,7 @@ async fn dice_are_rolled_in_the_page_even_while_the_socket_sends_nothing() {
     is_accessible(&ann).await;
     ann.clicks(".request-roll").await;
     ann.sees("#requests [data-state=done] .die").await;
+    ann.is_in(".request-dismiss").await;
     let (state, rolls) = result(&first).await;
     let faces = rolls["rolls"].as_array().expect("rolls").iter().map(|face| face.as_u64().expect("a number"));
     let faces: Vec<u64> = faces.collect();
