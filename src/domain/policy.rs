@@ -76,6 +76,8 @@ pub enum Action {
     ChangeBudget,
     /// See what assistants were used for, by whom.
     ReadUsage,
+    /// See what the server is at.
+    ReadOps,
     ReadAudit,
     ExportAudit,
 }
@@ -133,7 +135,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -189,6 +191,7 @@ impl Action {
         Self::ReadBudgets,
         Self::ChangeBudget,
         Self::ReadUsage,
+        Self::ReadOps,
         Self::ReadAudit,
         Self::ExportAudit,
     ];
@@ -247,6 +250,7 @@ impl Action {
             | Self::ReadBudgets
             | Self::ChangeBudget
             | Self::ReadUsage
+            | Self::ReadOps
             | Self::ReadAudit
             | Self::ExportAudit => Circle::Admins,
         }
