@@ -113,7 +113,8 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
-    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), address);
+    let state =
+        State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), thinking.clone(), address);
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &leaving)?;
     let exit = Exit { server: server.handle(), leaving, courier, thinking };

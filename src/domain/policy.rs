@@ -84,6 +84,8 @@ pub enum Action {
     ChangeBudget,
     /// See what assistants were used for, by whom.
     ReadUsage,
+    /// See what the server is at.
+    ReadOps,
     ReadAudit,
     ExportAudit,
 }
@@ -143,7 +145,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -203,6 +205,7 @@ impl Action {
         Self::ReadBudgets,
         Self::ChangeBudget,
         Self::ReadUsage,
+        Self::ReadOps,
         Self::ReadAudit,
         Self::ExportAudit,
     ];
@@ -265,6 +268,7 @@ impl Action {
             | Self::ReadBudgets
             | Self::ChangeBudget
             | Self::ReadUsage
+            | Self::ReadOps
             | Self::ReadAudit
             | Self::ExportAudit => Circle::Admins,
         }

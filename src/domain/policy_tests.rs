@@ -171,6 +171,7 @@ fn what_admins_do_nobody_else_does() {
         ReadBudgets,
         ChangeBudget,
         ReadUsage,
+        ReadOps,
         ReadAudit,
         ExportAudit,
     ];

@@ -1,6 +1,7 @@
 //! Counting answers of assistants (AI-20, AI-21). What the engine takes and what is ours is apart.
 
 use super::catalog;
+use super::errors::{self, ErrorClass};
 use crate::domain::{RunState, Usage};
 use ::metrics::{counter, gauge, histogram};
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub fn requeued() {
 
 /// An engine failed.
 pub fn upstream_failed(reason: &'static str) {
+    errors::count(ErrorClass::Upstream, reason);
     counter!(catalog::AI_FAILURES, "reason" => reason).increment(1);
 }
 
