@@ -39,6 +39,7 @@ pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::runs::{Engine, Orphan, Progress, Renewed, Run, RunDepth, Task, Waiting};
 pub use queries::sessions::{SessionKey, SessionState};
 pub use queries::signing_in::RefusedFor;
+pub use queries::summaries::{Summary, Talk};
 pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
 pub use queries::transfers::Transfer;
 pub use stats::{CommitStats, OnCommit, StoreStats};

@@ -48,6 +48,8 @@ pub enum Action {
     MarkRead,
     /// Ask an assistant for an answer.
     AskAssistant,
+    /// Have an assistant sum up a part of a room.
+    CreateSummary,
     /// Stop an answer.
     StopRun,
     /// Say how one's own answer ended.
@@ -72,6 +74,7 @@ pub enum Action {
     ChangeAssistant,
     RemoveAssistant,
     ReadRuns,
+    ReadSummaries,
     ReadBudgets,
     ChangeBudget,
     /// See what assistants were used for, by whom.
@@ -133,7 +136,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 59] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -166,6 +169,7 @@ impl Action {
         Self::ReadEvents,
         Self::MarkRead,
         Self::AskAssistant,
+        Self::CreateSummary,
         Self::StopRun,
         Self::EndRun,
         Self::ReadSessions,
@@ -186,6 +190,7 @@ impl Action {
         Self::ChangeAssistant,
         Self::RemoveAssistant,
         Self::ReadRuns,
+        Self::ReadSummaries,
         Self::ReadBudgets,
         Self::ChangeBudget,
         Self::ReadUsage,
@@ -213,8 +218,10 @@ impl Action {
             | Self::ReadEvents
             | Self::MarkRead
             | Self::AskAssistant
+            | Self::CreateSummary
             | Self::StopRun
             | Self::ReadRuns
+            | Self::ReadSummaries
             | Self::ReadAssistants => Circle::Known,
             Self::EndRun => Circle::Assistants,
             Self::SetPresence

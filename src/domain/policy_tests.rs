@@ -126,8 +126,10 @@ fn bots_may_what_is_listed_and_nothing_else() {
         ReadEvents,
         MarkRead,
         AskAssistant,
+        CreateSummary,
         StopRun,
         ReadRuns,
+        ReadSummaries,
         ReadAssistants,
     ];
     for action in Action::ALL {

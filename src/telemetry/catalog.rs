@@ -85,6 +85,7 @@ pub const AI_TOKENS: &str = "hearth_ai_tokens_total";
 pub const AI_SPEED: &str = "hearth_ai_tokens_per_second";
 pub const AI_RETRIES: &str = "hearth_ai_retries_total";
 pub const AI_FAILURES: &str = "hearth_ai_failures_total";
+pub const AI_SUMMARIES: &str = "hearth_ai_summaries_total";
 pub const AI_BREAKERS: &str = "hearth_ai_breakers";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
@@ -152,6 +153,11 @@ pub const METRICS: &[Metric] = &[
     histogram(AI_SPEED, &[], COUNTS, "Tokens a second of an answer."),
     counter(AI_RETRIES, &["reason"], "Requests to engines that were repeated, and runs that were put back."),
     counter(AI_FAILURES, &["reason"], "Requests to engines that failed."),
+    counter(
+        AI_SUMMARIES,
+        &["outcome"],
+        "Rooms that were to be summed up by themselves: begun, known, rests, over_budget, refused.",
+    ),
     gauge(AI_BREAKERS, &["state"], "Engines by the state of their breaker."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),

@@ -27,6 +27,7 @@ mod search;
 mod sessions;
 mod shut_out;
 mod signing_in;
+mod summaries;
 mod tokens;
 mod transfers;
 mod view;
@@ -180,6 +181,9 @@ fn routes() -> Vec<Route> {
             .delete(RemoveAssistant, assistants::remove),
         at("/rooms/{room}/runs").get(ReadRuns, runs::list).post(AskAssistant, runs::ask),
         at("/rooms/{room}/runs/{run}").get(ReadRuns, runs::show).delete(StopRun, runs::stop),
+        at("/rooms/{room}/summaries")
+            .get(ReadSummaries, summaries::list)
+            .post(CreateSummary, summaries::begin),
         at("/ai/budgets").get(ReadBudgets, budgets::list).put(ChangeBudget, budgets::set),
         at("/ai/usage").get(ReadUsage, budgets::usage),
         at("/audit").get(ReadAudit, audit::list),
