@@ -245,8 +245,13 @@ impl Pool {
             let left = due.len() > free;
             let mut taken = Vec::new();
             for waiting in due.into_iter().take(free) {
-                if let Some(task) = store.take_run(waiting.run, holder, now, now.after(lease)).await? {
-                    taken.push(task);
+                match store.take_run(waiting.run, holder, now, now.after(lease)).await {
+                    Ok(task) => taken.extend(task),
+                    // Those that were taken before are worked at all the same.
+                    Err(error) => {
+                        tracing::warn!(%error, run.id = %waiting.run, "a run can't be taken");
+                        break;
+                    }
                 }
             }
             Ok(Found { taken, rooms, next, left })

@@ -72,8 +72,10 @@ pub(super) struct RunRow {
     start_id: Option<i64>,
     message_id: Option<i64>,
     state: String,
+    stop_asked_by: Option<i64>,
     holder: Option<Vec<u8>>,
     pub(super) partial: String,
+    pub(super) prompt_tokens: i64,
     reserved_tokens: i64,
     reserved_micros: i64,
     created_at: i64,
@@ -505,9 +507,26 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
     let prices: Option<(i64, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
     let (prompt, completion) = prices.unwrap_or_default();
     let cost_micros = Prices { prompt, completion }.of(end.usage);
+    let shown = if body.is_empty() { PLACEHOLDER } else { &*body };
+    let (message, mut why) = (row.message_id.map(MessageId::new), end.reason);
+    let mut is_there = false;
+    if let Some(message) = message {
+        let query =
+            diesel::update(messages::table.find(message.get()).filter(messages::deleted_at.is_null()))
+                .set(messages::body.eq(shown));
+        is_there = on!(&mut *tx.conn, |c| query.execute(c))? > 0;
+    }
+    if why == Some(reason::CANCELLED) {
+        // Whoever works at it doesn't know who wanted it stopped.
+        why = match row.stop_asked_by {
+            _ if message.is_some() && !is_there => Some(reason::DELETED),
+            Some(by) if Some(by) != row.asker_id => Some(reason::STOPPED),
+            _ => why,
+        };
+    }
     let query = diesel::update(runs::table.find(run.get())).set((
         runs::state.eq(end.state.as_str()),
-        runs::reason.eq(end.reason),
+        runs::reason.eq(why),
         runs::truncated.eq(truncated),
         runs::partial.eq(""),
         runs::holder.eq(None::<Vec<u8>>),
@@ -528,18 +547,14 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         let start = row.start_id.unwrap_or(row.prompt_id);
         summaries::keep(tx, room, run, (MessageId::new(start), MessageId::new(row.prompt_id)), &body)?;
     }
-    let Some(message) = row.message_id.map(MessageId::new) else { return Ok((Ack::Unchanged, Vec::new())) };
-    let shown = if body.is_empty() { PLACEHOLDER } else { &*body };
-    let query = diesel::update(messages::table.find(message.get()).filter(messages::deleted_at.is_null()))
-        .set(messages::body.eq(shown));
-    let is_there = on!(&mut *tx.conn, |c| query.execute(c))? > 0;
+    let Some(message) = message else { return Ok((Ack::Unchanged, Vec::new())) };
     let ended = RunEnded {
         id: run,
         message,
         state: end.state,
         // What was deleted isn't said again.
         body: is_there.then(|| shown.into()),
-        reason: end.reason.map(Arc::from),
+        reason: why.map(Arc::from),
         truncated,
         usage: end.usage,
         cost_micros,
@@ -573,8 +588,10 @@ pub(super) fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<R
         runs::start_id,
         runs::message_id,
         runs::state,
+        runs::stop_asked_by,
         runs::holder,
         runs::partial,
+        runs::prompt_tokens,
         runs::reserved_tokens,
         runs::reserved_micros,
         runs::created_at,

@@ -175,13 +175,14 @@ pub(super) struct Scene<'a> {
     closed: Option<u64>,
     foreign: Option<u64>,
     bot: Option<Value>,
+    assistant: Option<u64>,
     /// A room to subscribe to before the request is made.
     pub(super) joined: Option<u64>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(world: &'a World, who: Who) -> Self {
-        Self { world, who, closed: None, foreign: None, bot: None, joined: None }
+        Self { world, who, closed: None, foreign: None, bot: None, assistant: None, joined: None }
     }
 
     /// The text with its `$names` replaced.
@@ -238,6 +239,9 @@ impl<'a> Scene<'a> {
             "newcomer" => world.newcomer.to_string(),
             "bot" => self.bot().await["id"].to_string(),
             "key" => self.bot().await["key_id"].to_string(),
+            "assistant" => self.assistant().await.to_string(),
+            "run" => self.run(self.who).await.to_string(),
+            "their_run" => self.run(Who::Anonymous).await.to_string(),
             "someone" => self.someone().await.to_string(),
             "outcast" => {
                 let user = self.someone().await;
@@ -294,6 +298,35 @@ impl<'a> Scene<'a> {
             self.bot = Some(made.expect(201));
         }
         self.bot.clone().expect("was made")
+    }
+
+    /// An assistant that is switched on, but can't be reached, in the closed room.
+    async fn assistant(&mut self) -> u64 {
+        if self.assistant.is_none() {
+            let body = json!({ "name": "Ada", "base_url": "http://127.0.0.1:9/v1", "model": "tiny" });
+            let made = self.world.caller(Who::Admin).post("/assistants", body).await;
+            let (id, room) = (made_id(&made.expect(201)), self.closed().await);
+            let member = format!("/rooms/{room}/members/{id}");
+            self.world.caller(Who::Creator).put(&member, Value::Null).await.expect(204);
+            self.assistant = Some(id);
+        }
+        self.assistant.expect("was made")
+    }
+
+    /// An answer in the closed room, asked for by them; by a bot of its own if nobody asks like that, for only so many wait.
+    async fn run(&mut self, who: Who) -> u64 {
+        let (room, assistant) = (self.closed().await, self.assistant().await);
+        let mut asker = self.world.caller(who).clone();
+        if !who.is_active() {
+            let made =
+                self.world.caller(Who::Admin).post("/bots", json!({ "name": "Curious" })).await.expect(201);
+            let member = format!("/rooms/{room}/members/{}", made["id"]);
+            self.world.caller(Who::Creator).put(&member, Value::Null).await.expect(204);
+            asker = self.world.nobody.bearing(made["key"].as_str().expect("a key"));
+        }
+        let message = asker.says(room, "what?").await;
+        let body = json!({ "message_id": message, "assistant_id": assistant });
+        made_id(&asker.post(&format!("/rooms/{room}/runs"), body).await.expect(201))
     }
 
     async fn someone(&self) -> u64 {

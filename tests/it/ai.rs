@@ -1,0 +1,4 @@
+//! Assistants from outside: who looks after them, and what they may use.
+
+mod administration;
+mod budgets;
