@@ -22,6 +22,7 @@ const PARTS: [&str; 12] = [
     include_str!("openapi/bots.json"),
     include_str!("openapi/actions.json"),
     include_str!("openapi/assistants.json"),
+    include_str!("openapi/summaries.json"),
     include_str!("openapi/audit.json"),
     include_str!("openapi/operators.json"),
 ];
