@@ -109,8 +109,8 @@ mod tests {
         }
         // What says that the server or somebody behind it failed is nobody's mistake who asked.
         for code in RejectionCode::ALL {
-            let is_ours = crate::protocol::error::http_status(*code) >= 500;
-            let class = ErrorClass::of(*code);
+            let is_ours = crate::protocol::error::http_status(code) >= 500;
+            let class = ErrorClass::of(code);
             assert_eq!(is_ours, matches!(class, ErrorClass::Server | ErrorClass::Upstream), "{code:?}");
         }
     }
