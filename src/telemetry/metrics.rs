@@ -119,6 +119,7 @@ pub fn install() -> Result<(), String> {
     for outcome in ["done", "failed", "timeout", "late", "duplicate", "overloaded"] {
         counter!(catalog::ACTION_RESULTS, "outcome" => outcome).increment(0);
     }
+    drop(histogram!(catalog::ACTION_SECONDS));
     super::ai::begin();
     let handles = Handles {
         prometheus,

@@ -69,7 +69,7 @@ fn ai(call: &Call, depth: Option<RunDepth>, now: Timestamp) -> Value {
         .breakers()
         .iter()
         .map(
-            |breaker| json!({ "base_url": breaker.base_url, "model": breaker.model, "state": breaker.state }),
+            |breaker| json!({ "url": breaker.base_url, "model": breaker.model, "state": breaker.state }),
         )
         .collect();
     let rate = thinking.sustainable_rate().and_then(|thousandths| u32::try_from(thousandths).ok());

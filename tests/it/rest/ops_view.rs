@@ -58,7 +58,7 @@ on_both!(
         gate.opens();
         let ops = becomes(&ann, |ops| ops["ai"]["running"] == json!([]) && ops["ai"]["queued"] == 0).await;
         assert!(ops["ai"]["sustainable_rate"].as_f64() > Some(0.0), "{ops}");
-        assert_eq!(ops["ai"]["breakers"], json!([{ "base_url": engine.url(), "model": "test", "state": "closed" }]));
+        assert_eq!(ops["ai"]["breakers"], json!([{ "url": format!("{}/chat/completions", engine.url()), "model": "test", "state": "closed" }]));
         house.metric_becomes("hearth_ai_outcomes_total", "outcome=\"completed\"", 2.0).await;
         for (name, count) in [
             ("hearth_ai_requests_total", 2.0),
