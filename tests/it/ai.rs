@@ -2,3 +2,4 @@
 
 mod administration;
 mod budgets;
+mod summaries;

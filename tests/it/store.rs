@@ -25,6 +25,7 @@ mod search;
 mod sessions;
 mod spending;
 mod standing;
+mod summaries;
 mod tokens;
 mod transfers;
 mod units;
