@@ -1,5 +1,6 @@
 //! What travels: frames, their JSON, error and close codes. No sockets, no SQL. PROTOCOL.md is the contract.
 
+pub mod action;
 pub mod badge;
 pub mod client_frame;
 pub mod close;
@@ -7,6 +8,7 @@ pub mod cursor;
 pub mod encode;
 pub mod error;
 pub mod json;
+pub mod outgoing;
 pub mod payload;
 pub mod trace;
 pub mod view;

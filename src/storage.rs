@@ -23,6 +23,7 @@ pub use commit::{Verdict, Write};
 pub use conn::Conn;
 pub use error::StoreError;
 pub use options::{Database, KeyTerms, PostgresUrl, RunTerms, StorageOptions, Synchronous};
+pub use queries::actions::{ActionBounds, Answered};
 pub use queries::assistants::AssistantView;
 pub use queries::bans::Ban;
 pub use queries::bot_keys::{BotKeyState, KnownKey, NextKey, Rotation};

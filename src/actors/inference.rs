@@ -247,6 +247,8 @@ impl Pool {
             for waiting in due.into_iter().take(free) {
                 match store.take_run(waiting.run, holder, now, now.after(lease)).await {
                     Ok(task) => taken.extend(task),
+                    // Another node took one of the same room at the same moment.
+                    Err(StoreError::Conflict(_)) => {}
                     // Those that were taken before are worked at all the same.
                     Err(error) => {
                         tracing::warn!(%error, run.id = %waiting.run, "a run can't be taken");

@@ -73,12 +73,22 @@ pub enum Action {
     CreateAssistant,
     ChangeAssistant,
     RemoveAssistant,
+    /// Read one's settings for assistants, or change them.
+    SyncSettings,
+    /// Ask somebody's client to do something.
+    RequestAction,
+    /// See how far a request is that one made, or that was made of one.
+    ReadAction,
+    /// Say what came of a request.
+    AnswerAction,
     ReadRuns,
     ReadSummaries,
     ReadBudgets,
     ChangeBudget,
     /// See what assistants were used for, by whom.
     ReadUsage,
+    /// See what the server is at.
+    ReadOps,
     ReadAudit,
     ExportAudit,
 }
@@ -129,6 +139,8 @@ enum Circle {
     People,
     /// Assistants only.
     Assistants,
+    /// Programs, and admins.
+    Programs,
     /// People who belong here: not for guests.
     Members,
     Admins,
@@ -136,7 +148,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 64] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -189,11 +201,16 @@ impl Action {
         Self::CreateAssistant,
         Self::ChangeAssistant,
         Self::RemoveAssistant,
+        Self::SyncSettings,
+        Self::RequestAction,
+        Self::ReadAction,
+        Self::AnswerAction,
         Self::ReadRuns,
         Self::ReadSummaries,
         Self::ReadBudgets,
         Self::ChangeBudget,
         Self::ReadUsage,
+        Self::ReadOps,
         Self::ReadAudit,
         Self::ExportAudit,
     ];
@@ -221,15 +238,19 @@ impl Action {
             | Self::CreateSummary
             | Self::StopRun
             | Self::ReadRuns
+            | Self::ReadAssistants
             | Self::ReadSummaries
-            | Self::ReadAssistants => Circle::Known,
+            | Self::ReadAction => Circle::Known,
             Self::EndRun => Circle::Assistants,
+            Self::RequestAction => Circle::Programs,
             Self::SetPresence
             | Self::ChangeMe
             | Self::ChangePassword
             | Self::ReadSessions
             | Self::EndSessions
-            | Self::CreateTransfer => Circle::People,
+            | Self::CreateTransfer
+            | Self::SyncSettings
+            | Self::AnswerAction => Circle::People,
             Self::CreateRoom | Self::RenameRoom | Self::DeleteRoom | Self::AddMember => Circle::Members,
             Self::ReadJoinCode
             | Self::ChangeAccount
@@ -254,6 +275,7 @@ impl Action {
             | Self::ReadBudgets
             | Self::ChangeBudget
             | Self::ReadUsage
+            | Self::ReadOps
             | Self::ReadAudit
             | Self::ExportAudit => Circle::Admins,
         }
@@ -267,8 +289,12 @@ pub fn may(who: &Person, action: Action, target: Target) -> Result<(), Rejection
         | (Circle::People, Role::Admin | Role::Member | Role::Guest)
         | (Circle::Members, Role::Admin | Role::Member)
         | (Circle::Assistants, Role::Assistant)
+        | (Circle::Programs, Role::Admin | Role::Bot | Role::Assistant)
         | (Circle::Admins, Role::Admin) => {}
         (Circle::Assistants, _) => return Err(Rejection::forbidden("only assistants do this")),
+        (Circle::Programs, Role::Member | Role::Guest) => {
+            return Err(Rejection::forbidden("only programs and admins do this"));
+        }
         (Circle::People, Role::Bot | Role::Assistant) => {
             return Err(Rejection::forbidden("only people do this"));
         }

@@ -1,6 +1,7 @@
 //! The REST API: bots and scripts, and the web client beside its socket (PROTOCOL.md section 4).
 
 mod account;
+mod actions;
 mod around;
 mod assistants;
 mod audit;
@@ -14,6 +15,7 @@ mod invites;
 mod joining;
 mod messages;
 pub mod openapi;
+mod ops_view;
 mod password;
 mod people;
 mod poll;
@@ -25,6 +27,7 @@ pub(super) mod route;
 mod runs;
 mod search;
 mod sessions;
+mod settings;
 mod shut_out;
 mod signing_in;
 mod summaries;
@@ -37,6 +40,7 @@ pub use route::{Access, Listed};
 
 use super::{assets, ops};
 use crate::actors::bus::Bus;
+use crate::actors::inference::InferenceHandle;
 use crate::auth::password::Hasher;
 use crate::auth::signing::Keys;
 use crate::config::Config;
@@ -66,6 +70,10 @@ pub struct State {
     pub keys: Keys,
     /// Where the server is reached, as far as it knows by itself.
     pub url: Arc<str>,
+    /// Who makes the answers of assistants.
+    pub thinking: InferenceHandle,
+    /// When the process began to serve.
+    pub since: Timestamp,
     /// Long polls that may still wait.
     polls: Arc<Semaphore>,
     /// Exports of the audit trail that may still begin.
@@ -74,12 +82,19 @@ pub struct State {
 
 impl State {
     /// Puts it together, for a server that listens on `address`.
-    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys, address: SocketAddr) -> Self {
+    pub fn new(
+        store: Store,
+        bus: Bus,
+        config: Arc<Config>,
+        keys: Keys,
+        thinking: InferenceHandle,
+        address: SocketAddr,
+    ) -> Self {
         let hasher = Hasher::new(&config.auth);
         let polls = Arc::new(Semaphore::new(config.polling.waiting));
         let exports = Arc::new(Semaphore::new(config.audit.exports));
         let url = config.server.url(address).into();
-        Self { store, bus, config, hasher, keys, url, polls, exports }
+        Self { store, bus, config, hasher, keys, url, thinking, since: now(), polls, exports }
     }
 
     /// Refuses what would last, on a server that is on its way out.
@@ -143,6 +158,10 @@ fn routes() -> Vec<Route> {
         at("/tokens").post(Anybody, tokens::grant),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/me/settings").get(SyncSettings, settings::show).put(SyncSettings, settings::sync),
+        at("/actions").post(RequestAction, actions::ask),
+        at("/actions/{action}").get(ReadAction, actions::show),
+        at("/actions/{action}/result").post(AnswerAction, actions::answer),
         at("/me/password").put(ChangePassword, password::change),
         at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
         at("/transfers").post(CreateTransfer, transfers::create),
@@ -186,6 +205,7 @@ fn routes() -> Vec<Route> {
             .post(CreateSummary, summaries::begin),
         at("/ai/budgets").get(ReadBudgets, budgets::list).put(ChangeBudget, budgets::set),
         at("/ai/usage").get(ReadUsage, budgets::usage),
+        at("/ops").get(ReadOps, ops_view::show),
         at("/audit").get(ReadAudit, audit::list),
         at("/audit/export").get(ExportAudit, audit::export),
         at("/search").get(Search, search::search),

@@ -162,7 +162,10 @@ async fn attempt(
     let mut leaving = shared.leaving.subscribe();
     let until_stopped =
         |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
-    active.asked.store(true, Ordering::Relaxed);
+    if !active.asked.swap(true, Ordering::Relaxed) {
+        let ours = clock::now().as_millis() - active.since.as_millis();
+        ai::dispatched(Duration::from_millis(u64::try_from(ours).unwrap_or_default()));
+    }
     let mut upstream = tokio::select! {
         answer = shared.upstream.ask(endpoint, request) => match answer {
             Ok(answer) => answer,
@@ -402,7 +405,7 @@ async fn gather(shared: &Shared, task: &Task) -> Result<Result<Material, EndReas
 /// What the asker wants of answers: `ai.language` and `ai.instructions` of their settings.
 pub(super) fn settings(text: &str) -> Settings {
     let all: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let wish = |name: &str| all["ai"][name].as_str().map(str::to_owned);
+    let wish = |name: &str| all.get("ai")?.get(name)?.as_str().map(str::to_owned);
     Settings { language: wish("language"), instructions: wish("instructions") }
 }
 

@@ -8,6 +8,7 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 use loadtest::socket::{Socket, SocketError};
 use loadtest::wire::Credentials;
 use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Somebody of the table's head, in its order.
@@ -50,6 +51,8 @@ pub(super) struct World {
     nobody: Caller,
     other: Cast,
     newcomer: u64,
+    /// Another bot that is let in.
+    third: Cast,
     /// Has a room of their own.
     stranger: Caller,
     commons: u64,
@@ -78,6 +81,7 @@ impl World {
         let (other, newcomer, stranger) =
             (house.joined_by("Olaf").await, house.joined_by("Nina").await, house.joined_by("Sam").await);
         let bot = house.admin.client.create_bot("Robot").await.expect("a bot");
+        let third = house.admin.client.create_bot("Third").await.expect("a bot");
         let commons = {
             let socket = house.admin.connects().await;
             let rooms = &socket.socket.welcome().rooms;
@@ -111,6 +115,7 @@ impl World {
             commons,
             direct: 0,
             bot: (bot.id, bot.key),
+            third: Cast { id: third.id, caller: nobody.bearing(&third.key) },
             nobody,
             house,
         };
@@ -123,7 +128,7 @@ impl World {
     /// Everybody who is let in, but the creator, and one more.
     fn members(&self) -> Vec<u64> {
         let [guest, member, ..] = &self.people;
-        vec![guest.id, member.id, self.house.admin.id, self.bot.0, self.other.id]
+        vec![guest.id, member.id, self.house.admin.id, self.bot.0, self.other.id, self.third.id]
     }
 
     fn person(&self, who: Who) -> Option<&Person> {
@@ -176,13 +181,23 @@ pub(super) struct Scene<'a> {
     foreign: Option<u64>,
     bot: Option<Value>,
     assistant: Option<u64>,
+    action: Option<String>,
     /// A room to subscribe to before the request is made.
     pub(super) joined: Option<u64>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(world: &'a World, who: Who) -> Self {
-        Self { world, who, closed: None, foreign: None, bot: None, assistant: None, joined: None }
+        Self {
+            world,
+            who,
+            closed: None,
+            foreign: None,
+            bot: None,
+            assistant: None,
+            action: None,
+            joined: None,
+        }
     }
 
     /// The text with its `$names` replaced.
@@ -242,6 +257,15 @@ impl<'a> Scene<'a> {
             "assistant" => self.assistant().await.to_string(),
             "run" => self.run(self.who).await.to_string(),
             "their_run" => self.run(Who::Anonymous).await.to_string(),
+            "action" => {
+                let user = match (world.person(self.who), self.who.is_active()) {
+                    (Some(person), true) => person.id,
+                    _ => world.other.id,
+                };
+                let by = if self.who == Who::Bot { Who::Bot } else { Who::Admin };
+                self.action(world.caller(by), user).await
+            }
+            "their_action" => self.action(&world.third.caller, world.other.id).await,
             "someone" => self.someone().await.to_string(),
             "outcast" => {
                 let user = self.someone().await;
@@ -326,7 +350,24 @@ impl<'a> Scene<'a> {
         }
         let message = asker.says(room, "what?").await;
         let body = json!({ "message_id": message, "assistant_id": assistant });
-        made_id(&asker.post(&format!("/rooms/{room}/runs"), body).await.expect(201))
+        let run = made_id(&asker.post(&format!("/rooms/{room}/runs"), body).await.expect(201));
+        // Nobody is there to answer it: it is over soon, and what is over can be stopped as what waits.
+        let path = format!("/rooms/{room}/runs/{run}");
+        while matches!(asker.get(&path).await.expect(200)["state"].as_str(), Some("queued" | "running")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        run
+    }
+
+    /// The same one, however often it is named.
+    async fn action(&mut self, by: &Caller, user: u64) -> String {
+        if self.action.is_none() {
+            let room = self.closed().await;
+            let body = json!({ "user_id": user, "kind": "dice.roll", "room_id": room });
+            let made = by.post("/actions", body).await.expect(201);
+            self.action = Some(made["id"].as_str().expect("an id").to_owned());
+        }
+        self.action.clone().expect("was made")
     }
 
     async fn someone(&self) -> u64 {

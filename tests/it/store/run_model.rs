@@ -91,7 +91,7 @@ async fn follow(bench: Bench, deeds: &[Deed]) {
             }
             Deed::Renew(who, text) => {
                 let progress =
-                    Progress { run, partial: Some((*text).into()), first_token_at: None, prompt_tokens: 5 };
+                    Progress { run, partial: Some((*text).into()), first_token_at: None, prompt_tokens: 0 };
                 let renewed = store.renew_runs(holders[*who], vec![progress], lease).await.unwrap();
                 assert_eq!(renewed.lost.is_empty(), is_theirs(who), "{deed:?} {model:?}");
                 assert_eq!(!renewed.stopping.is_empty(), is_theirs(who) && model.stopping);

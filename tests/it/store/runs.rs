@@ -128,7 +128,7 @@ async fn whoever_works_at_it_is_told_to_stop(bench: Bench) {
         run,
         partial: Some(text.into()),
         first_token_at: Some(NOW),
-        prompt_tokens: 5,
+        prompt_tokens: 0,
     };
     let renewed = store.renew_runs(holder, vec![progress("so f\0ar")], lease).await.unwrap();
     assert!(renewed.stopping.is_empty() && renewed.lost.is_empty());
@@ -244,7 +244,7 @@ async fn what_an_assistant_says_ends_with_it(bench: Bench) {
     let (inside, within) = (asks(&scene.bob, den).await, asks(&scene.bob, lair).await);
     scene.takes(queued, holder).await.expect("taken");
     let progress =
-        Progress { run: queued, partial: Some("so far".into()), first_token_at: None, prompt_tokens: 5 };
+        Progress { run: queued, partial: Some("so far".into()), first_token_at: None, prompt_tokens: 0 };
     bench.store.renew_runs(holder, vec![progress], NOW.after(Duration::from_secs(9))).await.unwrap();
 
     let (_, events) = bench.does(&scene.ann, Command::DeleteRoom { room: lair }).await;
@@ -298,7 +298,10 @@ async fn what_was_left_is_taken_over(bench: Bench) {
     let (run, old, new) = (scene.asks(&scene.bob).await.run, Uuid::new_v4(), Uuid::new_v4());
     scene.takes(run, old).await.expect("taken");
     let second = |n| NOW.after(Duration::from_secs(n));
-    assert!(store.orphaned_runs(new, second(29), false, second(60), 10).await.unwrap().is_empty(), "it lives");
+    assert!(
+        store.orphaned_runs(new, second(29), false, second(60), 10).await.unwrap().is_empty(),
+        "it lives"
+    );
     let orphans = store.orphaned_runs(new, second(31), false, second(60), 10).await.unwrap();
     assert_eq!((orphans.len(), orphans[0].run), (1, run));
     assert!(store.orphaned_runs(old, second(31), false, second(60), 10).await.unwrap().is_empty(), "once");
