@@ -73,8 +73,8 @@ pub struct Ai {
     /// How often it is looked for rooms to sum up, by assistants that do so by themselves.
     #[serde(rename = "summary_every_ms", with = "millis")]
     pub summary_every: Duration,
-    /// What isn't summed up yet has to fill so much of the assistant's window (per cent, 1 to 100), a byte counted as a token, which is
-    /// never too low; below it, and below half of the window by the usual estimate, nothing is done by itself.
+    /// What isn't summed up yet has to fill so much of the assistant's window (per cent, 1 to 100), a byte counted as a token and a
+    /// space as three, which is never too low; below it, and below half of the window by the usual estimate, nothing is done by itself.
     pub summary_percent: u32,
     /// The newest messages (count), which aren't summed up by themselves yet: they are told as they are.
     pub summary_keep: usize,

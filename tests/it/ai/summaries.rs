@@ -54,7 +54,7 @@ impl Scene {
         let mut said = Vec::new();
         for nth in 0..count {
             said.push(
-                self.ann().says(self.house.lobby, &format!("number {nth} {}", "blah ".repeat(40))).await,
+                self.ann().says(self.house.lobby, &format!("number {nth} {}", "blah,".repeat(40))).await,
             );
         }
         said
@@ -259,7 +259,7 @@ async fn a_room_that_others_count_as_short_isnt_passed_over() {
 }
 
 /// The real engine counts whole prompts with its own template and tokenizer, to which most words are nothing but bytes: never more
-/// than a scheduler counts, which takes each byte that a line of a room adds for a token.
+/// than a scheduler counts for what a line of a room adds.
 ///
 /// Proves SUM-01.
 #[tokio::test]
@@ -304,7 +304,7 @@ async fn a_real_engine_never_counts_more_than_a_scheduler() {
         let answer = told["choices"][0]["message"]["content"].as_str().expect("text");
         assert!(count("completion_tokens") <= tokens::estimate(answer) + 1, "{answer:?}: {told}");
         let texts = messages.iter().filter_map(|message| message["content"].as_str());
-        (count("prompt_tokens"), texts.map(str::len).sum::<usize>())
+        (count("prompt_tokens"), texts.map(tokens::most).sum::<usize>())
     };
     // What is said around the messages by the engine's template, as far as we know it.
     let around = tokens::of_messages(&[Message::System(String::new()), Message::User(String::new())]);
@@ -321,10 +321,10 @@ async fn a_real_engine_never_counts_more_than_a_scheduler() {
         "getUserNameByEmailAddress aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ= XKQZJVWB xkqzjvwb",
     ] {
         let line = line(text);
-        let (counted, bytes) = count(std::slice::from_ref(&line)).await;
-        assert!(counted <= bytes + around, "{text:?}: {counted} tokens of {bytes} bytes");
+        let (counted, told) = count(std::slice::from_ref(&line)).await;
+        assert!(counted <= told + around, "{text:?}: {counted} tokens, and {told} at most");
         let most = prompt::most(&line);
-        assert!(bytes - without <= most && prompt::cost(&line) <= most, "{text:?}");
+        assert!(told - without <= most && prompt::cost(&line) <= most, "{text:?}");
     }
 }
 
