@@ -48,6 +48,8 @@ pub enum Action {
     MarkRead,
     /// Ask an assistant for an answer.
     AskAssistant,
+    /// Have an assistant sum up a part of a room.
+    CreateSummary,
     /// Stop an answer.
     StopRun,
     /// Say how one's own answer ended.
@@ -80,6 +82,7 @@ pub enum Action {
     /// Say what came of a request.
     AnswerAction,
     ReadRuns,
+    ReadSummaries,
     ReadBudgets,
     ChangeBudget,
     /// See what assistants were used for, by whom.
@@ -145,7 +148,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 64] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -178,6 +181,7 @@ impl Action {
         Self::ReadEvents,
         Self::MarkRead,
         Self::AskAssistant,
+        Self::CreateSummary,
         Self::StopRun,
         Self::EndRun,
         Self::ReadSessions,
@@ -202,6 +206,7 @@ impl Action {
         Self::ReadAction,
         Self::AnswerAction,
         Self::ReadRuns,
+        Self::ReadSummaries,
         Self::ReadBudgets,
         Self::ChangeBudget,
         Self::ReadUsage,
@@ -230,9 +235,11 @@ impl Action {
             | Self::ReadEvents
             | Self::MarkRead
             | Self::AskAssistant
+            | Self::CreateSummary
             | Self::StopRun
             | Self::ReadRuns
             | Self::ReadAssistants
+            | Self::ReadSummaries
             | Self::ReadAction => Circle::Known,
             Self::EndRun => Circle::Assistants,
             Self::RequestAction => Circle::Programs,

@@ -30,6 +30,7 @@ pub(super) fn begin() {
     }
     counter!(catalog::AI_RETRIES, "reason" => "requeued").increment(0);
     counter!(catalog::AI_FAILURES, "reason" => "connect").increment(0);
+    counter!(catalog::AI_SUMMARIES, "outcome" => "begun").increment(0);
     depth(0, 0, Duration::ZERO);
     breakers(std::iter::empty());
     rate(0);
@@ -109,6 +110,11 @@ pub fn requeued() {
 pub fn upstream_failed(reason: &'static str) {
     errors::count(ErrorClass::Upstream, reason);
     counter!(catalog::AI_FAILURES, "reason" => reason).increment(1);
+}
+
+/// A room is to be summed up by itself: what came of that.
+pub fn summary_begun(outcome: &'static str) {
+    counter!(catalog::AI_SUMMARIES, "outcome" => outcome).increment(1);
 }
 
 /// So many runs wait and are worked at; the oldest waits so long.

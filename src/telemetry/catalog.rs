@@ -117,6 +117,7 @@ pub const AI_TOKENS: &str = "hearth_ai_tokens_total";
 pub const AI_SPEED: &str = "hearth_ai_tokens_per_second";
 pub const AI_RETRIES: &str = "hearth_ai_retries_total";
 pub const AI_FAILURES: &str = "hearth_ai_failures_total";
+pub const AI_SUMMARIES: &str = "hearth_ai_summaries_total";
 pub const AI_BREAKERS: &str = "hearth_ai_breakers";
 pub const ACTION_RESULTS: &str = "hearth_action_results_total";
 pub const ACTION_SECONDS: &str = "hearth_action_seconds";
@@ -206,6 +207,11 @@ pub const METRICS: &[Metric] = &[
     histogram(AI_SPEED, &[], COUNTS, "Tokens a second of an answer."),
     counter(AI_RETRIES, &["reason"], "Requests to engines that were repeated, and runs that were put back."),
     counter(AI_FAILURES, &["reason"], "Requests to engines that failed."),
+    counter(
+        AI_SUMMARIES,
+        &["outcome"],
+        "Rooms that were to be summed up by themselves: begun, known, rests, over_budget, refused.",
+    ),
     gauge(AI_BREAKERS, &["state"], "Engines by the state of their breaker."),
     counter(ACTION_RESULTS, &["outcome"], "Action requests that ended, and results that changed nothing."),
     histogram(ACTION_SECONDS, &[], LONG, "Seconds from an action request to its result."),

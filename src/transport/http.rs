@@ -30,6 +30,7 @@ mod sessions;
 mod settings;
 mod shut_out;
 mod signing_in;
+mod summaries;
 mod tokens;
 mod transfers;
 mod view;
@@ -199,6 +200,9 @@ fn routes() -> Vec<Route> {
             .delete(RemoveAssistant, assistants::remove),
         at("/rooms/{room}/runs").get(ReadRuns, runs::list).post(AskAssistant, runs::ask),
         at("/rooms/{room}/runs/{run}").get(ReadRuns, runs::show).delete(StopRun, runs::stop),
+        at("/rooms/{room}/summaries")
+            .get(ReadSummaries, summaries::list)
+            .post(CreateSummary, summaries::begin),
         at("/ai/budgets").get(ReadBudgets, budgets::list).put(ChangeBudget, budgets::set),
         at("/ai/usage").get(ReadUsage, budgets::usage),
         at("/ops").get(ReadOps, ops_view::show),

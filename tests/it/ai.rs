@@ -4,5 +4,6 @@ mod actions;
 mod administration;
 mod budgets;
 mod expiry;
+mod fast;
 mod routes;
 mod settings;

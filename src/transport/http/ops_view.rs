@@ -68,9 +68,7 @@ fn ai(call: &Call, depth: Option<RunDepth>, now: Timestamp) -> Value {
     let breakers: Vec<Value> = thinking
         .breakers()
         .iter()
-        .map(
-            |breaker| json!({ "url": breaker.base_url, "model": breaker.model, "state": breaker.state }),
-        )
+        .map(|breaker| json!({ "url": breaker.base_url, "model": breaker.model, "state": breaker.state }))
         .collect();
     let rate = thinking.sustainable_rate().and_then(|thousandths| u32::try_from(thousandths).ok());
     json!({
