@@ -7,3 +7,4 @@ mod expiry;
 mod fast;
 mod routes;
 mod settings;
+mod summaries;
