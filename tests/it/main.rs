@@ -13,6 +13,7 @@ mod store;
 mod tidy;
 mod traceability;
 
+mod ai;
 mod browser;
 mod coordination;
 mod crash;

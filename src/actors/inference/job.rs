@@ -12,8 +12,8 @@ use crate::inference::{Endpoint, upstream};
 use crate::inference::{Failure, FinishReason, Piece, Request, Sieve, retry, stable_seed, tokens};
 use crate::storage::{HistoryPage, Message, StoreError, Task};
 use crate::telemetry::ai;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -49,7 +49,8 @@ fn ended(
     truncated: bool,
 ) -> RunEnd {
     let text: Arc<str> = active.answer.until(active.answer.said()).into();
-    let usage = usage.unwrap_or_else(|| Usage {
+    let known = || *active.used.lock().unwrap_or_else(PoisonError::into_inner);
+    let usage = usage.or_else(known).unwrap_or_else(|| Usage {
         prompt: active.prompt_tokens.load(Ordering::Relaxed),
         completion: count(tokens::estimate(&text)),
         estimated: true,
@@ -161,11 +162,14 @@ async fn attempt(
     let mut leaving = shared.leaving.subscribe();
     let until_stopped =
         |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
-    active.asked.store(true, Ordering::Relaxed);
+    let was_asked = active.asked.swap(true, Ordering::Relaxed);
     let mut upstream = tokio::select! {
         answer = shared.upstream.ask(endpoint, request) => match answer {
             Ok(answer) => answer,
             Err(failure) => {
+                // Who refuses, or was never reached, has read nothing.
+                let was_read = matches!(failure, Failure::FirstTokenTimeout | Failure::TotalTimeout | Failure::Dropped);
+                active.asked.fetch_and(was_read || was_asked, Ordering::Relaxed);
                 health.ended_by(&failure).await;
                 return Err(failure);
             }
@@ -201,6 +205,7 @@ async fn attempt(
                 Ok(false) => FinishReason::Length,
                 Err(failure) => {
                     speech.tell();
+                    active.uses(used(&upstream));
                     health.settle(Ended::Well).await;
                     return Err(failure);
                 }
@@ -211,15 +216,21 @@ async fn attempt(
             Some(Ok(Piece::Finished(finished))) => finished,
             Some(Err(failure)) => {
                 speech.end();
+                active.uses(used(&upstream));
                 health.ended_by(&failure).await;
                 return Err(failure);
             }
             None => FinishReason::Stop,
         };
         speech.end();
+        active.uses(used(&upstream));
         health.settle(Ended::Well).await;
         if finished == FinishReason::ContentFilter {
             return Err(Failure::ContentFilter);
+        }
+        if active.answer.until(active.answer.said()).trim().is_empty() {
+            // It came to its end, and there is nothing to read.
+            return Err(Failure::Malformed);
         }
         let truncated = truncated || finished == FinishReason::Length;
         return Ok(Outcome::End(ended(active, RunState::Done, None, used(&upstream), truncated)));

@@ -80,7 +80,8 @@ pub(super) async fn orphans(shared: Arc<Shared>) {
     let mut before = if shared.store.is_alone() { Timestamp::from_millis(i64::MAX) } else { clock::now() };
     while *shared.leaving.borrow() < Leaving::Now {
         let lease = clock::now().after(shared.config.ai.lease);
-        match shared.store.orphaned_runs(shared.holder, before, lease, ORPHANS).await {
+        let since = (clock::now(), before);
+        match shared.store.orphaned_runs(shared.holder, since, lease, ORPHANS).await {
             Ok(found) => {
                 let is_all = found.len() < ORPHANS;
                 for orphan in found {
@@ -97,7 +98,7 @@ pub(super) async fn orphans(shared: Arc<Shared>) {
     }
 }
 
-async fn adopt(shared: &Shared, orphan: Orphan) {
+pub(super) async fn adopt(shared: &Shared, orphan: Orphan) {
     let Orphan { run, room, assistant, partial, attempts, stopping, prompt_tokens } = orphan;
     let is_over = attempts >= i64::from(shared.config.ai.attempts);
     let (state, why) = if stopping {

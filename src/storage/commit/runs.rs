@@ -464,7 +464,30 @@ pub(super) fn end(
     if !row.state()?.may_become(end.state) || end.state.is_open() || !is_theirs {
         return Ok((Ack::Unchanged, Vec::new()));
     }
-    finish(tx, room, run, &row, end)
+    // Whoever works at it knows that it was stopped, not by whom and why.
+    let why = match end.state {
+        RunState::Cancelled if end.reason == Some(reason::CANCELLED) => {
+            stopped_by(tx, run, &row)?.or(end.reason)
+        }
+        _ => end.reason,
+    };
+    finish(tx, room, run, &row, &RunEnd { reason: why, ..end.clone() })
+}
+
+/// Why a run was stopped; none when nobody asked for that.
+fn stopped_by(tx: &mut Tx<'_>, run: RunId, row: &RunRow) -> Result<Option<EndReason>, StoreError> {
+    let query = messages::table
+        .filter(messages::id.nullable().eq(row.message_id))
+        .filter(messages::deleted_at.is_not_null())
+        .select(messages::id);
+    let deleted: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    if deleted.is_some() {
+        return Ok(Some(reason::DELETED));
+    }
+    let query =
+        runs::table.find(run.get()).filter(runs::stop_asked_at.is_not_null()).select(runs::stop_asked_by);
+    let by: Option<Option<i64>> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    Ok(by.map(|by| if by.is_some() && by == row.asker_id { reason::CANCELLED } else { reason::STOPPED }))
 }
 
 pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, end: &RunEnd) -> Done {

@@ -78,7 +78,7 @@ impl Scene {
 
     pub(super) async fn takes(&self, run: RunId, holder: Uuid) -> Option<Task> {
         let lease = NOW.after(Duration::from_secs(30));
-        self.bench.store.take_run(run, holder, NOW, lease).await.unwrap()
+        self.bench.store.take_run(run, holder, NOW, lease).await.unwrap().map(|task| task.expect("sound"))
     }
 
     pub(super) fn end(&self, run: RunId, holder: Uuid, state: RunState, text: &str) -> Command {

@@ -129,7 +129,7 @@ async fn follow(scene: &Scene, deeds: &[Deed]) {
             }
             Deed::TakeOver(who) => {
                 let late = NOW.after(Duration::from_secs(31));
-                let orphans = store.orphaned_runs(holders[*who], late, lease, 10).await.unwrap();
+                let orphans = store.orphaned_runs(holders[*who], (late, late), lease, 10).await.unwrap();
                 assert_eq!(orphans.len(), usize::from(model.state == RunState::Running));
                 if let Some(orphan) = orphans.first() {
                     assert_eq!((orphan.run, orphan.stopping), (run, model.stopping));

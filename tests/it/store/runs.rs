@@ -298,10 +298,16 @@ async fn what_was_left_is_taken_over(bench: Bench) {
     let (run, old, new) = (scene.asks(&scene.bob).await.run, Uuid::new_v4(), Uuid::new_v4());
     scene.takes(run, old).await.expect("taken");
     let second = |n| NOW.after(Duration::from_secs(n));
-    assert!(store.orphaned_runs(new, second(29), second(60), 10).await.unwrap().is_empty(), "it lives");
-    let orphans = store.orphaned_runs(new, second(31), second(60), 10).await.unwrap();
+    assert!(
+        store.orphaned_runs(new, (second(29), second(29)), second(60), 10).await.unwrap().is_empty(),
+        "it lives"
+    );
+    let orphans = store.orphaned_runs(new, (second(31), second(31)), second(60), 10).await.unwrap();
     assert_eq!((orphans.len(), orphans[0].run), (1, run));
-    assert!(store.orphaned_runs(old, second(31), second(60), 10).await.unwrap().is_empty(), "once");
+    assert!(
+        store.orphaned_runs(old, (second(31), second(31)), second(60), 10).await.unwrap().is_empty(),
+        "once"
+    );
     // Whoever had it has nothing to say any more.
     let late = scene.end(run, old, RunState::Done, "late");
     assert_eq!(scene.bench.does(&scene.ada, late).await.0, Ack::Unchanged);
