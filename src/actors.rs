@@ -1,6 +1,7 @@
 //! Who owns moving state: rooms, connections, hubs, the sequencer, presence. Asks go down the street only; upward it is
 //! fire and forget.
 
+pub mod actions;
 pub mod admission;
 pub mod answers;
 pub mod bans;

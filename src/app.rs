@@ -1,6 +1,7 @@
 //! Composition: who is started in which order, on which thread, and in which order everything ends.
 
 use crate::actors::Bus;
+use crate::actors::actions::Actions;
 use crate::actors::bans;
 use crate::actors::cleaner;
 use crate::actors::courier::{Courier, CourierHandle};
@@ -107,7 +108,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     let thinking = Pool::start(bus.clone(), store.clone(), Arc::clone(&config), &inference.handle())
         .map_err(ServeError::Inference)?;
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
-    outside.spawn(cleaner::run(store.clone(), config.cleanup.clone(), config.audit.clone()));
+    outside.spawn(cleaner::run(store.clone(), Arc::clone(&config)));
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
 
     let listener = listen(&config.server)?;
@@ -147,6 +148,7 @@ async fn start_core(core: &Arbiter, store: Store, config: &Arc<Config>) -> Resul
     core.spawn_fn(move || {
         rooms.set_sequencer(Sequencer::start(&rooms));
         PresenceTracker::start(&rooms);
+        Actions::start(&rooms);
         // The receiver only goes away with the whole start.
         drop(ready.send(Bus::new(rooms)));
     });
@@ -284,6 +286,7 @@ async fn upkeep(bus: Bus, store: Store) {
         let stats = store.stats();
         metrics::queue_depth("writer", stats.write_queue);
         metrics::queue_depth("readers", stats.read_queue);
+        metrics::queue_depth("action_results", bus.actions().results_waiting());
         metrics::queue_depth("handshakes", bus.admission().waiting());
         bus.limits().sweep(tokio::time::Instant::now());
         for report in bus.limits().reports() {

@@ -1,5 +1,6 @@
 //! What can be set: read once from defaults, file, environment and flags, then checked against itself.
 
+mod actions;
 mod ai;
 mod audit;
 mod check;
@@ -19,6 +20,7 @@ mod server;
 mod storage;
 mod units;
 
+pub use actions::Actions;
 pub use ai::Ai;
 pub(crate) use ai::BREAKER_SAMPLES_MAX;
 pub use audit::Audit;
@@ -64,6 +66,7 @@ pub struct Config {
     pub reconcile: Reconcile,
     pub audit: Audit,
     pub cleanup: Cleanup,
+    pub actions: Actions,
     pub shutdown: Shutdown,
 }
 

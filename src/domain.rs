@@ -1,5 +1,6 @@
 //! What is true: the rules of rooms, messages and membership, without IO, clock or serialisation.
 
+pub mod action;
 pub mod assistant;
 pub mod audit;
 pub mod badge;
@@ -27,6 +28,7 @@ pub mod time;
 pub mod transfer;
 pub mod webhook;
 
+pub use action::{ActionId, ActionKind, ActionRequest, ActionResult, ActionState, NewAction, Outcome};
 pub use assistant::{ApiKey, AssistantChange, AssistantTerms, BaseUrl};
 pub use audit::{AuditAction, AuditNote, AuditTarget};
 pub use badge::Badge;

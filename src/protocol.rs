@@ -1,5 +1,6 @@
 //! What travels: frames, their JSON, error and close codes. No sockets, no SQL. PROTOCOL.md is the contract.
 
+pub mod action;
 pub mod badge;
 pub mod client_frame;
 pub mod close;

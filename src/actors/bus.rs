@@ -1,5 +1,6 @@
 //! The one door to the actors: WebSocket, REST and bots submit the same commands here.
 
+use super::actions::ActionsHandle;
 use super::admission::Admission;
 use super::bans::Bans;
 use super::hub::HubMsg;
@@ -68,6 +69,11 @@ impl Bus {
     /// Who is let in from nowhere.
     pub fn bans(&self) -> &Arc<Bans> {
         &self.bans
+    }
+
+    /// What people's clients are asked to do.
+    pub fn actions(&self) -> &ActionsHandle {
+        self.rooms.actions()
     }
 
     /// How heavily the process is loaded.
@@ -186,6 +192,13 @@ impl Bus {
     /// Whether the process is on its way out.
     pub fn draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Waits until the process is on its way out.
+    pub async fn leaving(&self) {
+        let mut draining = self.draining.subscribe();
+        // The sender is ours: it lives as long as we do.
+        drop(draining.wait_for(|draining| *draining).await);
     }
 
     /// Begins the way out: no new sockets, and every client is told to come back after a delay of its own.

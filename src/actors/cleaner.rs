@@ -1,20 +1,26 @@
 //! Clears away, every so often, what is over (AUTH-11), a few rows at a time: between two batches the commits that wait go first.
 
 use super::clock;
-use crate::config::{Audit, Cleanup};
+use crate::config::{Cleanup, Config};
 use crate::storage::{Remains, Store, StoreError};
 use crate::telemetry::metrics;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The name of the audit trail in metrics: the table's.
 const AUDIT: &str = "audit";
 
+/// The name of action requests in metrics: the table's.
+const ACTIONS: &str = "action_requests";
+
 /// Runs for ever; an interval of zero is never. The first time comes at a random moment, so that nodes that start together don't clean
 /// together.
-pub async fn run(store: Store, config: Cleanup, audit: Audit) {
+pub async fn run(store: Store, all: Arc<Config>) {
+    let config = &all.cleanup;
     // Each kind is in the list of metrics before anything is over.
     Remains::ALL.into_iter().for_each(|what| metrics::cleared(what.as_str(), 0));
     metrics::cleared(AUDIT, 0);
+    metrics::cleared(ACTIONS, 0);
     if config.every.is_zero() {
         return;
     }
@@ -22,12 +28,15 @@ pub async fn run(store: Store, config: Cleanup, audit: Audit) {
     loop {
         for what in Remains::ALL {
             // One that can't be cleared away is no reason to leave the others.
-            if let Err(error) = clear(&store, &config, what).await {
+            if let Err(error) = clear(&store, config, what).await {
                 tracing::warn!(%error, what = what.as_str(), "what is over can't be cleared away; tried again later");
             }
         }
-        if let Err(error) = trim(&store, &config, audit.keep()).await {
+        if let Err(error) = trim(&store, config, all.audit.keep()).await {
             tracing::warn!(%error, "the audit trail can't be shortened; tried again later");
+        }
+        if let Err(error) = forget(&store, config, all.actions.keep).await {
+            tracing::warn!(%error, "action requests can't be cleared away; tried again later");
         }
         tokio::time::sleep(config.every).await;
     }
@@ -49,6 +58,17 @@ async fn trim(store: &Store, config: &Cleanup, keep: Duration) -> Result<(), Sto
         tracing::info!(count = all, %before, "the audit trail is shortened");
     }
     Ok(())
+}
+
+/// Takes away the action requests that ended longer ago than `keep`.
+async fn forget(store: &Store, config: &Cleanup, keep: Duration) -> Result<(), StoreError> {
+    loop {
+        let cleared = store.trim_actions(clock::now().before(keep), config.batch).await?;
+        metrics::cleared(ACTIONS, cleared);
+        if cleared < config.batch {
+            return Ok(());
+        }
+    }
 }
 
 async fn clear(store: &Store, config: &Cleanup, what: Remains) -> Result<(), StoreError> {

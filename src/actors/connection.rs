@@ -94,6 +94,7 @@ impl Connection {
             peer.welcomed();
             board.flush();
         }
+        bus.actions().came(peer.user(), peer.id, &peer.used);
         let (spent, _opened, _permit) = (Spent::default(), opened, permit);
         let connection = Self { peer, board, _opened, bus, heartbeat, patience, spent, _permit };
         Self::create(|ctx| {
@@ -139,6 +140,9 @@ impl Connection {
     fn on_request(&mut self, request: Request, request_id: Option<RequestId>, trace: TraceId) {
         let kind = request.kind();
         metrics::frame_in(kind);
+        if !matches!(request, Request::Ping | Request::Pong | Request::Presence { away: true }) {
+            self.bus.actions().used(&self.peer.used, Instant::now());
+        }
         tracing::debug!(
             trace_id = %trace,
             request_id = request_id.as_deref(),
@@ -158,6 +162,15 @@ impl Connection {
                 let asked = Asked::command(&by.person, &command, trace);
                 let sink = ReplySink::socket(hub, self.peer.id, request_id, asked);
                 self.bus.post(by, command, sink);
+            }
+            Request::ActionResult(answered) => {
+                let hub = self.board.borrow().hub().clone();
+                let user = self.peer.user();
+                let sink = ReplySink::socket(hub, self.peer.id, request_id, Asked::result(user, trace));
+                match answered.of(user) {
+                    Ok(result) => self.bus.actions().answer(result, sink),
+                    Err(rejection) => sink.answer(Err(rejection)),
+                }
             }
             Request::Subscribe { rooms, epoch, batch } => {
                 if let Err(rejection) =

@@ -110,6 +110,7 @@ impl Switchboard {
             HubMsg::Signal { room, frame, except, vital } => board.signal(room, &frame, except, vital),
             HubMsg::Badges { room, head, frames } => board.badges(room, head, frames),
             HubMsg::Send { conn, class, frame } => board.send(conn, class, frame),
+            HubMsg::Offer { conn, id, frame } => board.offer(conn, id, frame),
             HubMsg::Joined(joined) => board.joined(joined),
             HubMsg::JoinRefused { slot, rejection } => board.refused(slot, rejection),
             HubMsg::Unsubscribed { conn, room } => board.unsubscribed(conn, room),

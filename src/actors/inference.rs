@@ -254,9 +254,13 @@ impl Pool {
                 match store.take_run(waiting.run, holder, now, now.after(lease)).await {
                     Ok(Some(Ok(task))) => taken.push(task),
                     Ok(Some(Err(poisoned))) => upkeep::adopt(&shared, poisoned).await,
-                    Ok(None) => {}
-                    // What is taken is ours to work at, whatever comes of the rest.
-                    Err(error) if error.is_transient() && taken.is_empty() => return Err(error),
+                    // Another node took one of the same room at the same moment.
+                    Ok(None) | Err(StoreError::Conflict(_)) => {}
+                    // Those that were taken before are worked at all the same.
+                    Err(error) if error.is_transient() => {
+                        tracing::warn!(%error, run.id = %waiting.run, "a run can't be taken");
+                        break;
+                    }
                     Err(error) => tracing::error!(%error, run.id = %waiting.run, "a run can't be taken"),
                 }
             }

@@ -1,5 +1,6 @@
 //! A connected socket as its hub knows it.
 
+use super::actions::Used;
 use super::hub::{ConnId, Joining};
 use super::outbox::Outbox;
 use crate::auth::identity::Identity;
@@ -63,6 +64,8 @@ pub struct Peer {
     pub ends_at: Cell<Option<Timestamp>>,
     /// Whether nobody looks at it, as the client says.
     pub away: Cell<bool>,
+    /// When its client last did something.
+    pub used: Used,
     heard: Cell<Instant>,
     ping_at: Cell<Instant>,
     pinged: Cell<bool>,
@@ -100,6 +103,7 @@ impl Peer {
             expires_at: Cell::new(expires_at),
             ends_at: Cell::new(ends_at),
             away: Cell::new(false),
+            used: Used::default(),
             heard: Cell::new(now),
             ping_at: Cell::new(now + first),
             pinged: Cell::new(false),

@@ -20,7 +20,7 @@ pub struct HubCounts {
 }
 
 /// Every registry by name, and how many entries it has.
-pub type Counts = [(&'static str, usize); 12];
+pub type Counts = [(&'static str, usize); 13];
 
 impl Bus {
     /// Counts now; each hub counts in its own turn.
@@ -60,6 +60,7 @@ impl Bus {
             ("listeners", rooms.listeners),
             ("typing", rooms.typing),
             ("presence", self.rooms().presence().tracked()),
+            ("actions", self.actions().pending()),
         ]
     }
 }

@@ -3,6 +3,7 @@
 //! A message goes to a room while the map's shard is held, and a room that isn't there is started under the same lock: so each
 //! room exists once, messages of one sender stay in order, and a room taken out of the map gets nothing more.
 
+use super::actions::ActionsHandle;
 use super::answers::{Answer, Answers};
 use super::ending::Endings;
 use super::hub::{ConnId, HubHandle, HubMsg};
@@ -39,6 +40,7 @@ pub struct Rooms {
     load: Load,
     endings: Endings,
     answers: Arc<Answers>,
+    actions: ActionsHandle,
     store: Store,
     config: Arc<Config>,
 }
@@ -74,6 +76,7 @@ impl Rooms {
             load: Load::new(&config.load),
             endings: Endings::default(),
             answers: Arc::default(),
+            actions: ActionsHandle::new(&config.actions),
             store,
             config,
         })
@@ -109,6 +112,11 @@ impl Rooms {
     /// What assistants are saying at this moment.
     pub fn answers(&self) -> &Arc<Answers> {
         &self.answers
+    }
+
+    /// What people's clients are asked to do.
+    pub fn actions(&self) -> &ActionsHandle {
+        &self.actions
     }
 
     /// What ended lately.

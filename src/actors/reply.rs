@@ -38,6 +38,11 @@ impl Asked {
         Self { trace, command: "enrol", user: None, room: None }
     }
 
+    /// What came of an action request.
+    pub fn result(user: UserId, trace: TraceId) -> Self {
+        Self { trace, command: "action.result", user: Some(user), room: None }
+    }
+
     /// A change of sessions.
     pub fn sessions(change: &SessionChange, trace: TraceId) -> Self {
         Self { trace, command: change.kind(), user: change.user(), room: None }

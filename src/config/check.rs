@@ -26,6 +26,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     limiting::check(&config.limits, &config.load)?;
     config.outbox.check()?;
     config.audit.check()?;
+    config.actions.check()?;
     config.ai.check()?;
     let Config { socket, heartbeat, rooms, typing, presence, shutdown, storage, .. } = config;
     require(heartbeat.interval < heartbeat.dead_after, || {

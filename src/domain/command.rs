@@ -1,5 +1,6 @@
 //! What may be asked for. A command is imperative and may be refused.
 
+use super::action::{ActionId, ActionState};
 use super::assistant::{AssistantChange, AssistantTerms};
 use super::budget::{Budget, Scope};
 use super::event::Event;
@@ -106,6 +107,11 @@ pub enum Command {
         holder: Uuid,
         end: RunEnd,
     },
+    /// What assistants are to go by: a JSON object, as text. `version` is the one it takes the place of.
+    SyncSettings {
+        version: i64,
+        settings: Arc<str>,
+    },
     UpdateProfile {
         name: Option<Name>,
         bio: Option<Bio>,
@@ -183,6 +189,7 @@ impl Command {
             | Self::StopRun { room, .. }
             | Self::EndRun { room, .. } => Some(*room),
             Self::CreateRoom { .. }
+            | Self::SyncSettings { .. }
             | Self::UpdateProfile { .. }
             | Self::UpdateAccount { .. }
             | Self::UpdateBot { .. }
@@ -215,6 +222,7 @@ impl Command {
             Self::AskAssistant { .. } => Action::AskAssistant,
             Self::StopRun { .. } => Action::StopRun,
             Self::EndRun { .. } => Action::EndRun,
+            Self::SyncSettings { .. } => Action::SyncSettings,
             Self::UpdateProfile { .. } => Action::ChangeMe,
             Self::UpdateAccount { .. } => Action::ChangeAccount,
             Self::UpdateBot { .. } => Action::ChangeBot,
@@ -249,6 +257,7 @@ impl Command {
             Self::AskAssistant { .. } => "ai.ask",
             Self::StopRun { .. } => "ai.stop",
             Self::EndRun { .. } => "ai.end",
+            Self::SyncSettings { .. } => "settings.sync",
             Self::UpdateProfile { .. } => "profile.update",
             Self::UpdateAccount { .. } => "account.update",
             Self::UpdateBot { .. } => "bot.update",
@@ -331,6 +340,16 @@ pub enum Ack {
         room: RoomId,
         read: Seq,
         unread: i64,
+    },
+    Settings {
+        version: i64,
+        duplicate: bool,
+    },
+    /// How the request of somebody's client ended: by this result, or by one before.
+    ActionAnswered {
+        id: ActionId,
+        state: ActionState,
+        duplicate: bool,
     },
     Invited {
         invite: InviteId,

@@ -102,6 +102,7 @@ impl Room {
             | Command::StopRun { .. }
             | Command::EndRun { .. }
             | Command::CreateRoom { .. }
+            | Command::SyncSettings { .. }
             | Command::UpdateProfile { .. }
             | Command::UpdateAccount { .. }
             | Command::UpdateBot { .. }

@@ -82,6 +82,10 @@ pub enum EventBody {
         room: RoomId,
         read: Seq,
     },
+    SettingsSynced {
+        version: i64,
+        settings: Arc<str>,
+    },
     SessionBegun {
         session: Arc<Session>,
     },
@@ -124,6 +128,7 @@ impl EventBody {
             Self::MembershipGranted { .. } => "membership.granted",
             Self::MembershipRevoked { .. } => "membership.revoked",
             Self::ReadMarked { .. } => "read.marked",
+            Self::SettingsSynced { .. } => "settings.synced",
             Self::SessionBegun { .. } => "session.begun",
             Self::SessionEnded { .. } => "session.ended",
             Self::RoomListed { .. } => "room.listed",

@@ -71,6 +71,14 @@ pub enum Action {
     CreateAssistant,
     ChangeAssistant,
     RemoveAssistant,
+    /// Read one's settings for assistants, or change them.
+    SyncSettings,
+    /// Ask somebody's client to do something.
+    RequestAction,
+    /// See how far a request is that one made, or that was made of one.
+    ReadAction,
+    /// Say what came of a request.
+    AnswerAction,
     ReadRuns,
     ReadBudgets,
     ChangeBudget,
@@ -126,6 +134,8 @@ enum Circle {
     People,
     /// Assistants only.
     Assistants,
+    /// Programs, and admins.
+    Programs,
     /// People who belong here: not for guests.
     Members,
     Admins,
@@ -133,7 +143,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 61] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -185,6 +195,10 @@ impl Action {
         Self::CreateAssistant,
         Self::ChangeAssistant,
         Self::RemoveAssistant,
+        Self::SyncSettings,
+        Self::RequestAction,
+        Self::ReadAction,
+        Self::AnswerAction,
         Self::ReadRuns,
         Self::ReadBudgets,
         Self::ChangeBudget,
@@ -215,14 +229,18 @@ impl Action {
             | Self::AskAssistant
             | Self::StopRun
             | Self::ReadRuns
-            | Self::ReadAssistants => Circle::Known,
+            | Self::ReadAssistants
+            | Self::ReadAction => Circle::Known,
             Self::EndRun => Circle::Assistants,
+            Self::RequestAction => Circle::Programs,
             Self::SetPresence
             | Self::ChangeMe
             | Self::ChangePassword
             | Self::ReadSessions
             | Self::EndSessions
-            | Self::CreateTransfer => Circle::People,
+            | Self::CreateTransfer
+            | Self::SyncSettings
+            | Self::AnswerAction => Circle::People,
             Self::CreateRoom | Self::RenameRoom | Self::DeleteRoom | Self::AddMember => Circle::Members,
             Self::ReadJoinCode
             | Self::ChangeAccount
@@ -260,8 +278,12 @@ pub fn may(who: &Person, action: Action, target: Target) -> Result<(), Rejection
         | (Circle::People, Role::Admin | Role::Member | Role::Guest)
         | (Circle::Members, Role::Admin | Role::Member)
         | (Circle::Assistants, Role::Assistant)
+        | (Circle::Programs, Role::Admin | Role::Bot | Role::Assistant)
         | (Circle::Admins, Role::Admin) => {}
         (Circle::Assistants, _) => return Err(Rejection::forbidden("only assistants do this")),
+        (Circle::Programs, Role::Member | Role::Guest) => {
+            return Err(Rejection::forbidden("only programs and admins do this"));
+        }
         (Circle::People, Role::Bot | Role::Assistant) => {
             return Err(Rejection::forbidden("only people do this"));
         }

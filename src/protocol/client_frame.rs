@@ -1,5 +1,6 @@
 //! What clients send: the closed set of request frames and how they become commands (PROTOCOL.md section 2.1).
 
+use super::action::{Answered, SyncSettings};
 use super::json::{self, Object};
 use crate::domain::{
     Action, Command, IdempotencyKey, MessageBody, MessageId, Name, NewRoomKind, Rejection, RoomId, RunId,
@@ -46,6 +47,8 @@ pub enum Request {
     Presence {
         away: bool,
     },
+    /// What came of an action request. Whose word it is the socket knows.
+    ActionResult(Answered),
     Ping,
     Pong,
 }
@@ -287,7 +290,7 @@ fn envelope_error(error: &serde_json::Error) -> Rejection {
 
 impl Request {
     /// Every `type` a client may send, the closed set of the protocol.
-    pub const TYPES: [&'static str; 16] = [
+    pub const TYPES: [&'static str; 18] = [
         "room.subscribe",
         "room.unsubscribe",
         "room.create",
@@ -299,6 +302,8 @@ impl Request {
         "read.mark",
         "ai.ask",
         "ai.stop",
+        "settings.sync",
+        "action.result",
         "typing.start",
         "typing.stop",
         "presence.set",
@@ -315,6 +320,7 @@ impl Request {
             Self::Typing { change: TypingChange::Start { .. }, .. } => "typing.start",
             Self::Typing { change: TypingChange::Stop, .. } => "typing.stop",
             Self::Presence { .. } => "presence.set",
+            Self::ActionResult(_) => "action.result",
             Self::Ping => "ping",
             Self::Pong => "pong",
         }
@@ -327,6 +333,7 @@ impl Request {
             Self::Subscribe { .. } | Self::Unsubscribe { .. } => Action::Subscribe,
             Self::Typing { .. } => Action::Type,
             Self::Presence { .. } => Action::SetPresence,
+            Self::ActionResult(_) => Action::AnswerAction,
             Self::Ping | Self::Pong => Action::Connect,
         }
     }
@@ -340,7 +347,7 @@ impl Request {
                 [one] => Some(one.room),
                 _ => None,
             },
-            Self::Presence { .. } | Self::Ping | Self::Pong => None,
+            Self::Presence { .. } | Self::ActionResult(_) | Self::Ping | Self::Pong => None,
         }
     }
 
@@ -404,6 +411,8 @@ impl Request {
                 let Stop { room_id, run_id } = read(data)?;
                 Self::Command(Command::StopRun { room: RoomId::new(room_id), run: RunId::new(run_id) })
             }
+            "settings.sync" => Self::Command(read::<SyncSettings>(data)?.into_command()?),
+            "action.result" => Self::ActionResult(read(data)?),
             "room.subscribe" => read::<Subscribe>(data)?.into_request()?,
             "room.unsubscribe" => Self::Unsubscribe { room: RoomId::new(read::<OneRoom>(data)?.room_id) },
             "typing.start" => {

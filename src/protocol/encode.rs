@@ -259,7 +259,7 @@ struct AckData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<i32>,
+    version: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<AckRoom<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,6 +274,10 @@ struct AckData<'a> {
     runs: Vec<SummonedView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
@@ -341,7 +345,7 @@ impl<'a> From<&'a Ack> for AckData<'a> {
             Ack::RunStopping { run, .. } => Self { run_id: Some(run.get()), ..Self::default() },
             Ack::Edited { position, message, version, duplicate } => Self {
                 message_id: Some(message.get()),
-                version: Some(*version),
+                version: Some(i64::from(*version)),
                 duplicate: *duplicate,
                 ..Self::from(position)
             },
@@ -361,6 +365,15 @@ impl<'a> From<&'a Ack> for AckData<'a> {
                 room_id: Some(room.get()),
                 read: Some(read.get()),
                 unread: Some(*unread),
+                ..Self::default()
+            },
+            Ack::Settings { version, duplicate } => {
+                Self { version: Some(*version), duplicate: *duplicate, ..Self::default() }
+            }
+            Ack::ActionAnswered { id, state, duplicate } => Self {
+                request_id: Some(*id),
+                state: Some(state.as_str()),
+                duplicate: *duplicate,
                 ..Self::default()
             },
             // Only REST makes and changes these.

@@ -3,6 +3,7 @@
 use super::view::{PersonView, RoomCardView, UsageView};
 use crate::domain::{EventBody, RunState};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 #[derive(Serialize)]
@@ -58,6 +59,10 @@ enum Data<'a> {
     ReadMarked {
         room_id: i64,
         read: i64,
+    },
+    Settings {
+        version: i64,
+        settings: Option<&'a RawValue>,
     },
     RoomId {
         room_id: i64,
@@ -164,6 +169,9 @@ impl<'a> From<&'a EventBody> for Data<'a> {
             }
             EventBody::UserLeft { user } => Self::UserId { user_id: user.get() },
             EventBody::AccountUpdated { name } => Self::Name { name },
+            EventBody::SettingsSynced { version, settings } => {
+                Self::Settings { version: *version, settings: serde_json::from_str(settings).ok() }
+            }
             EventBody::SessionBegun { session } => Self::Session {
                 session: BegunView {
                     id: session.id.get(),

@@ -150,6 +150,7 @@ impl Cache {
             | EventBody::UserJoined { .. }
             // Nobody has looked for it yet.
             | EventBody::SessionBegun { .. }
+            | EventBody::SettingsSynced { .. }
             | EventBody::AccountUpdated { .. } => {}
             EventBody::RoomCreated { .. }
             | EventBody::RoomUpdated { .. }

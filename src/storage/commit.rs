@@ -21,6 +21,7 @@ mod reading;
 mod rooms;
 mod runs;
 mod sessions;
+mod settings;
 mod standing;
 mod tokens;
 mod transfers;
@@ -188,6 +189,7 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
             runs::end(tx, actor, command, (*room, *run), *holder, end)
         }
         Command::MarkRead { room, seq } => reading::mark(tx, actor, command, *room, *seq),
+        Command::SyncSettings { version, settings } => settings::sync(tx, actor, command, *version, settings),
         Command::UpdateProfile { name, bio } => {
             people::update_profile(tx, actor, command, name.as_ref(), bio.as_ref())
         }

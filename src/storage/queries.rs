@@ -1,5 +1,6 @@
 //! Typed questions to the store, a file per group of tables.
 
+pub(super) mod actions;
 pub(super) mod assistants;
 pub(super) mod audit;
 pub(super) mod badges;
@@ -21,8 +22,10 @@ pub(super) mod runs;
 pub(super) mod search;
 pub(super) mod seen;
 pub(super) mod sessions;
+pub(super) mod settings;
 pub(super) mod signing_in;
 mod signing_keys;
+pub(super) mod tasks;
 pub(super) mod trail;
 pub(super) mod transfers;
 

@@ -364,6 +364,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     assistants,
     runs,
     summaries,
+    action_requests,
 );
 diesel::allow_tables_to_appear_in_same_query!(log_head, webhooks);
 diesel::allow_tables_to_appear_in_same_query!(log_head, assistants);

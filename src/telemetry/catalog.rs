@@ -86,6 +86,8 @@ pub const AI_SPEED: &str = "hearth_ai_tokens_per_second";
 pub const AI_RETRIES: &str = "hearth_ai_retries_total";
 pub const AI_FAILURES: &str = "hearth_ai_failures_total";
 pub const AI_BREAKERS: &str = "hearth_ai_breakers";
+pub const ACTION_RESULTS: &str = "hearth_action_results_total";
+pub const ACTION_SECONDS: &str = "hearth_action_seconds";
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
@@ -153,6 +155,8 @@ pub const METRICS: &[Metric] = &[
     counter(AI_RETRIES, &["reason"], "Requests to engines that were repeated, and runs that were put back."),
     counter(AI_FAILURES, &["reason"], "Requests to engines that failed."),
     gauge(AI_BREAKERS, &["state"], "Engines by the state of their breaker."),
+    counter(ACTION_RESULTS, &["outcome"], "Action requests that ended, and results that changed nothing."),
+    histogram(ACTION_SECONDS, &[], LONG, "Seconds from an action request to its result."),
     counter(PROCESS_CPU, &[], "Processor seconds spent, by user and system together."),
     gauge(PROCESS_MEMORY, &[], "Bytes of memory that are resident."),
     gauge(PROCESS_FDS, &[], "File descriptors that are open."),

@@ -71,7 +71,7 @@ pub fn install() -> Result<(), String> {
     for code in CloseCode::ALL {
         counter!(catalog::CONNECTIONS_CLOSED, "code" => code.name()).increment(0);
     }
-    for actor in ["hub", "sequencer", "presence", "connection", "room", "inference"] {
+    for actor in ["hub", "sequencer", "presence", "connection", "room", "inference", "actions"] {
         counter!(catalog::ACTOR_PANICS, "actor" => actor).increment(0);
     }
     for code in RejectionCode::ALL {
@@ -92,6 +92,9 @@ pub fn install() -> Result<(), String> {
         counter!(catalog::DELIVERIES, "outcome" => outcome).increment(0);
     }
     outbox(0, 0);
+    for outcome in ["done", "failed", "timeout", "late", "duplicate", "overloaded"] {
+        counter!(catalog::ACTION_RESULTS, "outcome" => outcome).increment(0);
+    }
     super::ai::begin();
     let handles = Handles {
         prometheus,
@@ -270,6 +273,16 @@ pub fn cleared(kind: &'static str, count: usize) {
     counter!(catalog::CLEARED, "kind" => kind).increment(u64::try_from(count).unwrap_or(u64::MAX));
 }
 
+/// An action request ended, or a result changed nothing; `outcome` is from a closed set.
+pub fn action_result(outcome: &'static str) {
+    counter!(catalog::ACTION_RESULTS, "outcome" => outcome).increment(1);
+}
+
+/// A result came so long after its request.
+pub fn action_took(took: Duration) {
+    histogram!(catalog::ACTION_SECONDS).record(took);
+}
+
 /// A request was answered; `route` is a pattern, never a path.
 pub fn http_request(route: &str, method: &'static str, status: u16, took: Duration) {
     let route = route.to_owned();
@@ -300,6 +313,8 @@ mod tests {
         drift("hole", 1, 0);
         cleared("session", 1);
         registry("sockets", 1);
+        action_result("done");
+        action_took(Duration::from_millis(3));
         http_request("/api/v1/me", "GET", 200, Duration::from_millis(1));
         let text = render();
         for metric in METRICS {

@@ -1,6 +1,7 @@
 //! The REST API: bots and scripts, and the web client beside its socket (PROTOCOL.md section 4).
 
 mod account;
+mod actions;
 mod around;
 mod assistants;
 mod audit;
@@ -25,6 +26,7 @@ pub(super) mod route;
 mod runs;
 mod search;
 mod sessions;
+mod settings;
 mod shut_out;
 mod signing_in;
 mod tokens;
@@ -142,6 +144,10 @@ fn routes() -> Vec<Route> {
         at("/tokens").post(Anybody, tokens::grant),
         at("/account").get(ReadAccount, account::show).patch(ChangeAccount, account::change),
         at("/me").get(ReadMe, people::me).patch(ChangeMe, people::change_me),
+        at("/me/settings").get(SyncSettings, settings::show).put(SyncSettings, settings::sync),
+        at("/actions").post(RequestAction, actions::ask),
+        at("/actions/{action}").get(ReadAction, actions::show),
+        at("/actions/{action}/result").post(AnswerAction, actions::answer),
         at("/me/password").put(ChangePassword, password::change),
         at("/account/join-code").post(RotateJoinCode, invites::rotate_join_code),
         at("/transfers").post(CreateTransfer, transfers::create),

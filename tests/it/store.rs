@@ -23,6 +23,7 @@ mod runs;
 mod schema;
 mod search;
 mod sessions;
+mod settings;
 mod spending;
 mod standing;
 mod tokens;

@@ -4,7 +4,7 @@ use super::Hub;
 use crate::actors::bans::Bans;
 use crate::actors::outbox::Class;
 use crate::actors::registries::HubCounts;
-use crate::domain::{BotKeyId, Rejection, Role, RoomId, Seq, SessionId, Timestamp, UserId};
+use crate::domain::{ActionId, BotKeyId, Rejection, Role, RoomId, Seq, SessionId, Timestamp, UserId};
 use crate::protocol::{CloseCode, Level};
 use actix::{Addr, Message};
 use bytes::Bytes;
@@ -78,6 +78,12 @@ pub enum HubMsg {
     Send {
         conn: ConnId,
         class: Class,
+        frame: Bytes,
+    },
+    /// An action request for one socket; the actor that asks is told whether it has it.
+    Offer {
+        conn: ConnId,
+        id: ActionId,
         frame: Bytes,
     },
     Joined(Joined),

@@ -15,7 +15,7 @@ use crate::actors::registries::HubCounts;
 use crate::actors::registry::Rooms;
 use crate::actors::room::Subscribe;
 use crate::config::Config;
-use crate::domain::{BotKeyId, Rejection, RoomId, Timestamp, Via};
+use crate::domain::{ActionId, BotKeyId, Rejection, RoomId, Timestamp, Via};
 use crate::protocol::{CloseCode, RequestId, TraceId, encode, websocket};
 use crate::telemetry::metrics;
 use bytes::Bytes;
@@ -108,6 +108,7 @@ impl Switchboard {
         peer.joining.borrow_mut().take();
         peer.steps.borrow_mut().clear();
         self.count_out(&peer);
+        self.rooms.actions().went(peer.user(), conn);
         metrics::connection_closed(peer.outbox.closing());
     }
 
@@ -192,6 +193,16 @@ impl Switchboard {
         if let Some(peer) = self.peers.get(&conn).map(Rc::clone) {
             self.push(&peer, class, frame);
         }
+    }
+
+    /// Gives an action request to a socket, if it is one that still takes something.
+    pub(super) fn offer(&mut self, conn: ConnId, id: ActionId, frame: Bytes) {
+        let peer = self.peers.get(&conn).filter(|peer| peer.outbox.closing().is_none()).map(Rc::clone);
+        let taken = peer.is_some_and(|peer| {
+            self.push(&peer, Class::Control, frame);
+            peer.outbox.closing().is_none()
+        });
+        self.rooms.actions().offered(id, conn, taken);
     }
 
     pub(super) fn joined(&mut self, joined: Joined) {

@@ -57,7 +57,8 @@ fn ended(
     });
     // What never reached an engine used nothing.
     let usage = if active.asked.load(Ordering::Relaxed) { usage } else { Usage::default() };
-    RunEnd { state, text, reason: why, truncated, usage }
+    let first_token_at = active.first_token_at.get().copied();
+    RunEnd { state, text, reason: why, truncated, usage, first_token_at }
 }
 
 fn count(tokens: usize) -> i64 {
@@ -127,7 +128,7 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
         }
         let has_output = active.answer.said() > 0;
         let Some(wait) = retry::after(&shared.config.ai, &failure, made, has_output, rand::random()) else {
-            let state = if has_output { RunState::Interrupted } else { RunState::Failed };
+            let state = if active.answer.is_blank() { RunState::Failed } else { RunState::Interrupted };
             return end(state, failure.as_str());
         };
         ai::upstream_retried(failure.as_str());
@@ -228,7 +229,7 @@ async fn attempt(
         if finished == FinishReason::ContentFilter {
             return Err(Failure::ContentFilter);
         }
-        if active.answer.until(active.answer.said()).trim().is_empty() {
+        if active.answer.is_blank() {
             // It came to its end, and there is nothing to read.
             return Err(Failure::Malformed);
         }
@@ -260,6 +261,8 @@ impl Health<'_> {
     async fn settle(&mut self, ended: Ended) {
         let Some(permit) = self.permit.take() else { return };
         let Some(changed) = self.shared.breakers.settle(&self.identity, permit, ended) else { return };
+        let states = self.shared.breakers.states();
+        ai::breakers(states.iter().map(|breaker| breaker.state));
         // Other processes are told by the row: nobody is admitted in vain (AI-12, AI-13).
         let until = changed.err().map(|refused| clock::now().after(refused.retry_after));
         tracing::warn!(assistant.id = %self.task.assistant.id, is_open = until.is_some(), "the breaker of an engine changed");

@@ -4,7 +4,7 @@ use super::worker::put_back;
 use super::{Active, Leaving, Shared};
 use crate::actors::clock;
 use crate::domain::run::reason;
-use crate::domain::{RunEnd, RunId, RunState, Timestamp, Usage};
+use crate::domain::{RunEnd, RunId, RunState, Usage};
 use crate::inference::tokens;
 use crate::storage::{Orphan, Progress};
 use crate::telemetry::ai;
@@ -76,12 +76,11 @@ async fn beat(shared: &Shared) {
 /// Looks after runs whose holder gave no sign of life: what they said is kept, what said nothing begins anew (AI-09, AI-22).
 pub(super) async fn orphans(shared: Arc<Shared>) {
     let every = shared.config.ai.lease / 3;
-    // Alone with the store, whatever is held was held by a process that is gone.
-    let mut before = if shared.store.is_alone() { Timestamp::from_millis(i64::MAX) } else { clock::now() };
+    // Alone with the store, whatever somebody else holds was held by a process that is gone.
+    let alone = shared.store.is_alone();
     while *shared.leaving.borrow() < Leaving::Now {
         let lease = clock::now().after(shared.config.ai.lease);
-        let since = (clock::now(), before);
-        match shared.store.orphaned_runs(shared.holder, since, lease, ORPHANS).await {
+        match shared.store.orphaned_runs(shared.holder, clock::now(), alone, lease, ORPHANS).await {
             Ok(found) => {
                 let is_all = found.len() < ORPHANS;
                 for orphan in found {
@@ -94,7 +93,6 @@ pub(super) async fn orphans(shared: Arc<Shared>) {
             Err(error) => tracing::warn!(%error, "runs without a holder can't be looked for"),
         }
         tokio::time::sleep(every).await;
-        before = clock::now();
     }
 }
 
@@ -119,7 +117,14 @@ pub(super) async fn adopt(shared: &Shared, orphan: Orphan) {
         estimated: true,
     };
     let usage = if partial.is_empty() { Usage { estimated: true, ..Usage::default() } } else { usage };
-    let end = RunEnd { state, text: partial.into(), reason: Some(why), truncated: false, usage };
+    let end = RunEnd {
+        state,
+        text: partial.into(),
+        reason: Some(why),
+        truncated: false,
+        usage,
+        first_token_at: None,
+    };
     ai::ended(end.state, end.reason, Duration::ZERO, end.usage);
     shared.end(room, run, assistant, end).await;
 }

@@ -122,6 +122,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
             reason: Some(reason::DEAD_LETTER),
             truncated: false,
             usage: Usage { estimated: true, ..Usage::default() },
+            first_token_at: None,
         },
         Outcome::Lost => {
             tracing::warn!(run.id = %run, "a run isn't ours any more");

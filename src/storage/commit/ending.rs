@@ -1,7 +1,7 @@
 //! Answers that end because what they hang on is no more: the assistant, its place in the room, the room.
 
 use super::Halt;
-use super::runs::{OPEN, finish, load};
+use super::runs::{OPEN, RunRow, finish, load};
 use super::tx::Tx;
 use crate::domain::command::Recorded;
 use crate::domain::run::reason;
@@ -47,10 +47,17 @@ fn end_all(tx: &mut Tx<'_>, assistant: Option<UserId>, room: Option<RoomId>) -> 
             text: row.partial.as_str().into(),
             reason: Some(reason::ASSISTANT_GONE),
             truncated: false,
-            usage: Usage { estimated: true, ..Usage::default() },
+            usage: so_far(&row),
+            first_token_at: None,
         };
         let (_, ended) = finish(tx, room, run, &row, &end)?;
         events.extend(ended);
     }
     Ok(events)
+}
+
+/// What was used as far as it is noted, rather too much than too little (AI-14).
+fn so_far(row: &RunRow) -> Usage {
+    let completion = i64::try_from(row.partial.len().div_ceil(2)).unwrap_or(i64::MAX);
+    Usage { prompt: row.prompt_tokens, completion, estimated: true }
 }

@@ -64,8 +64,10 @@ pub(super) struct RunRow {
     start_id: Option<i64>,
     message_id: Option<i64>,
     state: String,
+    stop_asked_by: Option<i64>,
     holder: Option<Vec<u8>>,
     pub(super) partial: String,
+    pub(super) prompt_tokens: i64,
     reserved_tokens: i64,
     reserved_micros: i64,
     created_at: i64,
@@ -422,6 +424,7 @@ fn halt(tx: &mut Tx<'_>, by: Option<UserId>, room: RoomId, run: RunId, row: &Run
             reason: Some(why),
             truncated: false,
             usage: Usage::default(),
+            first_token_at: None,
         };
         return finish(tx, room, run, row, &end);
     }
@@ -464,30 +467,7 @@ pub(super) fn end(
     if !row.state()?.may_become(end.state) || end.state.is_open() || !is_theirs {
         return Ok((Ack::Unchanged, Vec::new()));
     }
-    // Whoever works at it knows that it was stopped, not by whom and why.
-    let why = match end.state {
-        RunState::Cancelled if end.reason == Some(reason::CANCELLED) => {
-            stopped_by(tx, run, &row)?.or(end.reason)
-        }
-        _ => end.reason,
-    };
-    finish(tx, room, run, &row, &RunEnd { reason: why, ..end.clone() })
-}
-
-/// Why a run was stopped; none when nobody asked for that.
-fn stopped_by(tx: &mut Tx<'_>, run: RunId, row: &RunRow) -> Result<Option<EndReason>, StoreError> {
-    let query = messages::table
-        .filter(messages::id.nullable().eq(row.message_id))
-        .filter(messages::deleted_at.is_not_null())
-        .select(messages::id);
-    let deleted: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
-    if deleted.is_some() {
-        return Ok(Some(reason::DELETED));
-    }
-    let query =
-        runs::table.find(run.get()).filter(runs::stop_asked_at.is_not_null()).select(runs::stop_asked_by);
-    let by: Option<Option<i64>> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
-    Ok(by.map(|by| if by.is_some() && by == row.asker_id { reason::CANCELLED } else { reason::STOPPED }))
+    finish(tx, room, run, &row, end)
 }
 
 pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, end: &RunEnd) -> Done {
@@ -500,9 +480,26 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
     let prices: Option<(i64, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
     let (prompt, completion) = prices.unwrap_or_default();
     let cost_micros = Prices { prompt, completion }.of(end.usage);
+    let shown = if body.is_empty() { PLACEHOLDER } else { &*body };
+    let (message, mut why) = (row.message_id.map(MessageId::new), end.reason);
+    let mut is_there = false;
+    if let Some(message) = message {
+        let query =
+            diesel::update(messages::table.find(message.get()).filter(messages::deleted_at.is_null()))
+                .set(messages::body.eq(shown));
+        is_there = on!(&mut *tx.conn, |c| query.execute(c))? > 0;
+    }
+    if why == Some(reason::CANCELLED) {
+        // Whoever works at it doesn't know who wanted it stopped.
+        why = match row.stop_asked_by {
+            _ if message.is_some() && !is_there => Some(reason::DELETED),
+            Some(by) if Some(by) != row.asker_id => Some(reason::STOPPED),
+            _ => why,
+        };
+    }
     let query = diesel::update(runs::table.find(run.get())).set((
         runs::state.eq(end.state.as_str()),
-        runs::reason.eq(end.reason),
+        runs::reason.eq(why),
         runs::truncated.eq(truncated),
         runs::partial.eq(""),
         runs::holder.eq(None::<Vec<u8>>),
@@ -511,6 +508,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         runs::completion_tokens.eq(end.usage.completion),
         runs::usage_estimated.eq(end.usage.estimated),
         runs::cost_micros.eq(cost_micros),
+        end.first_token_at.map(|at| runs::first_token_at.eq(Some(at.as_millis()))),
         runs::ended_at.eq(Some(tx.now.as_millis())),
     ));
     on!(&mut *tx.conn, |c| query.execute(c))?;
@@ -522,18 +520,14 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
     if row.kind == RunKind::Summary.as_str() && end.state == RunState::Done {
         keep_summary(tx, room, run, row, &body)?;
     }
-    let Some(message) = row.message_id.map(MessageId::new) else { return Ok((Ack::Unchanged, Vec::new())) };
-    let shown = if body.is_empty() { PLACEHOLDER } else { &*body };
-    let query = diesel::update(messages::table.find(message.get()).filter(messages::deleted_at.is_null()))
-        .set(messages::body.eq(shown));
-    let is_there = on!(&mut *tx.conn, |c| query.execute(c))? > 0;
+    let Some(message) = message else { return Ok((Ack::Unchanged, Vec::new())) };
     let ended = RunEnded {
         id: run,
         message,
         state: end.state,
         // What was deleted isn't said again.
         body: is_there.then(|| shown.into()),
-        reason: end.reason.map(Arc::from),
+        reason: why.map(Arc::from),
         truncated,
         usage: end.usage,
         cost_micros,
@@ -596,8 +590,10 @@ pub(super) fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<R
         runs::start_id,
         runs::message_id,
         runs::state,
+        runs::stop_asked_by,
         runs::holder,
         runs::partial,
+        runs::prompt_tokens,
         runs::reserved_tokens,
         runs::reserved_micros,
         runs::created_at,

@@ -8,8 +8,8 @@ use super::route::{self, Access};
 use crate::auth::cookie::SessionCookie;
 use crate::auth::identity::{self, Credentials, Identity};
 use crate::domain::{
-    Ack, Action, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId, RunId,
-    Target, UserId, Via, may,
+    Ack, Action, ActionId, BotKeyId, Command, MessageId, Origin, Person, Rejection, RejectionCode, RoomId,
+    RunId, Target, UserId, Via, may,
 };
 use crate::protocol::TraceId;
 use crate::protocol::json::{self, JsonError};
@@ -99,6 +99,16 @@ impl Visit {
     /// The user in the path.
     pub(super) fn user(&self) -> Result<UserId, Rejection> {
         Ok(UserId::new(self.id("user")?))
+    }
+
+    /// The action request in the path.
+    pub(super) fn action(&self) -> Result<ActionId, Rejection> {
+        self.part("action").parse().map_err(|_no_uuid| Rejection::not_found("action request"))
+    }
+
+    /// What was read already, in another shape.
+    pub(super) fn shape<T: DeserializeOwned>(&self, value: &serde_json::Value) -> Result<T, Problem> {
+        read(value.to_string().as_bytes())
     }
 
     /// The invitation in the path.

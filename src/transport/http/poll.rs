@@ -75,7 +75,7 @@ struct Poll<'a> {
 }
 
 /// One long poll's place among those that may wait.
-struct Waiting<'a> {
+pub(super) struct Waiting<'a> {
     state: &'a State,
     permit: Option<SemaphorePermit<'a>>,
 }
@@ -174,7 +174,7 @@ impl Poll<'_> {
 }
 
 impl<'a> Waiting<'a> {
-    fn take(state: &'a State) -> Result<Self, Rejection> {
+    pub(super) fn take(state: &'a State) -> Result<Self, Rejection> {
         let permit = state.polls.try_acquire().map_err(|_full| Rejection::overloaded())?;
         let place = Self { state, permit: Some(permit) };
         place.count();

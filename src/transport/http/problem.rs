@@ -17,7 +17,7 @@ pub type Answer = Result<HttpResponse, Problem>;
 pub struct Problem {
     pub rejection: Rejection,
     status: StatusCode,
-    allow: Option<String>,
+    allow: Option<Box<str>>,
     /// Whether the metrics know of it: the bus counts what it refuses.
     pub(super) is_counted: bool,
 }
@@ -49,7 +49,7 @@ impl Problem {
     /// There is something here, for the methods in `allow`.
     pub fn wrong_method(allow: String) -> Self {
         let rejection = Rejection::new(RejectionCode::MethodNotAllowed, "this is not done here");
-        Self { allow: Some(allow), ..rejection.into() }
+        Self { allow: Some(allow.into()), ..rejection.into() }
     }
 
     /// What the framework refused by itself.
@@ -79,6 +79,7 @@ impl Problem {
             field: error.field,
             retry_after_ms: error.retry_after_ms,
             version: error.version,
+            run_id: error.run_id,
         };
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
@@ -87,7 +88,7 @@ impl Problem {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
         if let Some(allow) = &self.allow {
-            response.insert_header((ALLOW, allow.as_str()));
+            response.insert_header((ALLOW, &**allow));
         }
         response.body(serde_json::to_vec(&body).unwrap_or_default())
     }
@@ -109,6 +110,8 @@ struct Body<'a> {
     retry_after_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<i64>,
 }
 
 impl From<Rejection> for Problem {

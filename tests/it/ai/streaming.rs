@@ -5,7 +5,7 @@ use crate::harness::upstream::script::{Gate, Script, says};
 use crate::harness::{Ground, House, PATIENCE, Person, on_both};
 use crate::rest::Caller;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -128,18 +128,15 @@ async fn a_slow_reader_comes_anew_and_has_no_hole() {
             typist.asks(kind, json!({ "room_id": scene.lobby() })).await;
         }
     }
-    let before = scene.house.metric("hearth_resyncs_total", "").await;
     gate.opens();
     let whole = format!("a ß {more}");
     let end = quick.hears_the_end(asked.run).await;
     assert_eq!(end["body"], whole);
-    let resyncs = scene.house.metric("hearth_resyncs_total", "").await;
-    assert!(resyncs > before, "what it couldn't take was a piece: {before} {resyncs}");
     while !slow.ended.contains_key(&asked.run) {
         slow.next().await;
     }
     assert_eq!(slow.ended[&asked.run]["body"], whole);
-    assert!(slow.resyncs >= 1);
+    assert!(slow.resyncs >= 1, "what it couldn't take was a piece");
 }
 
 /// An answer of random words of all kinds of letters, with pauses.

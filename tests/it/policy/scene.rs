@@ -50,6 +50,8 @@ pub(super) struct World {
     nobody: Caller,
     other: Cast,
     newcomer: u64,
+    /// Another bot that is let in.
+    third: Cast,
     /// Has a room of their own.
     stranger: Caller,
     commons: u64,
@@ -78,6 +80,7 @@ impl World {
         let (other, newcomer, stranger) =
             (house.joined_by("Olaf").await, house.joined_by("Nina").await, house.joined_by("Sam").await);
         let bot = house.admin.client.create_bot("Robot").await.expect("a bot");
+        let third = house.admin.client.create_bot("Third").await.expect("a bot");
         let commons = {
             let socket = house.admin.connects().await;
             let rooms = &socket.socket.welcome().rooms;
@@ -111,6 +114,7 @@ impl World {
             commons,
             direct: 0,
             bot: (bot.id, bot.key),
+            third: Cast { id: third.id, caller: nobody.bearing(&third.key) },
             nobody,
             house,
         };
@@ -123,7 +127,7 @@ impl World {
     /// Everybody who is let in, but the creator, and one more.
     fn members(&self) -> Vec<u64> {
         let [guest, member, ..] = &self.people;
-        vec![guest.id, member.id, self.house.admin.id, self.bot.0, self.other.id]
+        vec![guest.id, member.id, self.house.admin.id, self.bot.0, self.other.id, self.third.id]
     }
 
     fn person(&self, who: Who) -> Option<&Person> {
@@ -175,13 +179,24 @@ pub(super) struct Scene<'a> {
     closed: Option<u64>,
     foreign: Option<u64>,
     bot: Option<Value>,
+    assistant: Option<u64>,
+    action: Option<String>,
     /// A room to subscribe to before the request is made.
     pub(super) joined: Option<u64>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(world: &'a World, who: Who) -> Self {
-        Self { world, who, closed: None, foreign: None, bot: None, joined: None }
+        Self {
+            world,
+            who,
+            closed: None,
+            foreign: None,
+            bot: None,
+            assistant: None,
+            action: None,
+            joined: None,
+        }
     }
 
     /// The text with its `$names` replaced.
@@ -238,6 +253,18 @@ impl<'a> Scene<'a> {
             "newcomer" => world.newcomer.to_string(),
             "bot" => self.bot().await["id"].to_string(),
             "key" => self.bot().await["key_id"].to_string(),
+            "assistant" => self.assistant().await.to_string(),
+            "run" => self.run(self.who).await.to_string(),
+            "their_run" => self.run(Who::Anonymous).await.to_string(),
+            "action" => {
+                let user = match (world.person(self.who), self.who.is_active()) {
+                    (Some(person), true) => person.id,
+                    _ => world.other.id,
+                };
+                let by = if self.who == Who::Bot { Who::Bot } else { Who::Admin };
+                self.action(world.caller(by), user).await
+            }
+            "their_action" => self.action(&world.third.caller, world.other.id).await,
             "someone" => self.someone().await.to_string(),
             "outcast" => {
                 let user = self.someone().await;
@@ -294,6 +321,46 @@ impl<'a> Scene<'a> {
             self.bot = Some(made.expect(201));
         }
         self.bot.clone().expect("was made")
+    }
+
+    /// An assistant that is switched on, but can't be reached, in the closed room.
+    async fn assistant(&mut self) -> u64 {
+        if self.assistant.is_none() {
+            let body = json!({ "name": "Ada", "base_url": "http://127.0.0.1:9/v1", "model": "tiny" });
+            let made = self.world.caller(Who::Admin).post("/assistants", body).await;
+            let (id, room) = (made_id(&made.expect(201)), self.closed().await);
+            let member = format!("/rooms/{room}/members/{id}");
+            self.world.caller(Who::Creator).put(&member, Value::Null).await.expect(204);
+            self.assistant = Some(id);
+        }
+        self.assistant.expect("was made")
+    }
+
+    /// An answer in the closed room, asked for by them; by a bot of its own if nobody asks like that, for only so many wait.
+    async fn run(&mut self, who: Who) -> u64 {
+        let (room, assistant) = (self.closed().await, self.assistant().await);
+        let mut asker = self.world.caller(who).clone();
+        if !who.is_active() {
+            let made =
+                self.world.caller(Who::Admin).post("/bots", json!({ "name": "Curious" })).await.expect(201);
+            let member = format!("/rooms/{room}/members/{}", made["id"]);
+            self.world.caller(Who::Creator).put(&member, Value::Null).await.expect(204);
+            asker = self.world.nobody.bearing(made["key"].as_str().expect("a key"));
+        }
+        let message = asker.says(room, "what?").await;
+        let body = json!({ "message_id": message, "assistant_id": assistant });
+        made_id(&asker.post(&format!("/rooms/{room}/runs"), body).await.expect(201))
+    }
+
+    /// The same one, however often it is named.
+    async fn action(&mut self, by: &Caller, user: u64) -> String {
+        if self.action.is_none() {
+            let room = self.closed().await;
+            let body = json!({ "user_id": user, "kind": "dice.roll", "room_id": room });
+            let made = by.post("/actions", body).await.expect(201);
+            self.action = Some(made["id"].as_str().expect("an id").to_owned());
+        }
+        self.action.clone().expect("was made")
     }
 
     async fn someone(&self) -> u64 {

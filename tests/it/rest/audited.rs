@@ -61,8 +61,32 @@ impl Stage {
         let named = format!("Who {}", action.as_str().replace(['.', '_'], " "));
         let nth = AuditAction::ALL.iter().position(|one| *one == action).expect("one of them");
         match action {
-            AssistantCreated | AssistantChanged | AssistantDeactivated | BudgetChanged => {
-                panic!("has no route")
+            AssistantCreated | AssistantChanged | AssistantDeactivated => {
+                let body = json!({
+                    "name": named, "base_url": "http://127.0.0.1:9/v1", "model": "tiny", "api_key": "sk-hidden",
+                });
+                let assistant = self.makes("/assistants", body).await["id"].clone();
+                let path = format!("/assistants/{assistant}");
+                let detail = match action {
+                    AssistantCreated => json!({ "name": named, "model": "tiny" }),
+                    AssistantChanged => {
+                        let change = json!({ "name": "Eva", "model": "large", "api_key": "sk-other" });
+                        ann.patch(&path, change).await.expect(200);
+                        json!({ "name": "Eva", "model": "large", "fields": "api_key,model,name" })
+                    }
+                    _ => {
+                        ann.delete(&path).await.expect(204);
+                        json!({})
+                    }
+                };
+                by_ann(json!({ "kind": "user", "id": assistant }), detail)
+            }
+            BudgetChanged => {
+                let (bob, _) = self.joins("Thrifty").await;
+                let body = json!({ "scope": "user", "scope_id": bob, "tokens_max": 1000 });
+                ann.put("/ai/budgets", body).await.expect(200);
+                let detail = json!({ "scope": "user", "tokens": "1000", "micros": "none" });
+                by_ann(json!({ "kind": "user", "id": bob }), detail)
             }
             SessionBegun => {
                 let (bob, _) = self.joins("Begun").await;

@@ -84,7 +84,7 @@ impl Scene {
     pub(super) fn end(&self, run: RunId, holder: Uuid, state: RunState, text: &str) -> Command {
         let reason = (state != RunState::Done).then_some("cancelled");
         let usage = Usage { prompt: 100, completion: 10, estimated: false };
-        let end = RunEnd { state, text: text.into(), reason, truncated: false, usage };
+        let end = RunEnd { state, text: text.into(), reason, truncated: false, usage, first_token_at: None };
         Command::EndRun { room: self.room, run, holder, end }
     }
 

@@ -1,0 +1,76 @@
+//! How long action requests are waited for, and how many there may be.
+
+use super::units::{millis, seconds};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Action requests: what programs ask people's clients to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Actions {
+    /// How long one is waited for that says nothing of it; then it is `expired`, and whoever waits gets `request_timeout`.
+    #[serde(rename = "timeout_ms", with = "millis")]
+    pub timeout: Duration,
+    /// The longest that may be asked for; more is refused.
+    #[serde(rename = "timeout_max_ms", with = "millis")]
+    pub timeout_max: Duration,
+    /// The longest that `POST /actions?wait=` holds its answer back.
+    #[serde(rename = "wait_s", with = "seconds")]
+    pub wait: Duration,
+    /// Requests of one user that may be open (count); one more is `overloaded`.
+    pub per_user: usize,
+    /// Open requests of all users together (count); one more is `overloaded`.
+    pub pending_max: usize,
+    /// Results that may wait to be stored (count), over all users; one more is `overloaded`.
+    pub results: usize,
+    /// How long a request can be asked after once it has ended; then `cleanup` takes it away.
+    #[serde(rename = "keep_s", with = "seconds")]
+    pub keep: Duration,
+}
+
+impl Default for Actions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            timeout_max: Duration::from_secs(5 * 60),
+            wait: Duration::from_secs(60),
+            per_user: 100,
+            pending_max: 1_000,
+            results: 64,
+            keep: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl Actions {
+    /// The first contradiction, as a sentence for the operator.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let counts =
+            [("per_user", self.per_user), ("pending_max", self.pending_max), ("results", self.results)];
+        if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(format!("actions.{key} is 0: give it at least 1"));
+        }
+        if self.timeout.is_zero() || self.timeout > self.timeout_max {
+            return Err(format!(
+                "actions.timeout_ms ({}) has to be between 1 and actions.timeout_max_ms ({}): change one of them",
+                self.timeout.as_millis(),
+                self.timeout_max.as_millis()
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_agree_and_contradictions_are_named() {
+        assert_eq!(Actions::default().check(), Ok(()));
+        let none = Actions { results: 0, ..Actions::default() };
+        assert!(none.check().expect_err("refused").contains("actions.results"));
+        let long = Actions { timeout: Duration::from_secs(600), ..Actions::default() };
+        assert!(long.check().expect_err("refused").contains("actions.timeout_ms"));
+    }
+}

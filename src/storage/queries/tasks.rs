@@ -1,0 +1,459 @@
+//! Runs of assistants, as they are worked at: what waits, who works at what until when, and what a process that is gone left behind.
+
+use super::limited;
+use crate::domain::{
+    ApiKey, BaseUrl, MessageId, Person, Prices, Role, RoomId, RunId, RunKind, RunState, Status, Timestamp,
+    UserId,
+};
+use crate::storage::Store;
+use crate::storage::conn::{Conn, on};
+use crate::storage::error::StoreError;
+use crate::storage::schema::{assistants, runs, users};
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// A run that may be worked at next in its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    pub run: RunId,
+    pub room: RoomId,
+    pub due: Timestamp,
+    pub created_at: Timestamp,
+}
+
+/// The engine behind an assistant, as a run needs it. Its key is a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    pub base_url: BaseUrl,
+    pub api_key: Option<ApiKey>,
+    pub model: String,
+    pub instructions: String,
+    pub context_tokens: i64,
+    pub output_tokens: i64,
+    pub prices: Prices,
+    pub temperature_milli: Option<i64>,
+    pub tools: Vec<String>,
+}
+
+/// A run that is ours until the lease ends.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Task {
+    pub run: RunId,
+    pub kind: RunKind,
+    pub room: RoomId,
+    pub assistant: Person,
+    pub engine: Engine,
+    /// As they are now; none when it began by itself. Somebody who isn't active any more is asked for in vain.
+    pub asker: Option<(Person, Status)>,
+    pub prompt: MessageId,
+    /// Of a summary the first message it is about.
+    pub start: Option<MessageId>,
+    pub message: Option<MessageId>,
+    /// JSON, as it was when it was asked for (CORR-13).
+    pub settings: String,
+    pub settings_version: i64,
+    /// Another answer to the same message was there before.
+    pub is_further: bool,
+    /// This one included.
+    pub attempts: i64,
+    pub created_at: Timestamp,
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("run", &self.run).field("room", &self.room).finish_non_exhaustive()
+    }
+}
+
+/// What is noted of a run while it is worked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    pub run: RunId,
+    /// All that was said; none when it hasn't changed.
+    pub partial: Option<Arc<str>>,
+    pub first_token_at: Option<Timestamp>,
+    /// Of the prompt, as we count them.
+    pub prompt_tokens: i64,
+}
+
+/// What became of runs whose holder gave a sign of life.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Renewed {
+    /// Somebody wants them to end.
+    pub stopping: Vec<RunId>,
+    /// They aren't the holder's any more.
+    pub lost: Vec<RunId>,
+}
+
+/// A run whose holder is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    pub run: RunId,
+    pub room: RoomId,
+    pub assistant: Person,
+    pub partial: String,
+    pub attempts: i64,
+    pub stopping: bool,
+    pub prompt_tokens: i64,
+}
+
+impl Store {
+    /// Woken after each commit that asked for an answer, ended one or wants one stopped.
+    pub fn runs_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.runs)
+    }
+
+    /// The next run of each room in which none is worked at, oldest first, at most `limit`.
+    pub async fn waiting_runs(&self, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = BigInt)]
+            id: i64,
+            #[diesel(sql_type = BigInt)]
+            room_id: i64,
+            #[diesel(sql_type = BigInt)]
+            next_attempt_at: i64,
+            #[diesel(sql_type = BigInt)]
+            created_at: i64,
+        }
+        self.read(move |conn| {
+            // Of a room the first, even if it isn't due yet: the order of asking is the order of answers (AI-04).
+            let query = sql_query(
+                "SELECT r.id, r.room_id, r.next_attempt_at, r.created_at FROM runs r
+                 WHERE r.state IN ('queued', 'running')
+                   AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id AND o.id < r.id
+                                   AND o.state IN ('queued', 'running'))
+                   AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id AND o.state = 'running')
+                 ORDER BY r.id LIMIT $1",
+            )
+            .bind::<BigInt, _>(limited(limit));
+            let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
+            let waiting = |row: Row| Waiting {
+                run: RunId::new(row.id),
+                room: RoomId::new(row.room_id),
+                due: Timestamp::from_millis(row.next_attempt_at),
+                created_at: Timestamp::from_millis(row.created_at),
+            };
+            Ok(rows.into_iter().map(waiting).collect())
+        })
+        .await
+    }
+
+    /// Takes a queued run for `holder` until `lease`, counting an attempt; none when somebody else was faster or it is over. The
+    /// other way: a run whose rows make no sense, which is taken all the same and has to be brought to an end (AI-22).
+    pub async fn take_run(
+        &self,
+        run: RunId,
+        holder: Uuid,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Option<Result<Task, Orphan>>, StoreError> {
+        self.write(move |conn| {
+            let queued = runs::table.find(run.get()).filter(runs::state.eq(RunState::Queued.as_str()));
+            let query = queued.select((runs::room_id, runs::assistant_id));
+            let found: Option<(i64, i64)> = match conn {
+                Conn::Pg(c) => query.for_update().first(c).optional()?,
+                Conn::Sqlite(c) => query.first(c).optional()?,
+            };
+            let Some((room, _)) = found else { return Ok(None) };
+            let at_work = runs::table
+                .filter(runs::room_id.eq(room))
+                .filter(runs::state.eq(RunState::Running.as_str()))
+                .select(runs::id);
+            let other: Option<i64> = on!(&mut *conn, |c| at_work.first(c)).optional()?;
+            if other.is_some() {
+                return Ok(None);
+            }
+            let query = diesel::update(queued).set((
+                runs::state.eq(RunState::Running.as_str()),
+                runs::holder.eq(Some(holder.as_bytes().as_slice())),
+                runs::lease_until.eq(Some(lease.as_millis())),
+                runs::attempts.eq(runs::attempts + 1),
+                runs::started_at.eq(Some(now.as_millis())),
+            ));
+            on!(&mut *conn, |c| query.execute(c))?;
+            match task(conn, run) {
+                Ok(task) => Ok(task.map(Ok)),
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(%error, run.id = %run, "a run can't be worked at");
+                    Ok(orphans(conn, &[run.get()])?.pop().map(Err))
+                }
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// Notes how far runs are, and that their holder lives: one commit for all.
+    pub async fn renew_runs(
+        &self,
+        holder: Uuid,
+        progress: Vec<Progress>,
+        lease: Timestamp,
+    ) -> Result<Renewed, StoreError> {
+        self.write(move |conn| {
+            let mut renewed = Renewed::default();
+            for Progress { run, partial, first_token_at, prompt_tokens } in progress {
+                let ours = runs::table
+                    .find(run.get())
+                    .filter(runs::holder.eq(holder.as_bytes().as_slice()))
+                    .filter(runs::state.eq(RunState::Running.as_str()));
+                let query = ours.select(runs::stop_asked_at.is_not_null());
+                let stopping: Option<bool> = on!(&mut *conn, |c| query.first(c)).optional()?;
+                let Some(stopping) = stopping else {
+                    renewed.lost.push(run);
+                    continue;
+                };
+                if stopping {
+                    renewed.stopping.push(run);
+                }
+                let query = diesel::update(ours).set((
+                    runs::lease_until.eq(Some(lease.as_millis())),
+                    runs::prompt_tokens.eq(prompt_tokens),
+                    first_token_at.map(|at| runs::first_token_at.eq(Some(at.as_millis()))),
+                    partial.as_deref().map(|text| runs::partial.eq(text.replace('\0', ""))),
+                ));
+                on!(&mut *conn, |c| query.execute(c))?;
+            }
+            Ok(renewed)
+        })
+        .await
+    }
+
+    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on; whether the attempt counts.
+    pub async fn return_run(
+        &self,
+        run: RunId,
+        holder: Uuid,
+        again_at: Timestamp,
+        counts: bool,
+    ) -> Result<bool, StoreError> {
+        self.write(move |conn| {
+            let ours = runs::table
+                .find(run.get())
+                .filter(runs::holder.eq(holder.as_bytes().as_slice()))
+                .filter(runs::state.eq(RunState::Running.as_str()));
+            let query = diesel::update(ours).set((
+                runs::state.eq(RunState::Queued.as_str()),
+                runs::holder.eq(None::<Vec<u8>>),
+                runs::lease_until.eq(None::<i64>),
+                runs::next_attempt_at.eq(again_at.as_millis()),
+                runs::attempts.eq(runs::attempts - i64::from(!counts)),
+            ));
+            Ok(on!(conn, |c| query.execute(c))? > 0)
+        })
+        .await
+    }
+
+    /// Takes over, until `lease`, at most `limit` runs whose holder gave no sign of life since `now`; those of others, if nobody else can
+    /// be alive, at once (`alone`).
+    pub async fn orphaned_runs(
+        &self,
+        holder: Uuid,
+        now: Timestamp,
+        alone: bool,
+        lease: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Orphan>, StoreError> {
+        // Looked at first, so that nothing to do costs no write.
+        let others = if alone { i64::MAX } else { now.as_millis() };
+        let left = move || {
+            let is_theirs = runs::holder.ne(holder.as_bytes().to_vec());
+            runs::table
+                .filter(runs::state.eq(RunState::Running.as_str()))
+                .filter(runs::lease_until.lt(now.as_millis()).or(runs::lease_until.lt(others).and(is_theirs)))
+                .order(runs::id)
+                .select(runs::id)
+        };
+        let query = move |conn: &mut Conn| -> Result<Vec<i64>, StoreError> {
+            let query = left().limit(limited(limit));
+            Ok(on!(conn, |c| query.load(c))?)
+        };
+        if self.read(query).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write(move |conn| {
+            let query = left().limit(limited(limit));
+            let ids: Vec<i64> = match conn {
+                Conn::Pg(c) => query.for_update().skip_locked().load(c)?,
+                Conn::Sqlite(c) => query.load(c)?,
+            };
+            let query = diesel::update(runs::table.filter(runs::id.eq_any(&ids))).set((
+                runs::holder.eq(Some(holder.as_bytes().as_slice())),
+                runs::lease_until.eq(Some(lease.as_millis())),
+            ));
+            on!(&mut *conn, |c| query.execute(c))?;
+            orphans(conn, &ids)
+        })
+        .await
+    }
+
+    /// The engine failed too often, or works again: nobody is admitted before `until`.
+    pub async fn pause_assistant(
+        &self,
+        assistant: UserId,
+        until: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.write(move |conn| {
+            let query = diesel::update(assistants::table.find(assistant.get()))
+                .set(assistants::paused_until.eq(until.map(Timestamp::as_millis)));
+            on!(conn, |c| query.execute(c))?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn orphans(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Orphan>, StoreError> {
+    let query = runs::table
+        .inner_join(users::table.on(users::id.eq(runs::assistant_id)))
+        .filter(runs::id.eq_any(ids))
+        .order(runs::id)
+        .select((
+            runs::id,
+            runs::room_id,
+            users::id,
+            users::name,
+            runs::partial,
+            runs::attempts,
+            runs::stop_asked_at.is_not_null(),
+            runs::prompt_tokens,
+        ));
+    type Row = (i64, i64, i64, String, String, i64, bool, i64);
+    let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
+    let orphan = |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
+        run: RunId::new(run),
+        room: RoomId::new(room),
+        assistant: Person { id: UserId::new(assistant), name: name.into(), role: Role::Assistant },
+        partial,
+        attempts,
+        stopping,
+        prompt_tokens,
+    };
+    Ok(rows.into_iter().map(orphan).collect())
+}
+
+#[derive(Queryable)]
+struct TaskRow {
+    kind: String,
+    room_id: i64,
+    assistant: (i64, String),
+    asker_id: Option<i64>,
+    prompt_id: i64,
+    start_id: Option<i64>,
+    message_id: Option<i64>,
+    settings: String,
+    settings_version: i64,
+    is_further: bool,
+    attempts: i64,
+    created_at: i64,
+    reserved_tokens: i64,
+    engine: EngineRow,
+}
+
+#[derive(Queryable)]
+struct EngineRow {
+    base_url: String,
+    api_key: Option<String>,
+    model: String,
+    instructions: String,
+    context_tokens: i64,
+    output_tokens: i64,
+    prompt_price: i64,
+    completion_price: i64,
+    temperature_milli: Option<i64>,
+    tools: String,
+}
+
+fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
+    let query = runs::table
+        .inner_join(users::table.on(users::id.eq(runs::assistant_id)))
+        .inner_join(assistants::table.on(assistants::user_id.eq(runs::assistant_id)))
+        .filter(runs::id.eq(run.get()))
+        .select((
+            runs::kind,
+            runs::room_id,
+            (users::id, users::name),
+            runs::asker_id,
+            runs::prompt_id,
+            runs::start_id,
+            runs::message_id,
+            runs::settings,
+            runs::settings_version,
+            runs::regenerates.is_not_null(),
+            runs::attempts,
+            runs::created_at,
+            runs::reserved_tokens,
+            (
+                assistants::base_url,
+                assistants::api_key,
+                assistants::model,
+                assistants::instructions,
+                assistants::context_tokens,
+                assistants::output_tokens,
+                assistants::prompt_price,
+                assistants::completion_price,
+                assistants::temperature_milli,
+                assistants::tools,
+            ),
+        ));
+    let row: Option<TaskRow> = on!(&mut *conn, |c| query.first(c)).optional()?;
+    let Some(row) = row else { return Ok(None) };
+    let asker = match row.asker_id {
+        Some(asker) => {
+            let query = users::table.find(asker).select((users::id, users::name, users::role, users::status));
+            let (id, name, role, status): (i64, String, String, String) = on!(conn, |c| query.first(c))?;
+            let role = Role::parse(&role).ok_or_else(|| StoreError::nonsense("users.role", &role))?;
+            let status =
+                Status::parse(&status).ok_or_else(|| StoreError::nonsense("users.status", &status))?;
+            Some((Person { id: UserId::new(id), name: name.into(), role }, status))
+        }
+        None => None,
+    };
+    let of = row.engine;
+    // Whatever was changed meanwhile, it uses no more than was set aside for it (AI-15).
+    let context_tokens = of.context_tokens.min(row.reserved_tokens);
+    let output_tokens =
+        if of.output_tokens < context_tokens { of.output_tokens } else { (context_tokens / 2).max(1) };
+    let nonsense = |what: &'static str| move |_rejection| StoreError::nonsense(what, run);
+    let engine = Engine {
+        base_url: BaseUrl::parse(&of.base_url).map_err(nonsense("assistants.base_url"))?,
+        api_key: of
+            .api_key
+            .map(|key| ApiKey::parse(&key))
+            .transpose()
+            .map_err(nonsense("assistants.api_key"))?,
+        model: of.model,
+        instructions: of.instructions,
+        context_tokens,
+        output_tokens,
+        prices: Prices { prompt: of.prompt_price, completion: of.completion_price },
+        temperature_milli: of.temperature_milli,
+        tools: of.tools.split(',').filter(|tool| !tool.is_empty()).map(str::to_owned).collect(),
+    };
+    Ok(Some(Task {
+        run,
+        kind: RunKind::parse(&row.kind).ok_or_else(|| StoreError::nonsense("runs.kind", &row.kind))?,
+        room: RoomId::new(row.room_id),
+        assistant: Person {
+            id: UserId::new(row.assistant.0),
+            name: row.assistant.1.into(),
+            role: Role::Assistant,
+        },
+        engine,
+        asker,
+        prompt: MessageId::new(row.prompt_id),
+        start: row.start_id.map(MessageId::new),
+        message: row.message_id.map(MessageId::new),
+        settings: row.settings,
+        settings_version: row.settings_version,
+        is_further: row.is_further,
+        attempts: row.attempts,
+        created_at: Timestamp::from_millis(row.created_at),
+    }))
+}
