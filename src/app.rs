@@ -81,6 +81,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
             room_queue: config.ai.room_queue,
             user_queue: config.ai.user_queue,
             answers_bots: config.ai.hops > 0,
+            summary_again: config.ai.summary_again,
             ..RunTerms::DEFAULT
         },
         ..config.storage.options()
@@ -113,7 +114,8 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
 
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
-    let state = State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), address);
+    let state =
+        State::new(store.clone(), bus.clone(), Arc::clone(&config), keys.clone(), thinking.clone(), address);
     let leaving = watch::Sender::new(false);
     let server = serve_workers(listener, &bus, state, &leaving)?;
     let exit = Exit { server: server.handle(), leaving, courier, thinking };

@@ -145,8 +145,10 @@ impl Limits {
             }
             Command::EditMessage { body, .. } => self.message(actor, Some(body), now),
             Command::DeleteMessage { .. } | Command::AskAssistant { .. } => self.message(actor, None, now),
-            // What was admitted has to end.
+            // What was admitted has to end, and what assistants begin by themselves has a bound of its own.
             Command::EndRun { .. } => Ok(()),
+            Command::Summarise { assistant, .. } if *assistant == actor.id => Ok(()),
+            Command::Summarise { .. } => self.message(actor, None, now),
             _ => {
                 self.commands.take(actor.id, 1, now).map_err(|wait| Rejection::rate_limited("changes", wait))
             }

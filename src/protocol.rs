@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod encode;
 pub mod error;
 pub mod json;
+pub mod outgoing;
 pub mod payload;
 pub mod trace;
 pub mod view;

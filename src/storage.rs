@@ -40,6 +40,7 @@ pub use queries::rooms::{RoomFilter, RoomView};
 pub use queries::runs::{Run, RunDepth};
 pub use queries::sessions::{SessionKey, SessionState};
 pub use queries::signing_in::RefusedFor;
+pub use queries::summaries::{Summary, Talk};
 pub use queries::tasks::{Engine, Orphan, Progress, Renewed, Task, Waiting};
 pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
 pub use queries::transfers::Transfer;

@@ -2,6 +2,7 @@
 
 pub mod ai;
 pub mod catalog;
+pub mod errors;
 pub mod log;
 pub mod metrics;
 pub mod process;

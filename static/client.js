@@ -2,9 +2,12 @@
 
 import { api } from './api.js';
 import { Attention } from './attention.js';
+import { Answerer } from './answerer.js';
+import { Asker } from './asker.js';
 import { Changer } from './changer.js';
 import { Effects } from './effects.js';
 import { Outbox } from './outbox.js';
+import { Preferences } from './preferences.js';
 import { Reading } from './reading.js';
 import { Sender } from './sender.js';
 import { Socket } from './socket.js';
@@ -38,11 +41,16 @@ export class Client {
       onFrame: (frame) => this.#frame(frame),
       onLate: ({ type, data }, reply) => this.#late(type, data, reply),
     });
-    this.sender = new Sender(this.store, this.wire);
+    this.preferences = new Preferences(this.store, this.wire, api);
+    const settle = () => this.preferences.settle();
+    this.sender = new Sender(this.store, this.wire, { settle });
+    this.asker = new Asker(this.store, this.wire, { settle });
+    this.answerer = new Answerer(this.store, this.wire, api);
     this.changer = new Changer(this.store, this.wire);
     this.effects = new Effects(this.store, this.wire);
     this.reading = new Reading(this.store, this.wire, this.#ended.signal);
     this.typing = new Typing((type, data) => this.wire.tell(type, data), { seen: (roomId) => this.state.rooms[roomId]?.timeline.seq });
+    addEventListener('pagehide', () => this.preferences.flush(), { signal: this.#ended.signal });
     this.attention = new Attention((type, data) => this.wire.tell(type, data));
     this.store.dispatch({ type: 'me/learned', me });
     this.#restoreDrafts();
@@ -131,6 +139,8 @@ export class Client {
     this.#ended.abort();
     clearInterval(this.clock);
     this.attention.stop();
+    this.preferences.stop();
+    this.asker.stop();
     this.outbox.stop();
     this.socket.stop();
   }
@@ -147,7 +157,9 @@ export class Client {
       return;
     }
     this.store.dispatch({ type: 'frame', frame, now: Date.now() });
+    if (frame.type === 'action.request') this.answerer.considers(frame.data.request_id);
     if (frame.type !== 'welcome') return;
+    this.preferences.connected();
     this.attention.connected();
     this.restored.then(() => this.#adopt());
   }

@@ -1,5 +1,6 @@
 // Works the outbox off: one post per room at a time, in order, each tried until it is acked, refused or too old.
 
+import { asksAssistant } from './mentions.js';
 import { concernsAll, nextTry, worded } from './patience.js';
 import { uuid } from './uuid.js';
 
@@ -9,8 +10,9 @@ export class Sender {
   /** No room sends before: the server has had enough of this user, or of everybody. */
   #restUntil = 0;
 
-  constructor(store, wire) {
-    Object.assign(this, { store, wire });
+  /** `settle()` brings the settings for assistants to the server and gives the version it has of them. */
+  constructor(store, wire, { settle = async () => undefined } = {}) {
+    Object.assign(this, { store, wire, settle });
   }
 
   post(roomId, body) {
@@ -48,7 +50,8 @@ export class Sender {
     this.#busy.add(room_id);
     this.store.dispatch({ type: 'send/started', client_message_id });
     try {
-      const ack = await this.wire.request('message.post', { room_id, client_message_id, body });
+      const settings_version = asksAssistant(this.store.state, room_id, body) ? await this.settle() : undefined;
+      const ack = await this.wire.request('message.post', { room_id, client_message_id, body, settings_version });
       this.acked({ room_id, client_message_id, body }, ack);
     } catch (error) {
       const retryAt = nextTry(error, tries, Date.now());
@@ -60,7 +63,8 @@ export class Sender {
     }
   }
 
-  acked({ room_id, client_message_id, body }, { id, seq, at }) {
+  acked({ room_id, client_message_id, body }, { id, seq, at, runs }) {
     this.store.dispatch({ type: 'send/acked', room_id, client_message_id, body, id, seq, at });
+    if (runs) this.store.dispatch({ type: 'answer/asked', room_id, message_id: id, runs, now: Date.now() });
   }
 }

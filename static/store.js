@@ -1,10 +1,13 @@
 // The one state of the client and the one pure function that changes it: `reduce(state, action)`.
 
+import * as answers from './store/answers.js';
 import { onPresence, onRoomPresence } from './store/attendance.js';
 import { expireTyping, onEvent, onTyping, settleOwn, withUser } from './store/events.js';
 import { onUsers } from './store/identity.js';
 import { counted, dropRoom, moveRead, upsertRoom, withRoom } from './store/rooms.js';
 import * as changing from './store/changing.js';
+import { initialPreferences, onDrafted, onSynced, onSyncRefused, onSyncing } from './store/preferences.js';
+import * as requests from './store/requests.js';
 import * as sending from './store/sending.js';
 import { onSessionsListed } from './store/sessions.js';
 import * as subscribing from './store/subscribing.js';
@@ -17,6 +20,7 @@ export function initialState() {
     connection: { state: 'connecting' },
     rooms: {}, users: {}, presence: {}, open: null, excerptOf: null,
     sessions: null, begun: null,
+    requests: [], preferences: initialPreferences(),
     outbox: [], changes: [], edits: {}, drafts: {},
     stale: { rooms: false, users: true, account: false, sessions: false },
     notice: null,
@@ -69,7 +73,19 @@ const reducers = {
   'change/started': (state, action) => changing.onChangeStarted(state, action),
   'change/acked': (state, action) => changing.onChangeAcked(state, action),
   'change/refused': (state, action) => changing.onChangeRefused(state, action),
-  'clock/ticked': (state, { now }) => changing.expireChanges(sending.expireOutbox(expireTyping(state, now), now), now),
+  'answer/asked': (state, action) => answers.onAsked(state, action),
+  'ask/started': (state, action) => answers.onAskStarted(state, action),
+  'ask/refused': (state, action) => answers.onAskRefused(state, action),
+  'ask/done': (state, action) => answers.onAskDone(state, action),
+  'stop/asked': (state, action) => answers.onStopping(state, action),
+  'preferences/learned': (state, action) => onSynced(state, action),
+  'preferences/drafted': (state, action) => onDrafted(state, action),
+  'preferences/syncing': (state, action) => onSyncing(state, action),
+  'preferences/refused': (state, action) => onSyncRefused(state, action),
+  'request/answered': (state, action) => requests.onAnswered(state, action),
+  'request/settled': (state, action) => requests.onSettled(state, action),
+  'request/dismissed': (state, { request_id }) => requests.onDismissed(state, request_id),
+  'clock/ticked': (state, { now }) => requests.expire(changing.expireChanges(sending.expireOutbox(expireTyping(state, now), now), now), now),
   'notice/shown': (state, { text }) => ({ ...state, notice: text ? { text } : null }),
 };
 
@@ -89,6 +105,12 @@ function onFrame(state, frame, now) {
       return onPresence(state, frame);
     case 'room.presence':
       return onRoomPresence(state, frame);
+    case 'ai.state':
+      return answers.onState(state, frame);
+    case 'ai.delta':
+      return answers.onDelta(state, frame);
+    case 'action.request':
+      return requests.onRequest(state, frame, now);
     case 'badge':
       return subscribing.onBadge(state, frame);
     case 'room.resync':

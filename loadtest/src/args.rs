@@ -11,7 +11,7 @@ use loadtest::world::Admin;
 
 use loads::{
     CyclesArgs, FanoutArgs, IdleArgs, MixedArgs, PostsArgs, ReplayArgs, RoomsArgs, SeededArgs, SlowArgs,
-    StormArgs,
+    StormArgs, StreamArgs,
 };
 
 /// Loads a Hearth server, or kills it, and says what came of it. Exit code 1: a promise was broken; 2: the run failed.
@@ -95,6 +95,8 @@ pub(crate) enum Scenario {
     Cycles(CyclesArgs),
     /// Readers that stall among those that don't: what they cost the others
     Slow(SlowArgs),
+    /// Answers of an assistant, streamed into many rooms at once: how long pieces are on their way, and what a stream costs
+    Stream(StreamArgs),
     /// The epoll loop that --baseline compares with; options come as JSON on standard input
     #[command(hide = true)]
     Broadcaster,
@@ -112,6 +114,7 @@ impl Scenario {
             Scenario::History(seeded) | Scenario::Search(seeded) => seeded.again.runs,
             Scenario::Posts(posts) => posts.again.runs,
             Scenario::Idle(idle) => idle.again.runs,
+            Scenario::Stream(stream) => stream.again.runs,
             _ => 1,
         }
     }
@@ -132,12 +135,13 @@ impl Scenario {
     }
 
     /// How a spawned server is set for it besides: where many connect within a moment, that isn't what is measured.
-    pub(crate) fn settings(&self) -> &'static [&'static str] {
+    pub(crate) fn settings(&self) -> Vec<String> {
         match self {
             Scenario::Idle(_) | Scenario::Fanout(_) | Scenario::Rooms(_) | Scenario::Replay(_) => {
-                &["limits.handshakes=0"]
+                vec!["limits.handshakes=0".to_owned()]
             }
-            _ => &[],
+            Scenario::Stream(stream) => stream.options().settings(),
+            _ => Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod server;
 pub mod socket;
 pub mod stats;
 pub mod trial;
+pub mod upstream;
 pub mod wire;
 pub mod words;
 pub mod world;

@@ -76,8 +76,8 @@ async fn play(args: &Args, cores: Option<Cores>) -> Result<(Option<Report>, bool
         all_kept &= kept;
         if target.spawn.is_some() {
             report.row("rate limits of the server", server::LIMITS_OFF, "");
-            let set = args.scenario.settings().iter().copied();
-            let set: Vec<&str> = set.chain(target.server_args.iter().map(String::as_str)).collect();
+            let mut set = args.scenario.settings();
+            set.extend(target.server_args.iter().cloned());
             report.row("arguments of the server", set.join(" "), "");
         }
         report.row("pinned", pinned(cores, target.spawn.is_some()), "");
@@ -140,6 +140,7 @@ async fn once(
             (Scenario::Idle(idle), _) => idle.options().run(&stage).await,
             (Scenario::Cycles(cycles), _) => cycles.options().run(&stage).await,
             (Scenario::Slow(slow), _) => slow.options().run(&stage).await,
+            (Scenario::Stream(stream), _) => stream.options().run(&stage).await,
             (Scenario::Crash(_) | Scenario::Broadcaster, _) => {
                 Err(ScenarioError::Refused("this needs --spawn".to_owned()))
             }
@@ -172,8 +173,7 @@ async fn spawn(
         let url = fresh().map_err(|source| ScenarioError::Io { what: "making a database", source })?;
         options.database_url = Some(url);
     }
-    options.args =
-        args.scenario.settings().iter().flat_map(|set| ["--set", set]).map(str::to_owned).collect();
+    options.args = args.scenario.settings().into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
     // What the operator says comes last and counts.
     options.args.extend(target.server_args.iter().cloned());
     options.core = core;

@@ -18,6 +18,7 @@ pub mod search;
 pub mod seed;
 pub mod slow;
 pub mod storm;
+pub mod stream;
 pub mod trial;
 
 use crate::baseline::Launcher;

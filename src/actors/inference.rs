@@ -3,6 +3,8 @@
 
 mod breakers;
 mod job;
+pub mod stretch;
+mod summaries;
 mod upkeep;
 mod worker;
 
@@ -70,6 +72,8 @@ pub(super) struct Shared {
     leaving: signal::Sender<Leaving>,
     /// Enough was said for a checkpoint.
     full: Notify,
+    /// A summary ended: there may be more to sum up.
+    summed: Notify,
     /// Answers a second of late, in thousandths: the rate that can be kept up (AI-03).
     rate: AtomicUsize,
 }
@@ -205,6 +209,7 @@ impl Pool {
             active: DashMap::new(),
             leaving: signal::Sender::new(Leaving::No),
             full: Notify::new(),
+            summed: Notify::new(),
             rate: AtomicUsize::new(0),
             config,
         });
@@ -212,6 +217,7 @@ impl Pool {
         arbiter.spawn_fn(move || {
             actix_rt::spawn(upkeep::heartbeats(Arc::clone(&upkeep)));
             actix_rt::spawn(upkeep::orphans(Arc::clone(&upkeep)));
+            actix_rt::spawn(summaries::run(Arc::clone(&upkeep)));
             actix_rt::spawn(upkeep::gauges(upkeep));
         });
         launch(Arc::clone(&shared), arbiter.clone());

@@ -6,9 +6,10 @@
 
 use crate::config;
 use crate::domain::{RoomId, Seq};
+use crate::protocol::outgoing::OutType;
 use crate::protocol::{CloseCode, encode, websocket};
 use crate::telemetry::metrics::{self, SlowConsumer};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -22,18 +23,21 @@ use tokio::time::timeout;
 pub enum Class {
     /// Replies, errors, `welcome`: never dropped; too much of it closes the socket.
     Control,
-    /// Durable: `count` events of a room in one piece, from `first` on; dropped only for a `room.resync`.
-    Events { room: RoomId, first: Seq, count: u32 },
+    /// Durable: `count` events of a room in one piece, from `first` on; dropped only for a `room.resync`. `alike`: all of one type.
+    Events { room: RoomId, first: Seq, count: u32, alike: bool },
     /// Ephemeral: dropped first.
     Signal,
 }
 
 impl Class {
-    /// How many frames it is.
-    fn frames(self) -> u64 {
+    /// Counts what is out: `bytes` of this class, whole.
+    fn count(self, bytes: &[u8]) {
         match self {
-            Self::Events { count, .. } => u64::from(count),
-            Self::Control | Self::Signal => 1,
+            Self::Events { alike: false, .. } => {
+                OutType::of_each(bytes).for_each(|kind| metrics::frames_out(kind, 1));
+            }
+            Self::Events { count, .. } => metrics::frames_out(OutType::of(bytes), u64::from(count)),
+            Self::Control | Self::Signal => metrics::frames_out(OutType::of(bytes), 1),
         }
     }
 }
@@ -60,8 +64,8 @@ struct Item {
 struct Queue {
     items: VecDeque<Item>,
     cost: usize,
-    /// Whether the front item is partly on the wire already and so has to be finished: the frame, or the frames, of it.
-    front_begun: bool,
+    /// Bytes of the front item that are on the wire already; if there are any it has to be finished: the frame, or the frames, of it.
+    begun: usize,
 }
 
 /// See the module.
@@ -164,7 +168,8 @@ impl Outbox {
                     drop(queue);
                     self.flush();
                 } else {
-                    metrics::sent(class.frames(), written);
+                    metrics::bytes_out(written);
+                    class.count(bytes);
                 }
                 true
             }
@@ -305,7 +310,9 @@ impl Outbox {
         while !queue.items.is_empty() {
             // One frame is the normal case, and a plain write is the cheaper call.
             let result = match queue.items.front() {
-                Some(only) if queue.items.len() == 1 => self.try_write(&only.bytes),
+                Some(only) if queue.items.len() == 1 => {
+                    self.try_write(only.bytes.get(queue.begun..).unwrap_or_default())
+                }
                 _ => self.write_many(&queue),
             };
             match result {
@@ -329,10 +336,10 @@ impl Outbox {
     /// Hands the first frames to the kernel in one call.
     fn write_many(&self, queue: &Queue) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut count = 0;
+        let (mut count, mut begun) = (0, queue.begun);
         for (slice, item) in slices.iter_mut().take(self.coalesce).zip(&queue.items) {
-            *slice = IoSlice::new(&item.bytes);
-            count += 1;
+            *slice = IoSlice::new(item.bytes.get(begun..).unwrap_or_default());
+            (count, begun) = (count + 1, 0);
         }
         self.socket.try_write_vectored(slices.get(..count).unwrap_or_default())
     }
@@ -366,20 +373,19 @@ impl Queue {
     /// Takes `written` bytes off the front.
     fn advance(&mut self, mut written: usize) {
         self.cost -= written;
-        let (all, mut sent) = (written, 0);
-        while let Some(front) = self.items.front_mut() {
-            if written < front.bytes.len() {
-                front.bytes.advance(written);
-                self.front_begun |= written > 0;
+        metrics::bytes_out(written);
+        while let Some(front) = self.items.front() {
+            let left = front.bytes.len() - self.begun;
+            if written < left {
+                self.begun += written;
                 break;
             }
-            written -= front.bytes.len();
-            self.front_begun = false;
+            written -= left;
+            self.begun = 0;
             self.cost -= ITEM;
-            sent += front.class.frames();
+            front.class.count(&front.bytes);
             self.items.pop_front();
         }
-        metrics::sent(sent, all);
     }
 
     /// Gives memory back once empty: most sockets are idle most of the time.
@@ -391,7 +397,7 @@ impl Queue {
     fn drop_events(&mut self, room: RoomId) -> Option<Seq> {
         let mut first = None;
         let mut index = 0;
-        let begun = self.front_begun;
+        let begun = self.begun > 0;
         let mut freed = 0;
         self.items.retain(|item| {
             let on_the_wire = index == 0 && begun;
@@ -411,8 +417,8 @@ impl Queue {
 
     /// Lets go of everything but a frame that is partly on the wire.
     fn keep_begun(&mut self) {
-        self.items.truncate(usize::from(self.front_begun));
-        self.cost = self.items.front().map_or(0, |item| item.bytes.len() + ITEM);
+        self.items.truncate(usize::from(self.begun > 0));
+        self.cost = self.items.front().map_or(0, |item| item.bytes.len() - self.begun + ITEM);
     }
 }
 
@@ -429,7 +435,7 @@ mod tests {
     }
 
     fn event(seq: i64, length: usize) -> (Class, Bytes) {
-        let class = Class::Events { room: RoomId::new(1), first: Seq::new(seq), count: 1 };
+        let class = Class::Events { room: RoomId::new(1), first: Seq::new(seq), count: 1, alike: true };
         (class, websocket::text(&"x".repeat(length)))
     }
 

@@ -70,6 +70,19 @@ pub struct Ai {
     pub answer_bytes: usize,
     /// Messages before the question that are told at most (count); the context window may cut them further.
     pub history_messages: usize,
+    /// How often it is looked for rooms to sum up, by assistants that do so by themselves.
+    #[serde(rename = "summary_every_ms", with = "millis")]
+    pub summary_every: Duration,
+    /// What isn't summed up yet has to fill so much of the assistant's window (per cent, 1 to 40), by an estimate that is never too
+    /// low; below it nothing is done by itself.
+    pub summary_percent: u32,
+    /// The newest messages (count), which aren't summed up by themselves yet: they are told as they are.
+    pub summary_keep: usize,
+    /// Messages that are summed up at a time (count); the window may allow fewer.
+    pub summary_messages: usize,
+    /// A summary that began by itself and came to nothing isn't begun again before.
+    #[serde(rename = "summary_again_s", with = "seconds")]
+    pub summary_again: Duration,
     /// How long answers under way may still take when the server goes, within `shutdown.drain_ms`; over it: stored, and gone on with after the start.
     #[serde(rename = "drain_s", with = "seconds")]
     pub drain: Duration,
@@ -108,6 +121,11 @@ impl Default for Ai {
             attempts: 3,
             answer_bytes: MessageBody::MAX_BYTES,
             history_messages: 200,
+            summary_every: Duration::from_secs(60),
+            summary_percent: 25,
+            summary_keep: 50,
+            summary_messages: 500,
+            summary_again: Duration::from_secs(3600),
             drain: Duration::from_secs(10),
             hops: 1,
             blocked_phrases: Vec::new(),
@@ -149,6 +167,11 @@ impl Ai {
         if !(1..=100).contains(&self.breaker_percent) {
             return Err("ai.breaker_percent has to be from 1 to 100".to_owned());
         }
+        if !(1..=40).contains(&self.summary_percent) {
+            return Err(
+                "ai.summary_percent has to be from 1 to 40: more than that isn't told at a time".to_owned()
+            );
+        }
         if self.breaker_samples > BREAKER_SAMPLES_MAX {
             return Err(format!(
                 "ai.breaker_samples is more than {BREAKER_SAMPLES_MAX}: it would never open"
@@ -176,6 +199,7 @@ impl Ai {
             ("queue", self.queue),
             ("room_queue", self.room_queue),
             ("user_queue", self.user_queue),
+            ("summary_messages", self.summary_messages),
             ("breaker_samples", self.breaker_samples),
             ("checkpoint_bytes", self.checkpoint_bytes),
             ("attempts", usize::try_from(self.attempts).unwrap_or(usize::MAX)),
@@ -186,6 +210,7 @@ impl Ai {
             ("first_token_timeout_ms", self.first_token_timeout),
             ("idle_timeout_ms", self.idle_timeout),
             ("total_timeout_ms", self.total_timeout),
+            ("summary_every_ms", self.summary_every),
             ("breaker_window_s", self.breaker_window),
             ("breaker_cooldown_ms", self.breaker_cooldown),
             ("checkpoint_ms", self.checkpoint),

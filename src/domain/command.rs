@@ -96,6 +96,13 @@ pub enum Command {
         regenerates: Option<RunId>,
         settings: Option<i64>,
     },
+    /// Has an assistant sum up what was said from `start` to `end`. Asked by the assistant itself, nothing is posted.
+    Summarise {
+        room: RoomId,
+        assistant: UserId,
+        start: MessageId,
+        end: MessageId,
+    },
     StopRun {
         room: RoomId,
         run: RunId,
@@ -186,6 +193,7 @@ impl Command {
             | Self::RemoveMember { room, .. }
             | Self::MarkRead { room, .. }
             | Self::AskAssistant { room, .. }
+            | Self::Summarise { room, .. }
             | Self::StopRun { room, .. }
             | Self::EndRun { room, .. } => Some(*room),
             Self::CreateRoom { .. }
@@ -220,6 +228,7 @@ impl Command {
             Self::RemoveMember { .. } => Action::RemoveMember,
             Self::MarkRead { .. } => Action::MarkRead,
             Self::AskAssistant { .. } => Action::AskAssistant,
+            Self::Summarise { .. } => Action::CreateSummary,
             Self::StopRun { .. } => Action::StopRun,
             Self::EndRun { .. } => Action::EndRun,
             Self::SyncSettings { .. } => Action::SyncSettings,
@@ -255,6 +264,7 @@ impl Command {
             Self::RemoveMember { .. } => "member.remove",
             Self::MarkRead { .. } => "read.mark",
             Self::AskAssistant { .. } => "ai.ask",
+            Self::Summarise { .. } => "summary.create",
             Self::StopRun { .. } => "ai.stop",
             Self::EndRun { .. } => "ai.end",
             Self::SyncSettings { .. } => "settings.sync",
@@ -316,6 +326,11 @@ pub enum Ack {
         runs: Vec<Summoned>,
     },
     Asked(Started),
+    /// A summary is to be made, or is there already.
+    Summarising {
+        run: RunId,
+        duplicate: bool,
+    },
     /// Whoever works at it is told; it ends soon.
     RunStopping {
         room: RoomId,

@@ -99,6 +99,7 @@ impl Room {
             // Read marks and runs aren't the room's; the others change people and rooms, and what is heard of it comes of their effects.
             Command::MarkRead { .. }
             | Command::AskAssistant { .. }
+            | Command::Summarise { .. }
             | Command::StopRun { .. }
             | Command::EndRun { .. }
             | Command::CreateRoom { .. }

@@ -48,6 +48,8 @@ pub enum Action {
     MarkRead,
     /// Ask an assistant for an answer.
     AskAssistant,
+    /// Have an assistant sum up a part of a room.
+    CreateSummary,
     /// Stop an answer.
     StopRun,
     /// Say how one's own answer ended.
@@ -80,10 +82,13 @@ pub enum Action {
     /// Say what came of a request.
     AnswerAction,
     ReadRuns,
+    ReadSummaries,
     ReadBudgets,
     ChangeBudget,
     /// See what assistants were used for, by whom.
     ReadUsage,
+    /// See what the server is at.
+    ReadOps,
     ReadAudit,
     ExportAudit,
 }
@@ -143,7 +148,7 @@ enum Circle {
 
 impl Action {
     /// Every action, the closed set.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 64] = [
         Self::Connect,
         Self::Subscribe,
         Self::Type,
@@ -176,6 +181,7 @@ impl Action {
         Self::ReadEvents,
         Self::MarkRead,
         Self::AskAssistant,
+        Self::CreateSummary,
         Self::StopRun,
         Self::EndRun,
         Self::ReadSessions,
@@ -200,9 +206,11 @@ impl Action {
         Self::ReadAction,
         Self::AnswerAction,
         Self::ReadRuns,
+        Self::ReadSummaries,
         Self::ReadBudgets,
         Self::ChangeBudget,
         Self::ReadUsage,
+        Self::ReadOps,
         Self::ReadAudit,
         Self::ExportAudit,
     ];
@@ -227,9 +235,11 @@ impl Action {
             | Self::ReadEvents
             | Self::MarkRead
             | Self::AskAssistant
+            | Self::CreateSummary
             | Self::StopRun
             | Self::ReadRuns
             | Self::ReadAssistants
+            | Self::ReadSummaries
             | Self::ReadAction => Circle::Known,
             Self::EndRun => Circle::Assistants,
             Self::RequestAction => Circle::Programs,
@@ -265,6 +275,7 @@ impl Action {
             | Self::ReadBudgets
             | Self::ChangeBudget
             | Self::ReadUsage
+            | Self::ReadOps
             | Self::ReadAudit
             | Self::ExportAudit => Circle::Admins,
         }

@@ -130,8 +130,10 @@ fn bots_may_what_is_listed_and_nothing_else() {
         ReadEvents,
         MarkRead,
         AskAssistant,
+        CreateSummary,
         StopRun,
         ReadRuns,
+        ReadSummaries,
         ReadAssistants,
         RequestAction,
         ReadAction,
@@ -171,6 +173,7 @@ fn what_admins_do_nobody_else_does() {
         ReadBudgets,
         ChangeBudget,
         ReadUsage,
+        ReadOps,
         ReadAudit,
         ExportAudit,
     ];

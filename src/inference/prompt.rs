@@ -162,6 +162,12 @@ pub fn build(brief: &Brief) -> Result<Prompt, TooSmall> {
     Ok(Prompt { messages: draft.render(), truncated, estimate, told })
 }
 
+/// Tokens at most that a line of the history takes.
+pub fn cost(line: &Line) -> usize {
+    let around = tokens::estimate(&head(line)) + tokens::estimate(AFTER_CUT) + 2;
+    around + tokens::estimate(&quoted(&line.text)) + 8
+}
+
 /// Text of others for a place of its own, as what came of a tool: one JSON string in a block, of at most so many tokens, and whether it
 /// was cut. None if not even a word of it fits.
 pub fn untrusted(text: &str, most: usize) -> Option<(String, bool)> {

@@ -18,6 +18,8 @@ pub enum Cursor {
     Newer { room: RoomId, after: MessageId },
     /// `GET /rooms/{id}/runs`: the runs before this one.
     Runs { room: RoomId, before: RunId },
+    /// `GET /rooms/{id}/summaries`: the summaries before this one.
+    Summaries { room: RoomId, before: i64 },
     /// `GET /audit`: the entries before this one, by time and number.
     Audit { at: Timestamp, id: i64 },
     /// Any other list: what has a larger id than this.
@@ -60,6 +62,7 @@ impl Cursor {
             Self::Older { room, before } => ("o", room.get(), Some(before.get())),
             Self::Newer { room, after } => ("n", room.get(), Some(after.get())),
             Self::Runs { room, before } => ("w", room.get(), Some(before.get())),
+            Self::Summaries { room, before } => ("z", room.get(), Some(before)),
             Self::Audit { at, id } => ("a", at.as_millis(), Some(id)),
             Self::List { list, after } => (list.tag(), after, None),
         };
@@ -99,6 +102,7 @@ impl Cursor {
                 Some(Self::Newer { room: RoomId::new(first), after: MessageId::new(after?) })
             }
             ("w", Some(before)) => Some(Self::Runs { room: RoomId::new(first), before: RunId::new(before?) }),
+            ("z", Some(before)) => Some(Self::Summaries { room: RoomId::new(first), before: before? }),
             ("a", Some(id)) => Some(Self::Audit { at: Timestamp::from_millis(first), id: id? }),
             (tag, None) => {
                 let list = List::ALL.into_iter().find(|list| list.tag() == tag)?;
@@ -143,6 +147,8 @@ mod tests {
                 before: RunId::new(before)
             }),
             (id.clone(), id.clone())
+                .prop_map(|(room, before)| Cursor::Summaries { room: RoomId::new(room), before }),
+            (id.clone(), id.clone())
                 .prop_map(|(at, id)| Cursor::Audit { at: Timestamp::from_millis(at), id }),
             (prop::sample::select(List::ALL.to_vec()), id)
                 .prop_map(|(list, after)| Cursor::List { list, after }),
@@ -163,7 +169,7 @@ mod tests {
         }
 
         #[test]
-        fn foreign_text_names_the_cursor(inner in "[0-9eonaursb.+-]{0,20}") {
+        fn foreign_text_names_the_cursor(inner in "[0-9eonaursbz.+-]{0,20}") {
             let text = URL_SAFE_NO_PAD.encode(&inner);
             match Cursor::decode(&text) {
                 Ok(cursor) => prop_assert_eq!(cursor.encode(), text),

@@ -342,6 +342,9 @@ impl<'a> From<&'a Ack> for AckData<'a> {
                 duplicate: started.duplicate,
                 ..Self::default()
             },
+            Ack::Summarising { run, duplicate } => {
+                Self { run_id: Some(run.get()), duplicate: *duplicate, ..Self::default() }
+            }
             Ack::RunStopping { run, .. } => Self { run_id: Some(run.get()), ..Self::default() },
             Ack::Edited { position, message, version, duplicate } => Self {
                 message_id: Some(message.get()),

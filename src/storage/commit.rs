@@ -23,6 +23,7 @@ mod runs;
 mod sessions;
 mod settings;
 mod standing;
+mod summaries;
 mod tokens;
 mod transfers;
 mod tx;
@@ -179,10 +180,14 @@ fn carry_out(tx: &mut Tx<'_>, actor: &Person, command: &Command) -> Done {
             let ask = runs::Ask {
                 assistant: *assistant,
                 prompt: *message,
+                start: None,
                 regenerates: *regenerates,
                 settings: *settings,
             };
             runs::ask(tx, actor, command, *room, &ask)
+        }
+        Command::Summarise { room, assistant, start, end } => {
+            summaries::begin(tx, actor, command, *room, *assistant, (*start, *end))
         }
         Command::StopRun { room, run } => runs::stop(tx, actor, command, *room, *run),
         Command::EndRun { room, run, holder, end } => {

@@ -110,16 +110,19 @@ pub struct RunTerms {
     pub retry_after: Duration,
     /// Whether programs may ask.
     pub answers_bots: bool,
+    /// A summary that began by itself and came to nothing isn't begun again before.
+    pub summary_again: Duration,
 }
 
 impl RunTerms {
-    /// 1,000, 20 of a room, 5 of a user.
+    /// 1,000, 20 of a room, 5 of a user; an hour.
     pub const DEFAULT: Self = Self {
         queue: 1000,
         room_queue: 20,
         user_queue: 5,
         retry_after: Duration::from_secs(5),
         answers_bots: true,
+        summary_again: Duration::from_secs(3600),
     };
 }
 

@@ -25,6 +25,7 @@ pub(super) mod sessions;
 pub(super) mod settings;
 pub(super) mod signing_in;
 mod signing_keys;
+pub(super) mod summaries;
 pub(super) mod tasks;
 pub(super) mod trail;
 pub(super) mod transfers;

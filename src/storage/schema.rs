@@ -283,6 +283,7 @@ diesel::table! {
         run_id -> BigInt,
         body -> Text,
         created_at -> BigInt,
+        whole -> Bool,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counting answers of assistants (AI-20, AI-21). What the engine takes and what is ours is apart.
 
 use super::catalog;
+use super::errors::{self, ErrorClass};
 use crate::domain::{RunState, Usage};
 use ::metrics::{counter, gauge, histogram};
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(super) fn begin() {
     }
     counter!(catalog::AI_RETRIES, "reason" => "requeued").increment(0);
     counter!(catalog::AI_FAILURES, "reason" => "connect").increment(0);
+    counter!(catalog::AI_SUMMARIES, "outcome" => "begun").increment(0);
     depth(0, 0, Duration::ZERO);
     breakers(std::iter::empty());
     rate(0);
@@ -70,7 +72,13 @@ pub fn requeued() {
 
 /// An engine failed.
 pub fn upstream_failed(reason: &'static str) {
+    errors::count(ErrorClass::Upstream, reason);
     counter!(catalog::AI_FAILURES, "reason" => reason).increment(1);
+}
+
+/// A room is to be summed up by itself: what came of that.
+pub fn summary_begun(outcome: &'static str) {
+    counter!(catalog::AI_SUMMARIES, "outcome" => outcome).increment(1);
 }
 
 /// So many runs wait and are worked at; the oldest waits so long.

@@ -40,7 +40,9 @@ const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512
 
 pub const BUILD_INFO: &str = "hearth_build_info";
 pub const CONNECTIONS: &str = "hearth_connections";
+pub const CONNECTION_ATTEMPTS: &str = "hearth_connection_attempts_total";
 pub const CONNECTIONS_TOTAL: &str = "hearth_connections_total";
+pub const HANDSHAKE_SECONDS: &str = "hearth_handshake_seconds";
 pub const CONNECTIONS_CLOSED: &str = "hearth_connections_closed_total";
 pub const FRAMES_IN: &str = "hearth_frames_in_total";
 pub const FRAMES_OUT: &str = "hearth_frames_out_total";
@@ -59,6 +61,8 @@ pub const RESYNCS: &str = "hearth_resyncs_total";
 pub const SLOW_CONSUMERS: &str = "hearth_slow_consumers_total";
 pub const ACTOR_PANICS: &str = "hearth_actor_panics_total";
 pub const REJECTIONS: &str = "hearth_rejections_total";
+pub const ERRORS: &str = "hearth_errors_total";
+pub const LAST_ERROR: &str = "hearth_last_error_timestamp_seconds";
 pub const HTTP_REQUESTS: &str = "hearth_http_requests_total";
 pub const HTTP_SECONDS: &str = "hearth_http_request_seconds";
 pub const PASSWORD_CHECKS: &str = "hearth_password_checks_total";
@@ -85,6 +89,7 @@ pub const AI_TOKENS: &str = "hearth_ai_tokens_total";
 pub const AI_SPEED: &str = "hearth_ai_tokens_per_second";
 pub const AI_RETRIES: &str = "hearth_ai_retries_total";
 pub const AI_FAILURES: &str = "hearth_ai_failures_total";
+pub const AI_SUMMARIES: &str = "hearth_ai_summaries_total";
 pub const AI_BREAKERS: &str = "hearth_ai_breakers";
 pub const ACTION_RESULTS: &str = "hearth_action_results_total";
 pub const ACTION_SECONDS: &str = "hearth_action_seconds";
@@ -96,14 +101,21 @@ pub const PROCESS_FDS: &str = "process_open_fds";
 pub const METRICS: &[Metric] = &[
     gauge(BUILD_INFO, &["version"], "Always 1; the version is the label."),
     gauge(CONNECTIONS, &[], "WebSocket connections that are open."),
+    counter(CONNECTION_ATTEMPTS, &[], "WebSocket handshakes that were begun."),
     counter(CONNECTIONS_TOTAL, &["outcome"], "WebSocket handshakes: accepted, or why they were refused."),
+    histogram(
+        HANDSHAKE_SECONDS,
+        &["outcome"],
+        SECONDS,
+        "Seconds from a handshake's head to the welcome, or to the refusal.",
+    ),
     counter(
         CONNECTIONS_CLOSED,
         &["code"],
         "WebSocket connections that ended, by the name of the close code.",
     ),
     counter(FRAMES_IN, &["type"], "Frames of clients, by type."),
-    counter(FRAMES_OUT, &[], "Frames sent to clients."),
+    counter(FRAMES_OUT, &["type"], "Frames sent to clients, by type; `other` is what is no text."),
     counter(BYTES_OUT, &[], "Bytes of frames sent to clients."),
     counter(EVENTS_COMMITTED, &["kind"], "Events in the log, by kind."),
     counter(EVENTS_ENCODED, &[], "Events made into a frame, each once for all who hear it."),
@@ -119,6 +131,12 @@ pub const METRICS: &[Metric] = &[
     counter(SLOW_CONSUMERS, &[], "Sockets closed because their client read nothing."),
     counter(ACTOR_PANICS, &["actor"], "Failures of actors that began anew after them."),
     counter(REJECTIONS, &["code"], "Refused commands and requests, by error code."),
+    counter(
+        ERRORS,
+        &["class"],
+        "Errors by whose they are: of those we asked, ours, of those who asked, of too much.",
+    ),
+    gauge(LAST_ERROR, &["class"], "When the last error of a class was, in seconds since 1970; 0 is never."),
     counter(HTTP_REQUESTS, &["route", "method", "status"], "HTTP requests that were answered."),
     histogram(HTTP_SECONDS, &["route", "method"], SECONDS, "Seconds from a request's head to its answer."),
     counter(PASSWORD_CHECKS, &[], "Passwords that were checked, also for addresses nobody has."),
@@ -154,6 +172,11 @@ pub const METRICS: &[Metric] = &[
     histogram(AI_SPEED, &[], COUNTS, "Tokens a second of an answer."),
     counter(AI_RETRIES, &["reason"], "Requests to engines that were repeated, and runs that were put back."),
     counter(AI_FAILURES, &["reason"], "Requests to engines that failed."),
+    counter(
+        AI_SUMMARIES,
+        &["outcome"],
+        "Rooms that were to be summed up by themselves: begun, known, rests, over_budget, refused.",
+    ),
     gauge(AI_BREAKERS, &["state"], "Engines by the state of their breaker."),
     counter(ACTION_RESULTS, &["outcome"], "Action requests that ended, and results that changed nothing."),
     histogram(ACTION_SECONDS, &[], LONG, "Seconds from an action request to its result."),

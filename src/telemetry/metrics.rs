@@ -1,8 +1,10 @@
 //! Counting: one small function per thing that is counted. Until [`install`] was called they do nothing.
 
 use super::catalog::{self, Kind, METRICS};
+use super::errors::{self, ErrorClass};
 use super::process;
 use crate::domain::RejectionCode;
+use crate::protocol::outgoing::{OutType, TYPES};
 use crate::protocol::{CloseCode, Request};
 use ::metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
@@ -25,7 +27,7 @@ pub enum SlowConsumer {
 struct Handles {
     prometheus: PrometheusHandle,
     connections: Gauge,
-    frames_out: Counter,
+    frames_out: Vec<Counter>,
     bytes_out: Counter,
     events_encoded: Counter,
     fanout: Counter,
@@ -38,6 +40,19 @@ struct Handles {
     slow_consumers: Counter,
     polls_waiting: Gauge,
 }
+
+/// Why handshakes are refused, usually.
+const REFUSALS: [RejectionCode; 9] = [
+    RejectionCode::InvalidPayload,
+    RejectionCode::Unauthenticated,
+    RejectionCode::TokenInvalid,
+    RejectionCode::TokenExpired,
+    RejectionCode::TokenRevoked,
+    RejectionCode::Forbidden,
+    RejectionCode::Banned,
+    RejectionCode::Overloaded,
+    RejectionCode::Unavailable,
+];
 
 static HANDLES: OnceLock<Handles> = OnceLock::new();
 
@@ -83,7 +98,15 @@ pub fn install() -> Result<(), String> {
     for kind in ["invalid", "refused"] {
         counter!(catalog::FRAMES_IN, "type" => kind).increment(0);
     }
+    counter!(catalog::CONNECTION_ATTEMPTS).increment(0);
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => "accepted").increment(0);
+    for outcome in ["accepted", "refused"] {
+        drop(histogram!(catalog::HANDSHAKE_SECONDS, "outcome" => outcome));
+    }
+    for code in REFUSALS {
+        counter!(catalog::CONNECTIONS_TOTAL, "outcome" => code.as_str()).increment(0);
+    }
+    counter!(catalog::CONNECTIONS_TOTAL, "outcome" => CloseCode::TooManyConnections.name()).increment(0);
     gauge!(catalog::LOAD_LEVEL).set(0.0);
     counter!(catalog::LOAD_CHANGES, "level" => "normal").increment(0);
     limit("messages", 0, 0);
@@ -95,11 +118,12 @@ pub fn install() -> Result<(), String> {
     for outcome in ["done", "failed", "timeout", "late", "duplicate", "overloaded"] {
         counter!(catalog::ACTION_RESULTS, "outcome" => outcome).increment(0);
     }
+    errors::begin();
     super::ai::begin();
     let handles = Handles {
         prometheus,
         connections: gauge!(catalog::CONNECTIONS),
-        frames_out: counter!(catalog::FRAMES_OUT),
+        frames_out: TYPES.iter().map(|kind| counter!(catalog::FRAMES_OUT, "type" => *kind)).collect(),
         bytes_out: counter!(catalog::BYTES_OUT),
         events_encoded: counter!(catalog::EVENTS_ENCODED),
         fanout: counter!(catalog::FANOUT),
@@ -138,9 +162,29 @@ pub fn connection_opened() {
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => "accepted").increment(1);
 }
 
-/// A handshake was refused; `outcome` is from a closed set, an error code for instance.
-pub fn connection_refused(outcome: &'static str) {
+/// A handshake began.
+pub fn connection_attempted() {
+    counter!(catalog::CONNECTION_ATTEMPTS).increment(1);
+}
+
+/// A handshake was refused after `took`.
+pub fn connection_refused(code: RejectionCode, took: Duration) {
+    errors::count(ErrorClass::of(code), code.as_str());
+    counter!(catalog::CONNECTIONS_TOTAL, "outcome" => code.as_str()).increment(1);
+    histogram!(catalog::HANDSHAKE_SECONDS, "outcome" => "refused").record(took);
+}
+
+/// Somebody had as many sockets as one may have; that is said by a close code.
+pub fn connection_too_many(took: Duration) {
+    let outcome = CloseCode::TooManyConnections.name();
+    errors::count(ErrorClass::RateLimit, outcome);
     counter!(catalog::CONNECTIONS_TOTAL, "outcome" => outcome).increment(1);
+    histogram!(catalog::HANDSHAKE_SECONDS, "outcome" => "refused").record(took);
+}
+
+/// A socket was welcomed, so long after its handshake began.
+pub fn connection_welcomed(took: Duration) {
+    histogram!(catalog::HANDSHAKE_SECONDS, "outcome" => "accepted").record(took);
 }
 
 /// A socket that was accepted is gone; without a code the peer went without a word.
@@ -154,11 +198,17 @@ pub fn frame_in(kind: &'static str) {
     counter!(catalog::FRAMES_IN, "type" => kind).increment(1);
 }
 
-/// `frames` and `bytes` of them went to sockets. A frame that took several writes counts with the last of them.
-pub fn sent(frames: u64, bytes: usize) {
+/// So many bytes went to a socket.
+pub fn bytes_out(bytes: usize) {
+    with(|handles| handles.bytes_out.increment(u64::try_from(bytes).unwrap_or_default()));
+}
+
+/// So many frames of a type are out. One that took several writes counts with the last of them.
+pub fn frames_out(kind: OutType, frames: u64) {
     with(|handles| {
-        handles.frames_out.increment(frames);
-        handles.bytes_out.increment(u64::try_from(bytes).unwrap_or_default());
+        if let Some(counter) = handles.frames_out.get(kind.index()) {
+            counter.increment(frames);
+        }
     });
 }
 
@@ -197,11 +247,13 @@ pub fn registry(registry: &'static str, entries: usize) {
 
 /// A command or request was refused.
 pub fn rejection(code: RejectionCode) {
+    errors::count(ErrorClass::of(code), code.as_str());
     counter!(catalog::REJECTIONS, "code" => code.as_str()).increment(1);
 }
 
 /// An actor failed and begins anew.
 pub fn actor_panicked(actor: &'static str) {
+    errors::count(ErrorClass::Server, "actor_panicked");
     counter!(catalog::ACTOR_PANICS, "actor" => actor).increment(1);
 }
 
@@ -258,6 +310,12 @@ pub fn outbox(waiting: usize, dead: usize) {
 
 /// An attempt to deliver ended: `done`, `retried` or `dead`; or a row of the outbox was `malformed`.
 pub fn delivery(outcome: &'static str) {
+    match outcome {
+        "done" => {}
+        // A row of ours that can't be read.
+        "malformed" => errors::count(ErrorClass::Server, "delivery_malformed"),
+        _ => errors::count(ErrorClass::Upstream, "delivery_failed"),
+    }
     counter!(catalog::DELIVERIES, "outcome" => outcome).increment(1);
 }
 

@@ -18,7 +18,7 @@ struct Files;
 const PAGE: &str = "index.html";
 
 /// The paths of the app. A reload or a shared link brings the page and not a 404.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/",
     "/setup",
     "/sign-in",
@@ -28,6 +28,7 @@ const PAGES: [&str; 12] = [
     "/rooms/{room:\\d+}/@{message:\\d+}",
     "/people",
     "/bots",
+    "/assistants",
     "/audit",
     "/search",
     "/settings",

@@ -15,6 +15,7 @@ mod invites;
 mod joining;
 mod messages;
 pub mod openapi;
+mod ops_view;
 mod password;
 mod people;
 mod poll;
@@ -29,6 +30,7 @@ mod sessions;
 mod settings;
 mod shut_out;
 mod signing_in;
+mod summaries;
 mod tokens;
 mod transfers;
 mod view;
@@ -38,6 +40,7 @@ pub use route::{Access, Listed};
 
 use super::{assets, ops};
 use crate::actors::bus::Bus;
+use crate::actors::inference::InferenceHandle;
 use crate::auth::password::Hasher;
 use crate::auth::signing::Keys;
 use crate::config::Config;
@@ -67,6 +70,10 @@ pub struct State {
     pub keys: Keys,
     /// Where the server is reached, as far as it knows by itself.
     pub url: Arc<str>,
+    /// Who makes the answers of assistants.
+    pub thinking: InferenceHandle,
+    /// When the process began to serve.
+    pub since: Timestamp,
     /// Long polls that may still wait.
     polls: Arc<Semaphore>,
     /// Exports of the audit trail that may still begin.
@@ -75,12 +82,19 @@ pub struct State {
 
 impl State {
     /// Puts it together, for a server that listens on `address`.
-    pub fn new(store: Store, bus: Bus, config: Arc<Config>, keys: Keys, address: SocketAddr) -> Self {
+    pub fn new(
+        store: Store,
+        bus: Bus,
+        config: Arc<Config>,
+        keys: Keys,
+        thinking: InferenceHandle,
+        address: SocketAddr,
+    ) -> Self {
         let hasher = Hasher::new(&config.auth);
         let polls = Arc::new(Semaphore::new(config.polling.waiting));
         let exports = Arc::new(Semaphore::new(config.audit.exports));
         let url = config.server.url(address).into();
-        Self { store, bus, config, hasher, keys, url, polls, exports }
+        Self { store, bus, config, hasher, keys, url, thinking, since: now(), polls, exports }
     }
 
     /// Refuses what would last, on a server that is on its way out.
@@ -186,8 +200,12 @@ fn routes() -> Vec<Route> {
             .delete(RemoveAssistant, assistants::remove),
         at("/rooms/{room}/runs").get(ReadRuns, runs::list).post(AskAssistant, runs::ask),
         at("/rooms/{room}/runs/{run}").get(ReadRuns, runs::show).delete(StopRun, runs::stop),
+        at("/rooms/{room}/summaries")
+            .get(ReadSummaries, summaries::list)
+            .post(CreateSummary, summaries::begin),
         at("/ai/budgets").get(ReadBudgets, budgets::list).put(ChangeBudget, budgets::set),
         at("/ai/usage").get(ReadUsage, budgets::usage),
+        at("/ops").get(ReadOps, ops_view::show),
         at("/audit").get(ReadAudit, audit::list),
         at("/audit/export").get(ExportAudit, audit::export),
         at("/search").get(Search, search::search),

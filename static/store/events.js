@@ -1,7 +1,9 @@
 // What each durable event and each signal changes, once its turn in the room's order has come. Pure.
 
+import { onEnded } from './answers.js';
 import { hearsOfAll, onSelf, onUserLeft } from './identity.js';
 import { onSessionBegun, onSessionEnded } from './sessions.js';
+import { onSynced } from './preferences.js';
 import { receive } from './timeline.js';
 import { dropRoom, moveRead, upsertRoom, withRoom } from './rooms.js';
 
@@ -22,6 +24,10 @@ function take(state, event) {
   switch (event.type) {
     case 'message.posted':
       return posted(state, event);
+    case 'ai.ended':
+      return onEnded(state, event);
+    case 'settings.synced':
+      return onSynced(state, data);
     case 'room.updated':
       return withRoom(state, room_id, { name: data.name });
     case 'room.deleted':

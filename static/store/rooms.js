@@ -8,12 +8,12 @@ export const TALK = new Set(['open', 'closed', 'direct']);
  * `link`: none | asked | live | torn | refused | parked – where the subscription of this socket stands. `level`: full | badge – what it
  * was granted as, null before. `countedTo`: events up to here are in `unread` already. `doubt`: the unread count has to be asked from the
  * server. `lastBy`: seq of each person's last message. `present`: names by id of who has the room open, null when unknown or too many;
- * `presentCount`: how many, null when unknown.
+ * `presentCount`: how many, null when unknown. `streams`, `asks`, `stopping`: what assistants are saying, store/answers.js.
  */
 export function makeRoom({ id, kind, name = null, members, created_by, read = 0, unread = 0, head }) {
   return {
     id, kind, name, members, created_by, read, unread,
-    countedTo: head ?? 0, doubt: false, link: 'none', level: null, typing: {}, present: null, presentCount: null, lastBy: {}, timeline: emptyTimeline(),
+    countedTo: head ?? 0, doubt: false, link: 'none', level: null, typing: {}, present: null, presentCount: null, lastBy: {}, streams: {}, asks: {}, stopping: {}, timeline: emptyTimeline(),
   };
 }
 

@@ -1,5 +1,6 @@
 // Views of the state that several pages share: names, lists, totals and the rows of a room. Pure.
 
+import { answerOf, regenerated } from './answers.js';
 import { changesById } from './changing.js';
 import { TALK } from './rooms.js';
 
@@ -57,6 +58,8 @@ export function rowsOf(state, roomId, lineAfter = null) {
   const { messages, older } = shownWindow(room);
   const rows = [];
   const changes = changesById(state);
+  const again = regenerated(messages);
+  const manages = mayManage(state, room);
   // What waits here may be of a day before the last message's.
   const days = new Set();
   let previous = null;
@@ -74,9 +77,13 @@ export function rowsOf(state, roomId, lineAfter = null) {
       rows.push({ kind: 'line', key: 'line' });
     }
     const grouped = !isNew && previous?.day === day && previous.author === message.author.id && at - previous.at < GROUP_MS;
+    const answer = answerOf(room, message);
+    if (answer) Object.assign(answer, { mayStop: manages || answer.asker_id === state.me?.id, mayAsk: answer.kind === 'answer' && !again.has(answer.id) });
     rows.push({
-      kind: 'message', key, message, status, entry, grouped,
+      kind: 'message', key, message, status, entry, grouped, answer,
+      asks: room.asks[message.id] ?? null,
       name: nameOf(state, message.author),
+      nameOf: (user) => nameOf(state, user),
       edit: state.edits[message.id] ?? null,
       change: changes.get(message.id) ?? null,
     });

@@ -1,5 +1,6 @@
 // Welcome, subscriptions and what their answers mean for the cached rooms. Pure.
 
+import { streamsFrom } from './answers.js';
 import { attendanceFrom, presenceFrom } from './attendance.js';
 import { onEvent, TYPING_EXPIRY_MS } from './events.js';
 import { onSelf } from './identity.js';
@@ -61,6 +62,7 @@ export function onSubscribed(state, { entry, now, request }) {
     doubt: unread === undefined && (room.doubt || isHole),
     kind, name, created_by, link: 'live', level: 'full',
     ...attendanceFrom(entry.room),
+    streams: streamsFrom(room, entry.room.streams),
     members: members ?? room.members,
     typing: Object.fromEntries(typing.filter((user) => user.id !== state.me?.id)
       .map((user) => [user.id, { name: user.name, until: now + TYPING_EXPIRY_MS }])),

@@ -5,11 +5,12 @@ const MAX_EARLY = 1_000;
 /**
  * `seq`: the last event applied without a hole (null before the first subscription). `from`: every event above it has been seen.
  * `live`: the messages up to the head. `excerpt`: messages around a linked one, until they meet the live ones.
- * `patches`: edits and deletions seen, because a page may have been read before them. `generation` outdates pages in flight.
+ * `patches`: edits and deletions seen, because a page may have been read before them; `ends`: how answers ended, for the same reason.
+ * `generation` outdates pages in flight.
  */
 export function emptyTimeline(seq = null, generation = 0) {
   return {
-    generation, seq, from: seq, early: {}, patches: {}, loading: null, failed: null,
+    generation, seq, from: seq, early: {}, patches: {}, ends: {}, loading: null, failed: null,
     live: { messages: [], loaded: false, older: true }, excerpt: null,
   };
 }
@@ -46,6 +47,10 @@ function apply(line, event) {
     }
     case 'message.deleted':
       return patch(next, event.data.message_id, { deleted: true });
+    case 'ai.ended': {
+      const { message_id, body, state, reason, truncated, usage } = event.data;
+      return body === null ? next : end(next, message_id, { body, run: { state, reason, truncated, usage } });
+    }
     default:
       return next;
   }
@@ -150,7 +155,15 @@ function merge(messages, more) {
 function patch(line, messageId, change) {
   const known = line.patches[messageId];
   const stale = known && (known.deleted || (!change.deleted && known.version >= change.version));
-  const next = stale ? { ...line } : { ...line, patches: { ...line.patches, [messageId]: change } };
+  return renew(stale ? { ...line } : { ...line, patches: { ...line.patches, [messageId]: change } }, messageId);
+}
+
+/** An answer is over: from now on the message has that text. */
+const end = (line, messageId, ending) => renew({ ...line, ends: { ...line.ends, [messageId]: ending } }, messageId);
+
+/** Shows what is known of a message now. */
+function renew(line, messageId) {
+  const next = { ...line };
   for (const name of ['live', 'excerpt']) {
     const window = next[name];
     const index = window ? indexOf(window.messages, messageId) : 0;
@@ -163,7 +176,8 @@ function patch(line, messageId, change) {
 
 function patched(line, message) {
   const change = line.patches[message.id];
-  if (!change) return message;
-  if (change.deleted) return null;
-  return change.version > message.version ? { ...message, ...change } : message;
+  const ending = line.ends[message.id];
+  if (change?.deleted) return null;
+  const ended = ending && message.run ? { ...message, body: message.version > 1 ? message.body : ending.body, run: { ...message.run, ...ending.run } } : message;
+  return change && change.version > ended.version ? { ...ended, ...change } : ended;
 }

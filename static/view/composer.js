@@ -1,6 +1,7 @@
 // Where one writes: Enter sends, Shift+Enter breaks the line, and nothing written gets lost.
 
 import { h, icon, setAttributes, setText } from './dom.js';
+import { Mentioning } from './mentioning.js';
 import { roomTitle } from '../store/select.js';
 
 const encoder = new TextEncoder();
@@ -15,11 +16,15 @@ export class Composer {
       keydown: (event) => this.#key(event),
       blur: () => client.typing.stop(),
     } });
+    this.mentioning = new Mentioning(this.area, {
+      room: () => ({ state: client.state, room: client.state.rooms[page.roomId] }),
+      typed: () => this.#typed(),
+    });
     this.note = h('p', { id: 'composer-note', role: 'alert' });
     this.button = h('button', { type: 'submit', class: 'send', 'aria-label': 'Send', title: 'Send' }, icon('send'));
     // Pressing the button must not take the focus, and on a phone the keyboard, from the text.
     this.button.addEventListener('pointerdown', (event) => event.preventDefault());
-    this.el = h('form', { class: 'composer', method: 'post', on: { submit: (event) => this.#submit(event) } }, this.note,
+    this.el = h('form', { class: 'composer', method: 'post', on: { submit: (event) => this.#submit(event) } }, this.note, this.mentioning.el,
       h('div', { class: 'composer-box' }, this.area, this.button));
   }
 
@@ -49,6 +54,7 @@ export class Composer {
     this.client.store.dispatch({ type: 'draft/typed', room_id: this.page.roomId, text: value });
     this.client.typing.input(this.page.roomId, value);
     this.#fit();
+    this.mentioning.look();
   }
 
   #excessOf(text) {
@@ -56,7 +62,7 @@ export class Composer {
   }
 
   #key(event) {
-    if (event.isComposing) return;
+    if (event.isComposing || this.mentioning.key(event)) return;
     if (event.key === 'Enter' && !event.shiftKey) this.#submit(event);
     else if (event.key === 'ArrowUp' && !this.area.value && this.page.editLast()) event.preventDefault();
   }
@@ -70,6 +76,7 @@ export class Composer {
       return;
     }
     this.area.value = '';
+    this.mentioning.leave();
     this.#fit();
     this.client.post(this.page.roomId, text);
     this.focus();

@@ -75,6 +75,10 @@ export class MessageList {
     this.handlers.onScroll(this.atBottom);
   }
 
+  focus(messageId) {
+    this.list.querySelector(`.message[data-id="${messageId}"]`)?.focus({ preventScroll: true });
+  }
+
   focusEditor(messageId) {
     const editor = this.list.querySelector(`.message[data-id="${messageId}"] .editor textarea`);
     editor?.focus();
@@ -136,7 +140,7 @@ export class MessageList {
     const row = button && this.#rowOf(button);
     if (!row) return;
     if (button.classList.contains('message-menu')) this.handlers.onMenu(button, row);
-    else if (button.dataset.act) this.handlers.onAct(button.dataset.act, row);
+    else if (button.dataset.act) this.handlers.onAct(button.dataset.act, row, button);
   }
 
   /** The list is one tab stop; the arrows walk through its messages, Enter opens what can be done with one. */

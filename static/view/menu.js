@@ -1,6 +1,7 @@
 // What can be done with a message: one menu for all of them.
 
 import { shownBody } from '../store/changing.js';
+import { isOpen } from '../store/answers.js';
 import { ask } from './dialogs.js';
 import { h, replace } from './dom.js';
 import { copy } from './text.js';
@@ -12,7 +13,8 @@ export class MessageMenu {
     this.el.addEventListener('toggle', (event) => event.newState === 'closed' && this.button?.isConnected && this.button.closest('.message')?.focus({ preventScroll: true }));
   }
 
-  open(button, { message }) {
+  open(button, row) {
+    const { message, answer } = row;
     this.button = button;
     const body = shownBody(message, this.client.state.changes.find(({ message_id }) => message_id === message.id));
     const own = message.author.id === this.client.state.me.id;
@@ -22,6 +24,7 @@ export class MessageMenu {
       work();
     } } }, label);
     replace(this.el,
+      answer && !isOpen(answer) && answer.mayAsk && item('answer-again', 'Answer again', () => this.page.again(row)),
       own && item('edit', 'Edit', () => this.page.edit(message)),
       item('copy-text', 'Copy text', () => copy(body)),
       item('copy-link', 'Copy link', () => copy(`${location.origin}/rooms/${message.room_id}/@${message.id}`)),

@@ -6,6 +6,8 @@ import { find } from '../store/timeline.js';
 import { hereText } from './attendance.js';
 import { Composer } from './composer.js';
 import { openRoomDetails } from './dialogs.js';
+import { reasonOf } from './answer.js';
+import { Sayings } from '../sentences.js';
 import { h, icon, setText } from './dom.js';
 import { MessageList } from './list.js';
 import { MessageMenu } from './menu.js';
@@ -17,6 +19,9 @@ export class RoomPage {
   #heard = null;
   #known = false;
   #shown = [];
+  #sayings = new Sayings();
+  /** Answers to what is asked from here on are heard from their beginning. */
+  #heardFrom = null;
 
   constructor(client, shell, roomId, messageId) {
     Object.assign(this, { client, shell, roomId, target: messageId });
@@ -26,7 +31,7 @@ export class RoomPage {
       onOlder: () => this.#page('older'),
       onNewer: () => this.#page('newer'),
       onMenu: (button, row) => this.menu.open(button, row),
-      onAct: (act, row) => this.#act(act, row),
+      onAct: (act, row, button) => this.#act(act, row, button),
     });
     this.typing = h('p', { id: 'typing', 'aria-live': 'polite' });
     this.composer = new Composer(client, this);
@@ -98,10 +103,12 @@ export class RoomPage {
     const { loading, failed } = room.timeline;
     const window = shownWindow(room);
     const ready = room.timeline.excerpt !== null || room.timeline.live.loaded;
-    const shown = [room.timeline, state.outbox, state.edits, state.changes, state.users, this.#line];
+    const shown = [room.timeline, room.streams, room.asks, room.stopping, room.created_by, state.me, state.outbox, state.edits, state.changes, state.users, this.#line];
     if (shown.some((part, index) => part !== this.#shown[index])) {
       this.#shown = shown;
-      this.list.update(rowsOf(state, this.roomId, this.#line ?? null), { ready, older: window.older, newer: window.newer ?? false, loading });
+      const rows = rowsOf(state, this.roomId, this.#line ?? null);
+      this.#say(rows, ready);
+      this.list.update(rows, { ready, older: window.older, newer: window.newer ?? false, loading });
     }
     this.#note(room, ready, loading, failed);
     this.welcome.update(state, room);
@@ -139,10 +146,18 @@ export class RoomPage {
       const others = fresh.filter(({ author }) => author.id !== state.me.id);
       if (fresh.length > others.length) this.#line = null;
       else if (others.length && this.#line === null && !this.client.reading.attentive) this.#line = Math.min(room.read, others[0].seq - 1);
-      for (const { author, body } of others.slice(-5)) this.shell.announce(`${author.name}: ${body.length > 300 ? `${body.slice(0, 300)}…` : body}`);
+      for (const { author, body } of others.filter(({ run }) => !run).slice(-5)) this.shell.announce(`${author.name}: ${body.length > 300 ? `${body.slice(0, 300)}…` : body}`);
       if (others.length && !this.list.atBottom) this.waiting = (this.waiting ?? 0) + others.length;
     }
     this.#heard = Math.max(last, this.#heard ?? 0);
+  }
+
+  /** What assistants say, to those who listen: in sentences, not in pieces. */
+  #say(rows, ready) {
+    if (!ready) return;
+    this.#heardFrom ??= rows.findLast(({ message }) => message?.seq)?.message.seq ?? 0;
+    const answers = rows.filter(({ answer }) => answer).map(({ answer, message, name }) => ({ ...answer, name, why: reasonOf(answer), fresh: message.seq > this.#heardFrom }));
+    for (const text of this.#sayings.next(answers)) this.shell.announce(text, this.shell.answers);
   }
 
   #note(room, ready, loading, failed) {
@@ -187,8 +202,11 @@ export class RoomPage {
     setText(this.jump.lastElementChild, this.waiting > 0 ? `${this.waiting} new ${this.waiting === 1 ? 'message' : 'messages'}` : 'Newest messages');
   }
 
-  #act(act, row) {
+  #act(act, row, button) {
     const { dispatch } = this.client.store;
+    if (act === 'answer-stop') this.#stop(row);
+    if (act === 'answer-again') this.again(row);
+    if (act === 'ask-retry') this.#askAgain(row, Number(button.dataset.assistant));
     if (act === 'retry') this.client.sender.retry(row.entry);
     if (act === 'take-back') dispatch({ type: 'send/taken-back', client_message_id: row.entry.client_message_id });
     if (act === 'discard') dispatch({ type: 'send/discarded', client_message_id: row.entry.client_message_id });
@@ -196,6 +214,26 @@ export class RoomPage {
     if (act.typed !== undefined) dispatch({ type: 'edit/typed', message_id: row.message.id, text: act.typed });
     if (act.save !== undefined) this.client.edit(this.roomId, row.message.id, act.save);
     if (act === 'take-back' || act === 'edit-cancel' || act.save !== undefined) this.composer.focus();
+  }
+
+  /** What was pressed goes away: the focus stays with its message. */
+  #stop({ message, answer }) {
+    this.list.focus(message.id);
+    this.client.asker.end(this.roomId, answer.id);
+  }
+
+  /** Asks for one more answer to the same question. */
+  async again({ message, answer }) {
+    this.list.focus(message.id);
+    const ask = { room_id: this.roomId, at: message.id, message_id: answer.prompt_id, assistant_id: message.author.id, regenerates: answer.id };
+    const reply = await this.client.asker.ask(ask);
+    if (reply?.duplicate) this.seek(reply.message_id);
+  }
+
+  #askAgain({ message, asks }, assistantId) {
+    this.list.focus(message.id);
+    const ask = asks?.find(({ assistant_id }) => assistant_id === assistantId);
+    if (ask) this.client.asker.ask({ ...ask, room_id: this.roomId, at: message.id });
   }
 
   edit(message) {

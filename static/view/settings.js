@@ -5,6 +5,7 @@ import { isAdmin } from '../store/select.js';
 import { Devices } from './devices.js';
 import { h, replace } from './dom.js';
 import { field, form } from './form.js';
+import { PreferencesPanel } from './preferences.js';
 
 /** How long a session that an administrator's link began may set a password without knowing the old one; the server's rule. */
 const FRESH_MS = 15 * 60_000;
@@ -14,12 +15,14 @@ export class SettingsPage {
     this.client = client;
     const { state } = client;
     this.devices = new Devices(client);
+    this.preferences = new PreferencesPanel(client);
     this.bio = state.me.bio ?? '';
     this.team = state.account.name ?? '';
     this.email = h('p', {});
     this.password = h('section', { class: 'panel', id: 'password' });
     this.el = h('div', { class: 'scroll-page' },
       h('section', { class: 'panel', id: 'profile' }, h('h2', {}, 'You'), this.#profile(state.me), this.email),
+      this.preferences.el,
       this.password,
       this.devices.el,
       isAdmin(state) && h('section', { class: 'panel', id: 'account' }, h('h2', {}, 'Team'),
@@ -34,6 +37,7 @@ export class SettingsPage {
 
   opened() {
     this.devices.opened();
+    this.preferences.opened();
     // What the page was opened with may be of an earlier time: the welcome has no bio and no address.
     api.get('/me').then((me) => {
       this.#learn({ type: 'me/learned', me });
@@ -46,6 +50,7 @@ export class SettingsPage {
 
   update(state) {
     this.devices.update(state);
+    this.preferences.update(state);
     this.#team(state.account.name ?? '');
     const { email } = state.me;
     const current = state.sessions?.find((session) => session.current);

@@ -16,14 +16,20 @@
 //   .person-more   #person: select[name=role], #make-recovery, #deactivate, #ban, #reactivate, #unban   #closed-accounts   #bans [data-user-id]
 //   #invites [data-invite-id][data-state=open|used|over|revoked]   #new-invite   #new-invite-link   #rotate-join-code
 //   #bots [data-user-id] with .key[data-key-id] .revoke, .rotate, .remove   #rotate form
+//   .message[data-answer=queued|running|done|cancelled|interrupted|failed] with .answer-foot[data-answer], .answer-stop, .answer-again, .usage,
+//   .answer-cut; .message-foot[data-refused=<code>] with .ask-retry   #answers (polite live region: whole sentences)
+//   #mentions [role=option][data-user-id]   #requests [data-request-id][data-state] with .request-roll, .request-choice, .die, .request-decline
+//   #assistants [data-user-id] with .change, .switch, .remove   #new-assistant form   #assistant form   #budgets   #usage   #preferences form, .pending
 //   #audit .audit-entry[data-action]   #audit-filters form   #audit-state   #audit-more   #audit-export
 
 import { roomTitle, totalUnread } from '../store/select.js';
+import { AssistantsPage } from './assistants.js';
 import { AuditPage } from './audit.js';
 import { BotsPage } from './bots.js';
 import { Connection } from './connection.js';
 import { h, icon, replace, setAttributes, setText } from './dom.js';
 import { PeoplePage } from './people.js';
+import { Requests } from './requests.js';
 import { RoomPage } from './room.js';
 import { SearchPage } from './search.js';
 import { SettingsPage } from './settings.js';
@@ -31,7 +37,7 @@ import { Sidebar } from './sidebar.js';
 import { openSwitcher } from './switcher.js';
 
 const LAST_ROOM = 'hearth.last-room.';
-const PAGES = { '/people': PeoplePage, '/bots': BotsPage, '/audit': AuditPage, '/search': SearchPage, '/settings': SettingsPage };
+const PAGES = { '/people': PeoplePage, '/bots': BotsPage, '/assistants': AssistantsPage, '/audit': AuditPage, '/search': SearchPage, '/settings': SettingsPage };
 
 export class Shell {
   #listening = new AbortController();
@@ -48,6 +54,8 @@ export class Shell {
     this.subtitle = h('p', { class: 'bar-subtitle' });
     this.actions = h('div', { class: 'bar-actions' });
     this.announcer = h('div', { id: 'announcer', class: 'visually-hidden', role: 'log', 'aria-live': 'polite' });
+    this.answers = h('div', { id: 'answers', class: 'visually-hidden', role: 'log', 'aria-live': 'polite', 'aria-label': 'What assistants say' });
+    this.requests = new Requests(client, this);
     this.notice = h('div', { class: 'notice', role: 'status' });
     this.main = h('main', { class: 'page', id: 'main', tabIndex: -1 });
     this.menuButton = h('button', { type: 'button', class: 'icon-button drawer-button', 'aria-label': 'Rooms', 'aria-expanded': 'false', 'aria-controls': 'sidebar',
@@ -60,8 +68,8 @@ export class Shell {
         h('header', { class: 'bar' }, this.menuButton,
           h('div', { class: 'bar-text' }, this.heading, this.subtitle),
           this.actions, this.connection.el),
-        this.notice, this.main),
-      this.announcer);
+        this.notice, this.requests.el, this.main),
+      this.announcer, this.answers);
     replace(root, this.app);
     const { signal } = this.#listening;
     addEventListener('popstate', () => this.#route(), { signal });
@@ -94,9 +102,9 @@ export class Shell {
   }
 
   /** Says something to those who listen instead of look. */
-  announce(text) {
-    this.announcer.append(h('p', {}, text));
-    while (this.announcer.childElementCount > 20) this.announcer.firstElementChild.remove();
+  announce(text, region = this.announcer) {
+    region.append(h('p', {}, text));
+    while (region.childElementCount > 20) region.firstElementChild.remove();
   }
 
   #route() {
@@ -142,6 +150,7 @@ export class Shell {
     if (this.#role !== state.me.role && this.#page && !(this.#page instanceof RoomPage)) this.#turnTo(new (PAGES[this.#pagePath] ?? Lost)(this.client, this));
     this.sidebar.update(state);
     this.connection.update(state);
+    this.requests.update(state);
     this.#page?.update?.(state);
     const title = this.#page?.title?.(state) ?? state.account.name ?? 'Hearth';
     setText(this.heading, title);

@@ -82,7 +82,7 @@ export class Sidebar {
 
   #pages(state) {
     const link = (href, name, label) => h('li', {}, h('a', { class: 'page-link', href, 'aria-current': location.pathname === href ? 'page' : null }, icon(name), h('span', {}, label)));
-    replace(this.pages, link('/search', 'search', 'Search messages'), link('/people', 'people', isAdmin(state) ? 'People and invitation' : 'People'), isAdmin(state) && [link('/bots', 'bot', 'Bots'), link('/audit', 'list', 'Audit')], link('/settings', 'sliders', 'Settings'));
+    replace(this.pages, link('/search', 'search', 'Search messages'), link('/people', 'people', isAdmin(state) ? 'People and invitation' : 'People'), isAdmin(state) && [link('/bots', 'bot', 'Bots'), link('/assistants', 'spark', 'Assistants'), link('/audit', 'list', 'Audit')], link('/settings', 'sliders', 'Settings'));
   }
 
   #me(state) {

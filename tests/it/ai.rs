@@ -10,6 +10,7 @@ mod engine;
 mod expiry;
 mod failing;
 mod fair;
+mod fast;
 mod prompts;
 mod routes;
 mod scene;

@@ -4,6 +4,7 @@
 
 mod access;
 mod administration;
+mod assistants;
 mod driver;
 mod line;
 mod story;

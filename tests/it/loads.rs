@@ -16,6 +16,7 @@ use loadtest::scenario::rooms::Rooms;
 use loadtest::scenario::search::Search;
 use loadtest::scenario::seed::Seed;
 use loadtest::scenario::storm::{How, Storm};
+use loadtest::scenario::stream::Stream;
 use loadtest::world::{Admin, World};
 use serde_json::Value;
 use std::time::Duration;
@@ -216,3 +217,25 @@ on_both!(on_a_mixed_day_everyone_hears_every_acked_post, async |ground| {
         })
         .await;
 });
+
+/// The server it loads is set as the tool sets one that it starts.
+#[tokio::test]
+async fn every_byte_of_many_answers_at_once_is_heard_once_and_stored() {
+    let stream = Stream { streams: 6, rate: 60, time: Duration::from_secs(2), listeners: 2, posts: 50 };
+    let settings = stream.settings();
+    let args: Vec<&str> = settings.iter().flat_map(|set| ["--set", set.as_str()]).collect();
+    let house = House::open_with(Ground::Sqlite, &args).await;
+    LocalSet::new()
+        .run_until(async {
+            let (report, kept) = stream.run(&stage(&house).await).await.expect("a report");
+            let result = result(&report);
+            assert!(kept, "{result}");
+            assert_eq!(result["pieces_heard"], 6 * 2 * 120, "{result}");
+            for measured in ["relay_p50_ms", "relay_p99_ms", "post_p99_with_streams_ms", "with_by_without"] {
+                assert!(result[measured].as_f64() > Some(0.0), "{measured}: {result}");
+            }
+            let done = house.metric("hearth_ai_runs_total", "state=\"done\"").await;
+            assert!((done - 6.0).abs() < 0.5, "{done}");
+        })
+        .await;
+}

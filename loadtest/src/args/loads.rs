@@ -18,6 +18,7 @@ use loadtest::scenario::search::Search;
 use loadtest::scenario::seed::Seed;
 use loadtest::scenario::slow::Slow;
 use loadtest::scenario::storm::{How, Storm};
+use loadtest::scenario::stream::Stream;
 
 use super::{count, huge, large, small};
 
@@ -394,5 +395,38 @@ pub(crate) struct SlowArgs {
 impl SlowArgs {
     pub(crate) fn options(&self) -> Slow {
         Slow { crowd: self.crowd.options(), messages: self.messages, rate: self.rate, rounds: self.rounds }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StreamArgs {
+    /// Answers at once, each in a room of its own
+    #[arg(long, short = 'n', default_value_t = 100, value_parser = small)]
+    streams: usize,
+    /// Tokens per second of each
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// How long each is; before and after it there are posts without streams, together as long
+    #[arg(long, short = 't', default_value_t = 20)]
+    seconds: u64,
+    /// Sockets in each of the rooms
+    #[arg(long, default_value_t = 1, value_parser = small)]
+    listeners: usize,
+    /// Posts per second in other rooms, all along
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    posts: u32,
+    #[command(flatten)]
+    pub(super) again: Again,
+}
+
+impl StreamArgs {
+    pub(crate) fn options(&self) -> Stream {
+        Stream {
+            streams: self.streams,
+            rate: self.rate,
+            time: Duration::from_secs(self.seconds.max(1)),
+            listeners: self.listeners,
+            posts: self.posts,
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::places::Audience;
 use super::switchboard::{Switchboard, hold};
 use crate::actors::outbox::{Class, Pushed};
 use crate::domain::{RoomId, Seq, UserId};
+use crate::protocol::outgoing::OutType;
 use crate::protocol::{encode, websocket};
 use crate::telemetry::metrics;
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,9 @@ pub(super) struct Batch {
     first: Seq,
     frames: Vec<Bytes>,
     bytes: usize,
+    /// The type of the first, and whether there is another.
+    kind: Option<OutType>,
+    is_mixed: bool,
 }
 
 /// How a batch gets to its sockets.
@@ -38,13 +42,14 @@ impl Batch {
             self.first = seq;
         }
         self.bytes += frame.len();
+        let kind = OutType::of(&frame);
+        self.is_mixed |= *self.kind.get_or_insert(kind) != kind;
         self.frames.push(frame);
     }
 
-    /// All of it as one piece: the first seq, how many, and their bytes.
-    fn take(&mut self) -> Option<(Seq, u32, Bytes)> {
-        let frames = std::mem::take(&mut self.frames);
-        let bytes = std::mem::take(&mut self.bytes);
+    /// All of it as one piece: what of `room` it is, and its bytes.
+    fn take(&mut self, room: RoomId) -> Option<(Class, Bytes)> {
+        let Self { first, frames, bytes, is_mixed, .. } = std::mem::take(self);
         let count = u32::try_from(frames.len()).unwrap_or(u32::MAX);
         let piece = match <[Bytes; 1]>::try_from(frames) {
             Ok([only]) => only,
@@ -57,7 +62,7 @@ impl Batch {
                 piece.freeze()
             }
         };
-        Some((self.first, count, piece))
+        Some((Class::Events { room, first, count, alike: !is_mixed }, piece))
     }
 }
 
@@ -89,8 +94,7 @@ impl Switchboard {
 
     pub(super) fn hand_out(&mut self, room: RoomId, way: Way) {
         let Some(Audience { peers, batch, .. }) = self.audiences.get_mut(&room) else { return };
-        let Some((first, count, piece)) = batch.take() else { return };
-        let class = Class::Events { room, first, count };
+        let Some((class, piece)) = batch.take(room) else { return };
         let mut behind = Vec::new();
         for peer in peers.iter() {
             if hold(peer, room, class, &piece, self.config.socket.outbox_bytes) {

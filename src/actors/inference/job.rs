@@ -1,16 +1,16 @@
 //! One attempt at a run: what is asked, of whom, and what is said while the answer comes.
 
-use super::{Active, Leaving, Shared};
+use super::{Active, Leaving, Shared, stretch, summaries};
 use crate::actors::clock;
 use crate::config::Secret;
 use crate::domain::run::{EndReason, reason};
-use crate::domain::{Action, MessageId, Person, RunEnd, RunState, Status, Usage};
+use crate::domain::{Action, MessageId, Person, RunEnd, RunKind, RunState, Status, Usage};
 use crate::inference::breaker::Ended;
 use crate::inference::filter::{Side, Verdict};
 use crate::inference::prompt::{self, Brief, Line, Settings};
 use crate::inference::{Endpoint, upstream};
 use crate::inference::{Failure, FinishReason, Piece, Request, Sieve, retry, stable_seed, tokens};
-use crate::storage::{HistoryPage, Message, StoreError, Task};
+use crate::storage::{HistoryPage, StoreError, Summary, Task};
 use crate::telemetry::ai;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -95,7 +95,8 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
         max_output,
         reserved: 0,
     };
-    let Ok(prompt) = prompt::build(&brief) else {
+    let (brief, prompt) = summaries::recalled(brief, &material);
+    let Ok(prompt) = prompt else {
         return end(RunState::Failed, Failure::ContextTooLong.as_str());
     };
     active.prompt_tokens.store(count(prompt.estimate), Ordering::Relaxed);
@@ -371,15 +372,22 @@ impl<'a> Speech<'a> {
 }
 
 /// What a prompt is made of.
-struct Material {
-    room: Option<String>,
-    history: Vec<Line>,
-    question: Line,
-    settings: Settings,
+pub(super) struct Material {
+    pub(super) room: Option<String>,
+    pub(super) history: Vec<Line>,
+    pub(super) question: Line,
+    pub(super) settings: Settings,
+    /// What came before, for what can't be told.
+    pub(super) recalled: Option<Summary>,
+    /// The history begins where the room does.
+    pub(super) reaches_back: bool,
 }
 
 /// Reads what the asker may read, and nothing else (AI-16). The other way: why there is nothing to be answered any more.
 async fn gather(shared: &Shared, task: &Task) -> Result<Result<Material, EndReason>, StoreError> {
+    if task.kind == RunKind::Summary {
+        return summaries::gather(shared, task).await;
+    }
     let Some((asker, Status::Active)) = &task.asker else { return Ok(Err(reason::ASKER_GONE)) };
     let Some(room) = shared.store.load_room(task.room).await? else { return Ok(Err(reason::ASKER_GONE)) };
     let may = |who: &Person| room.allows(who, Action::ReadMessages).is_ok();
@@ -392,34 +400,23 @@ async fn gather(shared: &Shared, task: &Task) -> Result<Result<Material, EndReas
     let Some(prompt) = shared.store.message(task.prompt).await? else { return Ok(Err(reason::DELETED)) };
     let limit = shared.config.ai.history_messages;
     let page = shared.store.history(task.room, HistoryPage::Before(task.prompt), limit).await?;
-    let history = page.messages.iter().filter(|message| is_said(message)).map(line).collect();
+    let history =
+        page.messages.iter().filter(|message| stretch::is_said(message)).map(stretch::line).collect();
+    let recalled = shared.store.summary_until(task.room, task.prompt).await?;
     Ok(Ok(Material {
         room: room.name.as_deref().map(str::to_owned),
         history,
-        question: line(&prompt),
+        question: stretch::line(&prompt),
         settings: settings(&task.settings),
+        recalled,
+        reaches_back: !page.more,
     }))
 }
 
-/// Whether a message says something: an answer that is still made, or of which nothing came, doesn't.
-fn is_said(message: &Message) -> bool {
-    message.run.as_ref().is_none_or(|run| matches!(run.state, RunState::Done | RunState::Interrupted))
-}
-
-fn line(message: &Message) -> Line {
-    Line {
-        id: message.id,
-        author: message.author.name.to_string(),
-        role: message.author.role,
-        at: message.at,
-        text: message.body.clone(),
-    }
-}
-
 /// What the asker wants of answers: `ai.language` and `ai.instructions` of their settings.
-fn settings(text: &str) -> Settings {
+pub(super) fn settings(text: &str) -> Settings {
     let all: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let wish = |name: &str| all["ai"][name].as_str().map(str::to_owned);
+    let wish = |name: &str| all.get("ai")?.get(name)?.as_str().map(str::to_owned);
     Settings { language: wish("language"), instructions: wish("instructions") }
 }
 

@@ -4,7 +4,7 @@ use super::job::{self, Outcome};
 use super::{Active, Freed, Pool, Shared};
 use crate::actors::clock;
 use crate::domain::run::reason;
-use crate::domain::{RunEnd, RunId, RunState, Timestamp, Usage};
+use crate::domain::{RunEnd, RunId, RunKind, RunState, Timestamp, Usage};
 use crate::storage::Task;
 use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -133,6 +133,9 @@ async fn work(shared: &Shared, task: Task) -> bool {
     tracing::debug!(run.id = %run, room.id = %room, state = end.state.as_str(), reason = end.reason, "a run ended");
     let was_done = end.state == RunState::Done;
     shared.end(room, run, task.assistant, end).await;
+    if task.kind == RunKind::Summary {
+        shared.summed.notify_one();
+    }
     was_done
 }
 

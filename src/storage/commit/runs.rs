@@ -1,10 +1,10 @@
 //! Answers of assistants: asking for one, stopping it, ending it. Admission is part of the transaction that asks, with all its
 //! checks before its first write; a run ends once, by its row.
 
-use super::budgets;
 use super::messages::undecided;
 use super::tx::{NewMessage, Tx};
 use super::{Done, Halt};
+use super::{budgets, summaries};
 use crate::domain::command::Recorded;
 use crate::domain::run::{EndReason, PLACEHOLDER, reason};
 use crate::domain::webhook::mentioned;
@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
-use crate::storage::schema::{assistants, memberships, messages, runs, summaries, user_settings, users};
+use crate::storage::schema::{assistants, memberships, messages, runs, user_settings, users};
 use diesel::prelude::*;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -31,12 +31,20 @@ pub(super) type Summonable = (UserId, Arc<str>);
 pub(super) struct Ask {
     pub(super) assistant: UserId,
     pub(super) prompt: MessageId,
+    /// Of a summary the first message it is about; `prompt` is the last.
+    pub(super) start: Option<MessageId>,
     pub(super) regenerates: Option<RunId>,
     pub(super) settings: Option<i64>,
 }
 
+impl Ask {
+    const fn kind(&self) -> RunKind {
+        if self.start.is_some() { RunKind::Summary } else { RunKind::Answer }
+    }
+}
+
 /// A run that may begin.
-struct Admitted {
+pub(super) struct Admitted {
     assistant: Person,
     model: String,
     reserve: Amount,
@@ -104,8 +112,9 @@ pub(super) fn summon(
     }
     let mut asked = Vec::new();
     for assistant in addressed(tx, author, room, body)? {
-        let ask = Ask { assistant, prompt: MessageId::new(prompt.get()), regenerates: None, settings };
-        let outcome = match admit(tx, author.id, room, &ask)? {
+        let ask =
+            Ask { assistant, prompt: MessageId::new(prompt.get()), start: None, regenerates: None, settings };
+        let outcome = match admit(tx, Some(author.id), room, &ask)? {
             Ok(admitted) => {
                 let (started, recorded) = begin(tx, author.id, room, &ask, admitted)?;
                 events.push(recorded);
@@ -182,7 +191,7 @@ pub(super) fn ask(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: Room
     if let Some(known) = again(tx, room, ask)? {
         return Ok((Ack::Asked(known), Vec::new()));
     }
-    let admitted = admit(tx, actor.id, room, ask)??;
+    let admitted = admit(tx, Some(actor.id), room, ask)??;
     let (started, recorded) = begin(tx, actor.id, room, ask, admitted)?;
     Ok((Ack::Asked(started), vec![recorded]))
 }
@@ -239,9 +248,9 @@ pub(super) fn known(tx: &mut Tx<'_>, prompt: MessageId) -> Result<Vec<Summoned>,
 }
 
 /// Whether a run may begin; writes nothing.
-fn admit(
+pub(super) fn admit(
     tx: &mut Tx<'_>,
-    asker: UserId,
+    asker: Option<UserId>,
     room: RoomId,
     ask: &Ask,
 ) -> Result<Result<Admitted, Rejection>, StoreError> {
@@ -273,7 +282,7 @@ fn admit(
     let query = runs::table
         .filter(runs::room_id.eq(room.get()))
         .filter(runs::assistant_id.eq(ask.assistant.get()))
-        .filter(runs::asker_id.eq(asker.get()))
+        .filter(runs::asker_id.eq(asker.map(UserId::get)))
         .filter(runs::state.eq_any(OPEN))
         .select(runs::id);
     let busy: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
@@ -283,7 +292,7 @@ fn admit(
     if let Some(rejection) = full(tx, asker, room)? {
         return Ok(Err(rejection));
     }
-    let settings = settings_of(tx, asker)?;
+    let settings = asker.map_or_else(|| Ok(unsaid()), |asker| settings_of(tx, asker))?;
     if ask.settings.is_some_and(|version| version != settings.0) {
         return Ok(Err(Rejection::settings_conflict(settings.0)));
     }
@@ -294,7 +303,7 @@ fn admit(
         estimated: true,
     };
     let reserve = Amount { tokens: most.total(), micros: prices.of(most) };
-    if let Some(rejection) = budgets::check(tx, Some(asker), room, reserve)? {
+    if let Some(rejection) = budgets::check(tx, asker, room, reserve)? {
         return Ok(Err(rejection));
     }
     let assistant = Person { id: ask.assistant, name: row.name.into(), role: Role::Assistant };
@@ -302,13 +311,13 @@ fn admit(
 }
 
 /// Whether as many runs wait as may.
-fn full(tx: &mut Tx<'_>, asker: UserId, room: RoomId) -> Result<Option<Rejection>, StoreError> {
+fn full(tx: &mut Tx<'_>, asker: Option<UserId>, room: RoomId) -> Result<Option<Rejection>, StoreError> {
     let open = || runs::table.filter(runs::state.eq_any(OPEN)).count();
     let query = open();
     let all: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
     let query = open().filter(runs::room_id.eq(room.get()));
     let here: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
-    let query = open().filter(runs::asker_id.eq(asker.get()));
+    let query = open().filter(runs::asker_id.eq(asker.map(UserId::get)));
     let theirs: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
     let terms = tx.terms.runs;
     let over = |count: i64, most: usize| usize::try_from(count).unwrap_or(usize::MAX) >= most;
@@ -320,27 +329,48 @@ fn full(tx: &mut Tx<'_>, asker: UserId, room: RoomId) -> Result<Option<Rejection
 fn settings_of(tx: &mut Tx<'_>, user: UserId) -> Result<(i64, String), StoreError> {
     let query = user_settings::table.find(user.get()).select((user_settings::version, user_settings::body));
     let found: Option<(i64, String)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
-    Ok(found.unwrap_or_else(|| (0, "{}".to_owned())))
+    Ok(found.unwrap_or_else(unsaid))
 }
 
-/// The run, what it may cost, and the message that will be its answer.
-fn begin(
+fn unsaid() -> (i64, String) {
+    (0, "{}".to_owned())
+}
+
+/// The run, and the message that will be its answer.
+pub(super) fn begin(
     tx: &mut Tx<'_>,
     asker: UserId,
     room: RoomId,
     ask: &Ask,
     admitted: Admitted,
 ) -> Result<(Started, Recorded), StoreError> {
-    let Admitted { assistant, model, reserve, settings } = admitted;
     let message = MessageId::new(tx.next_id().get());
+    let assistant = admitted.assistant.clone();
+    let id = enqueue(tx, Some(asker), room, ask, admitted, Some(message))?;
+    let run = RunStart { id, kind: ask.kind(), asker: Some(asker), prompt: ask.prompt };
+    let recorded = place(tx, room, &assistant, run)?;
+    Ok((Started { run: id, message, duplicate: false }, recorded))
+}
+
+/// The run, with what it may cost set aside.
+pub(super) fn enqueue(
+    tx: &mut Tx<'_>,
+    asker: Option<UserId>,
+    room: RoomId,
+    ask: &Ask,
+    admitted: Admitted,
+    message: Option<MessageId>,
+) -> Result<RunId, StoreError> {
+    let Admitted { assistant, model, reserve, settings } = admitted;
     let query = diesel::insert_into(runs::table)
         .values((
-            runs::kind.eq(RunKind::Answer.as_str()),
+            runs::kind.eq(ask.kind().as_str()),
             runs::room_id.eq(room.get()),
             runs::assistant_id.eq(assistant.id.get()),
-            runs::asker_id.eq(Some(asker.get())),
+            runs::asker_id.eq(asker.map(UserId::get)),
             runs::prompt_id.eq(ask.prompt.get()),
-            runs::message_id.eq(Some(message.get())),
+            runs::start_id.eq(ask.start.map(MessageId::get)),
+            runs::message_id.eq(message.map(MessageId::get)),
             runs::regenerates.eq(ask.regenerates.map(RunId::get)),
             runs::state.eq(RunState::Queued.as_str()),
             runs::next_attempt_at.eq(tx.now.as_millis()),
@@ -353,11 +383,9 @@ fn begin(
         ))
         .returning(runs::id);
     let id = RunId::new(on!(&mut *tx.conn, |c| query.get_result(c))?);
-    budgets::reserve(tx, Some(asker), room, reserve)?;
-    let run = RunStart { id, kind: RunKind::Answer, asker: Some(asker), prompt: ask.prompt };
-    let recorded = place(tx, room, &assistant, run)?;
+    budgets::reserve(tx, asker, room, reserve)?;
     tx.runs_changed = true;
-    Ok((Started { run: id, message, duplicate: false }, recorded))
+    Ok(id)
 }
 
 /// Posts the message that the run will fill.
@@ -518,7 +546,8 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
     budgets::settle(tx, row.asker(), room, reserved_at, reserved, spent)?;
     tx.runs_changed = true;
     if row.kind == RunKind::Summary.as_str() && end.state == RunState::Done {
-        keep_summary(tx, room, run, row, &body)?;
+        let start = row.start_id.unwrap_or(row.prompt_id);
+        summaries::keep(tx, room, run, (MessageId::new(start), MessageId::new(row.prompt_id)), &body)?;
     }
     let Some(message) = message else { return Ok((Ack::Unchanged, Vec::new())) };
     let ended = RunEnded {
@@ -535,35 +564,6 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
     let actor = Some(UserId::new(row.assistant_id));
     let recorded = tx.record(room, actor, EventBody::AnswerEnded { run: Box::new(ended) })?;
     Ok((Ack::Recorded(recorded.event.position()), vec![recorded]))
-}
-
-/// One summary per stretch, whoever was first (SUM-03).
-fn keep_summary(
-    tx: &mut Tx<'_>,
-    room: RoomId,
-    run: RunId,
-    row: &RunRow,
-    body: &str,
-) -> Result<(), StoreError> {
-    let start = row.start_id.unwrap_or(row.prompt_id);
-    let query = summaries::table
-        .filter(summaries::room_id.eq(room.get()))
-        .filter(summaries::start_id.eq(start))
-        .select(summaries::id);
-    let known: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
-    if known.is_some() || body.is_empty() {
-        return Ok(());
-    }
-    let query = diesel::insert_into(summaries::table).values((
-        summaries::room_id.eq(room.get()),
-        summaries::start_id.eq(start),
-        summaries::end_id.eq(row.prompt_id),
-        summaries::run_id.eq(run.get()),
-        summaries::body.eq(body),
-        summaries::created_at.eq(tx.now.as_millis()),
-    ));
-    on!(&mut *tx.conn, |c| query.execute(c))?;
-    Ok(())
 }
 
 /// A text as a message may be: without NUL, no longer than any message, not blank; and whether it had to be cut.

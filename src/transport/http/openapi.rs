@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::future::{Ready, ready};
 use std::sync::LazyLock;
 
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 13] = [
     include_str!("openapi/base.json"),
     include_str!("openapi/entering.json"),
     include_str!("openapi/sessions.json"),
@@ -22,6 +22,7 @@ const PARTS: [&str; 12] = [
     include_str!("openapi/bots.json"),
     include_str!("openapi/actions.json"),
     include_str!("openapi/assistants.json"),
+    include_str!("openapi/summaries.json"),
     include_str!("openapi/audit.json"),
     include_str!("openapi/operators.json"),
 ];

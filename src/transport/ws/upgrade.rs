@@ -64,6 +64,7 @@ impl Upgrade {
             .and_then(TraceId::from_traceparent)
             .unwrap_or_else(TraceId::random);
         let began = Instant::now();
+        metrics::connection_attempted();
         match self.admit(&request).await {
             Ok((response, identity, entry)) => {
                 // Into the buffer only: it goes out with the welcome.
@@ -71,7 +72,7 @@ impl Upgrade {
                 self.take_over(stream, identity, entry, trace, began).await;
             }
             Err((status, rejection)) => {
-                metrics::connection_refused(rejection.code.as_str());
+                metrics::connection_refused(rejection.code, began.elapsed());
                 tracing::debug!(trace_id = %trace, status = status.as_u16(), %rejection, "handshake refused");
                 refuse(&mut stream, status, rejection, trace, self.config.is_tls()).await?;
             }
@@ -146,7 +147,7 @@ impl Upgrade {
         let limits = &self.config.socket;
         let Ok(permit) = place.of(identity.person.id, limits.per_user) else {
             let code = CloseCode::TooManyConnections;
-            metrics::connection_refused(code.name());
+            metrics::connection_too_many(began.elapsed());
             outbox.push(Class::Control, handshake);
             outbox.close(code, code.name());
             return;
@@ -175,7 +176,10 @@ impl Upgrade {
         let welcome = self.welcome(peer).await;
         drop(turn);
         match welcome {
-            Ok(welcome) => Connection::start(opened, self.bus, permit, &welcome, reader),
+            Ok(welcome) => {
+                metrics::connection_welcomed(began.elapsed());
+                Connection::start(opened, self.bus, permit, &welcome, reader);
+            }
             Err(rejection) => {
                 tracing::warn!(trace_id = %trace, %rejection, "no welcome");
                 peer.outbox.close(CloseCode::Overloaded, CloseCode::Overloaded.name());

@@ -4,7 +4,7 @@ use crate::harness::{Ground, House, Listener, on_both};
 use crate::rest::caller::Caller;
 use serde_json::{Value, json};
 
-async fn inbox(listener: &Listener) -> u64 {
+fn inbox(listener: &Listener) -> u64 {
     let rooms = &listener.socket.welcome().rooms;
     rooms.iter().find(|room| room.kind == "inbox").expect("an inbox").room_id
 }
@@ -16,7 +16,7 @@ on_both!(
         let house = House::open(ground).await;
         let ann = Caller::of(&house.admin);
         let mut other = house.admin.connects().await;
-        let inbox = inbox(&other).await;
+        let inbox = inbox(&other);
         other.joins(inbox, None).await;
         let mut socket = house.admin.connects().await;
         assert_eq!(ann.get("/me/settings").await.expect(200), json!({ "version": 0, "settings": {} }));

@@ -8,6 +8,7 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 use loadtest::socket::{Socket, SocketError};
 use loadtest::wire::Credentials;
 use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Somebody of the table's head, in its order.
@@ -349,7 +350,13 @@ impl<'a> Scene<'a> {
         }
         let message = asker.says(room, "what?").await;
         let body = json!({ "message_id": message, "assistant_id": assistant });
-        made_id(&asker.post(&format!("/rooms/{room}/runs"), body).await.expect(201))
+        let run = made_id(&asker.post(&format!("/rooms/{room}/runs"), body).await.expect(201));
+        // Nobody is there to answer it: it is over soon, and what is over can be stopped as what waits.
+        let path = format!("/rooms/{room}/runs/{run}");
+        while matches!(asker.get(&path).await.expect(200)["state"].as_str(), Some("queued" | "running")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        run
     }
 
     /// The same one, however often it is named.

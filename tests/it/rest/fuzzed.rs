@@ -85,7 +85,8 @@ on_both!(strange_requests_get_answers_that_are_described, async |ground| {
         Ground::Sqlite => "examples,coverage,fuzzing,stateful",
         Ground::Postgres => "coverage",
     };
-    let house = House::open_with(ground, &["--set", "polling.wait_ms=1000"]).await;
+    let house =
+        House::open_with(ground, &["--set", "polling.wait_ms=1000", "--set", "actions.wait_s=1"]).await;
     let ann = Caller::of(&house.admin);
     let code = ann.get("/account").await.expect(200)["join_code"].as_str().expect("a code").to_owned();
     let mut users = vec![house.admin.id];

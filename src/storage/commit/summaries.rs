@@ -1,0 +1,186 @@
+//! Summaries: a stretch of a room is summed up once, whoever asks and however many do (SUM-03). All commits follow one another, so
+//! what is looked at here holds until the run is there.
+
+use super::runs::{self, Ask, OPEN};
+use super::tx::Tx;
+use super::{Done, Halt};
+use crate::domain::{
+    Ack, Command, MessageId, Person, Rejection, Role, RoomId, RunId, RunKind, Subject, UserId, run::reason,
+};
+use crate::storage::conn::on;
+use crate::storage::error::StoreError;
+use crate::storage::schema::{messages, runs as runs_table, summaries};
+use diesel::dsl::{exists, max, select};
+use diesel::prelude::*;
+
+/// The first and the last message of a stretch.
+type Stretch = (MessageId, MessageId);
+
+/// Has a stretch summed up. Asked for by the assistant itself it is nobody's, and nothing is posted.
+pub(super) fn begin(
+    tx: &mut Tx<'_>,
+    actor: &Person,
+    command: &Command,
+    room: RoomId,
+    assistant: UserId,
+    stretch: Stretch,
+) -> Done {
+    tx.decide(room, actor, command, None, &Subject::Unknown)?;
+    tx.flush()?;
+    let (start, end) = stretch;
+    let assistant = tx.active_person(assistant)?.filter(|person| person.role == Role::Assistant);
+    let Some(assistant) = assistant else { return Err(Rejection::not_found("assistant").into()) };
+    tx.facts.load_membership(tx.conn, room, assistant.id)?;
+    if !tx.room(room)?.is_member(&assistant) {
+        return Err(Rejection::not_found("assistant").into());
+    }
+    must_be_of(tx, room, stretch)?;
+    let by_itself = actor.id == assistant.id;
+    if let Some(run) = known(tx, room, start, by_itself)? {
+        return Ok((Ack::Summarising { run, duplicate: true }, Vec::new()));
+    }
+    let ask =
+        Ask { assistant: assistant.id, prompt: end, start: Some(start), regenerates: None, settings: None };
+    if by_itself {
+        if failed_lately(tx, room, start)? {
+            return Ok((Ack::Unchanged, Vec::new()));
+        }
+        let admitted = runs::admit(tx, None, room, &ask)??;
+        let run = runs::enqueue(tx, None, room, &ask, admitted, None)?;
+        return Ok((Ack::Summarising { run, duplicate: false }, Vec::new()));
+    }
+    let admitted = runs::admit(tx, Some(actor.id), room, &ask)??;
+    let (started, recorded) = runs::begin(tx, actor.id, room, &ask, admitted)?;
+    Ok((Ack::Summarising { run: started.run, duplicate: false }, vec![recorded]))
+}
+
+/// Both ends are messages of the room, deleted or not.
+fn must_be_of(tx: &mut Tx<'_>, room: RoomId, (start, end): Stretch) -> Result<(), Halt> {
+    let query = messages::table
+        .filter(messages::id.eq_any([start.get(), end.get()]))
+        .filter(messages::room_id.eq(room.get()))
+        .count();
+    let found: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    if start > end || found < 1 + i64::from(start != end) {
+        return Err(Rejection::not_found("message").into());
+    }
+    Ok(())
+}
+
+/// The run by which this stretch was summed up, or is about to be. What begins by itself also gives way to any other summary.
+fn known(
+    tx: &mut Tx<'_>,
+    room: RoomId,
+    start: MessageId,
+    by_itself: bool,
+) -> Result<Option<RunId>, StoreError> {
+    let open = runs_table::table
+        .filter(runs_table::room_id.eq(room.get()))
+        .filter(runs_table::kind.eq(RunKind::Summary.as_str()))
+        .filter(runs_table::state.eq_any(OPEN))
+        .order(runs_table::id)
+        .select(runs_table::id);
+    let found: Option<i64> = if by_itself {
+        on!(&mut *tx.conn, |c| open.first(c)).optional()?
+    } else {
+        on!(&mut *tx.conn, |c| open.filter(runs_table::start_id.eq(start.get())).first(c)).optional()?
+    };
+    if found.is_some() {
+        return Ok(found.map(RunId::new));
+    }
+    let here = summaries::table.filter(summaries::room_id.eq(room.get()));
+    let query =
+        here.filter(summaries::start_id.eq(start.get())).select((summaries::run_id, summaries::whole));
+    let stored: Option<(i64, bool)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    if let Some((run, is_whole)) = stored
+        && (is_whole || !goes_on(tx, room, start)?)
+    {
+        return Ok(Some(RunId::new(run)));
+    }
+    if !by_itself {
+        return Ok(None);
+    }
+    // Somebody was faster, and began a little before.
+    let query = here
+        .filter(summaries::whole.eq(true))
+        .filter(summaries::end_id.ge(start.get()))
+        .order(summaries::end_id.desc())
+        .select(summaries::run_id);
+    let covering: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    Ok(covering.map(RunId::new))
+}
+
+/// Whether a summary from `start` on would leave out nothing that came before: it begins where the room does, or where the last one
+/// that does ended.
+fn goes_on(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<bool, StoreError> {
+    let query = summaries::table
+        .filter(summaries::room_id.eq(room.get()))
+        .filter(summaries::whole.eq(true))
+        .filter(summaries::end_id.lt(start.get()))
+        .select(max(summaries::end_id));
+    let end: Option<i64> = on!(&mut *tx.conn, |c| query.first(c))?;
+    let between = messages::table
+        .filter(messages::room_id.eq(room.get()))
+        .filter(messages::id.gt(end.unwrap_or_default()))
+        .filter(messages::id.lt(start.get()))
+        .filter(messages::deleted_at.is_null());
+    let query = select(exists(between));
+    let is_there: bool = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    Ok(!is_there)
+}
+
+/// Whether it began by itself before and came to nothing, for a reason that may well be there again.
+fn failed_lately(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<bool, StoreError> {
+    let since = tx.now.before(tx.terms.runs.summary_again);
+    let query = runs_table::table
+        .filter(runs_table::room_id.eq(room.get()))
+        .filter(runs_table::kind.eq(RunKind::Summary.as_str()))
+        .filter(runs_table::start_id.eq(start.get()))
+        .filter(runs_table::asker_id.is_null())
+        .filter(runs_table::ended_at.gt(since.as_millis()))
+        .filter(runs_table::state.ne_all(OPEN))
+        .filter(runs_table::reason.is_null().or(runs_table::reason.ne_all(PASSING)))
+        .count();
+    let failed: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    Ok(failed > 0)
+}
+
+/// What isn't the engine's fault.
+const PASSING: [&str; 2] = [reason::SERVER_STOPPED, reason::LEASE_LOST];
+
+/// Keeps what came of a run: one summary per stretch, whoever was first. One of a part gives way to one of the whole.
+pub(super) fn keep(
+    tx: &mut Tx<'_>,
+    room: RoomId,
+    run: RunId,
+    (start, end): Stretch,
+    body: &str,
+) -> Result<(), StoreError> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    let whole = goes_on(tx, room, start)?;
+    let here = summaries::table
+        .filter(summaries::room_id.eq(room.get()))
+        .filter(summaries::start_id.eq(start.get()));
+    let query = here.select(summaries::whole);
+    let known: Option<bool> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    match known {
+        Some(is_whole) if is_whole || !whole => return Ok(()),
+        Some(_) => {
+            on!(&mut *tx.conn, |c| diesel::delete(here).execute(c))?;
+        }
+        None => {}
+    }
+    let query = diesel::insert_into(summaries::table).values((
+        summaries::room_id.eq(room.get()),
+        summaries::start_id.eq(start.get()),
+        summaries::end_id.eq(end.get()),
+        summaries::run_id.eq(run.get()),
+        summaries::body.eq(body),
+        summaries::created_at.eq(tx.now.as_millis()),
+        summaries::whole.eq(whole),
+    ));
+    on!(&mut *tx.conn, |c| query.execute(c))?;
+    Ok(())
+}
