@@ -41,6 +41,11 @@ impl Answer {
         self.text.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Whether there is nothing to read yet.
+    pub fn is_blank(&self) -> bool {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).trim().is_empty()
+    }
+
     /// What was said from byte `from` on; none when there is nothing.
     pub fn since(&self, from: usize) -> Option<String> {
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,7 +15,7 @@ use super::bus::Bus;
 use super::clock;
 use super::watch::{self, Ending};
 use crate::config::Config;
-use crate::domain::{Command, Person, Principal, RoomId, RunEnd, RunId, Timestamp, UserId};
+use crate::domain::{Command, Person, Principal, RoomId, RunEnd, RunId, Timestamp, Usage, UserId};
 use crate::inference::filter::Phrases;
 use crate::inference::upstream::Timeouts;
 use crate::inference::{ContentFilter, Upstream};
@@ -28,9 +28,9 @@ use actix::{
 };
 use breakers::Breakers;
 use dashmap::DashMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch as signal};
 use uuid::Uuid;
@@ -87,10 +87,21 @@ pub(super) struct Active {
     first_token_at: OnceLock<Timestamp>,
     /// Tokens of the prompt, as we count them.
     prompt_tokens: AtomicI64,
-    /// An engine was asked.
+    /// An engine was asked, and may have worked at it.
     asked: AtomicBool,
+    /// What the engine says that it used.
+    used: Mutex<Option<Usage>>,
     /// It isn't ours any more.
     lost: Notify,
+}
+
+impl Active {
+    /// Notes what the engine says, if it says something.
+    fn uses(&self, usage: Option<Usage>) {
+        if usage.is_some() {
+            *self.used.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+        }
+    }
 }
 
 /// What is worked at, for the operators' view (CORR-16).
@@ -160,7 +171,7 @@ pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<Addr<Worker>>,
     idle: Vec<usize>,
-    /// When a room was last served: who waits longest comes first.
+    /// When a room was last served, or first waited: who waits longest comes first.
     turns: HashMap<RoomId, u64>,
     turn: u64,
     looking: bool,
@@ -232,7 +243,8 @@ impl Pool {
         self.looking = true;
         let (store, holder, lease) =
             (self.shared.store.clone(), self.shared.holder, self.shared.config.ai.lease);
-        let (free, turns) = (self.idle.len(), self.turns.clone());
+        let (free, turns, turn) = (self.idle.len(), self.turns.clone(), self.turn);
+        let shared = Arc::clone(&self.shared);
         let found = async move {
             let waiting = store.waiting_runs(LOOK).await?;
             let rooms: Vec<RoomId> = waiting.iter().map(|waiting| waiting.room).collect();
@@ -240,20 +252,22 @@ impl Pool {
             let mut due: Vec<Waiting> =
                 waiting.iter().filter(|waiting| waiting.due <= now).copied().collect();
             let next = waiting.iter().filter(|waiting| waiting.due > now).map(|waiting| waiting.due).min();
-            // Rooms take turns; those that never had one come first, in the order of asking (AI-04).
-            due.sort_by_key(|waiting| (turns.get(&waiting.room).copied().unwrap_or_default(), waiting.run));
+            // Rooms take turns: who was served, or came, longest ago is next; then by the order of asking (AI-04).
+            due.sort_by_key(|waiting| (turns.get(&waiting.room).copied().unwrap_or(turn), waiting.run));
             let left = due.len() > free;
             let mut taken = Vec::new();
             for waiting in due.into_iter().take(free) {
                 match store.take_run(waiting.run, holder, now, now.after(lease)).await {
-                    Ok(task) => taken.extend(task),
+                    Ok(Some(Ok(task))) => taken.push(task),
+                    Ok(Some(Err(poisoned))) => upkeep::adopt(&shared, poisoned).await,
                     // Another node took one of the same room at the same moment.
-                    Err(StoreError::Conflict(_)) => {}
+                    Ok(None) | Err(StoreError::Conflict(_)) => {}
                     // Those that were taken before are worked at all the same.
-                    Err(error) => {
+                    Err(error) if error.is_transient() => {
                         tracing::warn!(%error, run.id = %waiting.run, "a run can't be taken");
                         break;
                     }
+                    Err(error) => tracing::error!(%error, run.id = %waiting.run, "a run can't be taken"),
                 }
             }
             Ok(Found { taken, rooms, next, left })
@@ -266,8 +280,14 @@ impl Pool {
         let mut wait = POLL;
         match found {
             Ok(Found { taken, rooms, next, left }) => {
-                // Who waits no more begins anew.
-                self.turns.retain(|room, _| rooms.contains(room));
+                // Who neither waits nor is served begins anew.
+                let served: HashSet<RoomId> =
+                    self.shared.active.iter().map(|active| active.answer.room).collect();
+                let waiting: HashSet<RoomId> = rooms.into_iter().collect();
+                self.turns.retain(|room, _| waiting.contains(room) || served.contains(room));
+                for room in waiting {
+                    self.turns.entry(room).or_insert(self.turn);
+                }
                 if let Some(next) = next {
                     let ms = u64::try_from(next.as_millis() - clock::now().as_millis()).unwrap_or_default();
                     wait = wait.min(Duration::from_millis(ms.max(1)));

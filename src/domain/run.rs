@@ -2,6 +2,7 @@
 
 use super::ids::{MessageId, RunId, UserId};
 use super::rejection::Rejection;
+use super::time::Timestamp;
 use std::sync::Arc;
 
 macro_rules! names {
@@ -159,6 +160,8 @@ pub struct RunEnd {
     /// The prompt was cut to the window, or the answer to its limit (AI-17).
     pub truncated: bool,
     pub usage: Usage,
+    /// When the first of it came, if it is known.
+    pub first_token_at: Option<Timestamp>,
 }
 
 /// How a run ended, as everybody is told.

@@ -1,10 +1,20 @@
-//! Assistants from outside: who looks after them, what they may use, and what people's clients are asked to do.
+//! Assistants from outside: what they answer and how it is told, who looks after them, what they may use, and what people's clients are
+//! asked to do.
 
 mod actions;
 mod administration;
+mod answers;
 mod budgets;
+mod crashing;
+mod engine;
 mod expiry;
+mod failing;
+mod fair;
 mod fast;
+mod prompts;
 mod routes;
+mod scene;
 mod settings;
+mod stopping;
+mod streaming;
 mod summaries;

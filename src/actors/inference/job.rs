@@ -12,8 +12,8 @@ use crate::inference::{Endpoint, upstream};
 use crate::inference::{Failure, FinishReason, Piece, Request, Sieve, retry, stable_seed, tokens};
 use crate::storage::{HistoryPage, StoreError, Summary, Task};
 use crate::telemetry::ai;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -49,14 +49,16 @@ fn ended(
     truncated: bool,
 ) -> RunEnd {
     let text: Arc<str> = active.answer.until(active.answer.said()).into();
-    let usage = usage.unwrap_or_else(|| Usage {
+    let known = || *active.used.lock().unwrap_or_else(PoisonError::into_inner);
+    let usage = usage.or_else(known).unwrap_or_else(|| Usage {
         prompt: active.prompt_tokens.load(Ordering::Relaxed),
         completion: count(tokens::estimate(&text)),
         estimated: true,
     });
     // What never reached an engine used nothing.
     let usage = if active.asked.load(Ordering::Relaxed) { usage } else { Usage::default() };
-    RunEnd { state, text, reason: why, truncated, usage }
+    let first_token_at = active.first_token_at.get().copied();
+    RunEnd { state, text, reason: why, truncated, usage, first_token_at }
 }
 
 fn count(tokens: usize) -> i64 {
@@ -127,7 +129,7 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
         }
         let has_output = active.answer.said() > 0;
         let Some(wait) = retry::after(&shared.config.ai, &failure, made, has_output, rand::random()) else {
-            let state = if has_output { RunState::Interrupted } else { RunState::Failed };
+            let state = if active.answer.is_blank() { RunState::Failed } else { RunState::Interrupted };
             return end(state, failure.as_str());
         };
         ai::upstream_retried(failure.as_str());
@@ -162,7 +164,8 @@ async fn attempt(
     let mut leaving = shared.leaving.subscribe();
     let until_stopped =
         |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
-    if !active.asked.swap(true, Ordering::Relaxed) {
+    let was_asked = active.asked.swap(true, Ordering::Relaxed);
+    if !was_asked {
         let ours = clock::now().as_millis() - active.since.as_millis();
         ai::dispatched(Duration::from_millis(u64::try_from(ours).unwrap_or_default()));
     }
@@ -170,6 +173,9 @@ async fn attempt(
         answer = shared.upstream.ask(endpoint, request) => match answer {
             Ok(answer) => answer,
             Err(failure) => {
+                // Who refuses, or was never reached, has read nothing.
+                let was_read = matches!(failure, Failure::FirstTokenTimeout | Failure::TotalTimeout | Failure::Dropped);
+                active.asked.fetch_and(was_read || was_asked, Ordering::Relaxed);
                 health.ended_by(&failure).await;
                 return Err(failure);
             }
@@ -205,6 +211,7 @@ async fn attempt(
                 Ok(false) => FinishReason::Length,
                 Err(failure) => {
                     speech.tell();
+                    active.uses(used(&upstream));
                     health.settle(Ended::Well).await;
                     return Err(failure);
                 }
@@ -215,15 +222,21 @@ async fn attempt(
             Some(Ok(Piece::Finished(finished))) => finished,
             Some(Err(failure)) => {
                 speech.end();
+                active.uses(used(&upstream));
                 health.ended_by(&failure).await;
                 return Err(failure);
             }
             None => FinishReason::Stop,
         };
         speech.end();
+        active.uses(used(&upstream));
         health.settle(Ended::Well).await;
         if finished == FinishReason::ContentFilter {
             return Err(Failure::ContentFilter);
+        }
+        if active.answer.is_blank() {
+            // It came to its end, and there is nothing to read.
+            return Err(Failure::Malformed);
         }
         let truncated = truncated || finished == FinishReason::Length;
         return Ok(Outcome::End(ended(active, RunState::Done, None, used(&upstream), truncated)));
@@ -253,6 +266,8 @@ impl Health<'_> {
     async fn settle(&mut self, ended: Ended) {
         let Some(permit) = self.permit.take() else { return };
         let Some(changed) = self.shared.breakers.settle(&self.identity, permit, ended) else { return };
+        let states = self.shared.breakers.states();
+        ai::breakers(states.iter().map(|breaker| breaker.state));
         // Other processes are told by the row: nobody is admitted in vain (AI-12, AI-13).
         let until = changed.err().map(|refused| clock::now().after(refused.retry_after));
         tracing::warn!(assistant.id = %self.task.assistant.id, is_open = until.is_some(), "the breaker of an engine changed");

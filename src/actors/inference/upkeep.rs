@@ -96,7 +96,7 @@ pub(super) async fn orphans(shared: Arc<Shared>) {
     }
 }
 
-async fn adopt(shared: &Shared, orphan: Orphan) {
+pub(super) async fn adopt(shared: &Shared, orphan: Orphan) {
     let Orphan { run, room, assistant, partial, attempts, stopping, prompt_tokens } = orphan;
     let is_over = attempts >= i64::from(shared.config.ai.attempts);
     let (state, why) = if stopping {
@@ -117,7 +117,14 @@ async fn adopt(shared: &Shared, orphan: Orphan) {
         estimated: true,
     };
     let usage = if partial.is_empty() { Usage { estimated: true, ..Usage::default() } } else { usage };
-    let end = RunEnd { state, text: partial.into(), reason: Some(why), truncated: false, usage };
+    let end = RunEnd {
+        state,
+        text: partial.into(),
+        reason: Some(why),
+        truncated: false,
+        usage,
+        first_token_at: None,
+    };
     ai::ended(end.state, end.reason, Duration::ZERO, end.usage);
     shared.end(room, run, assistant, end).await;
 }

@@ -11,7 +11,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -88,6 +88,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
         first_token_at: OnceLock::new(),
         prompt_tokens: AtomicI64::new(0),
         asked: AtomicBool::new(false),
+        used: Mutex::default(),
         lost: Notify::new(),
     });
     shared.active.insert(run, Arc::clone(&active));
@@ -121,6 +122,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
             reason: Some(reason::DEAD_LETTER),
             truncated: false,
             usage: Usage { estimated: true, ..Usage::default() },
+            first_token_at: None,
         },
         Outcome::Lost => {
             tracing::warn!(run.id = %run, "a run isn't ours any more");

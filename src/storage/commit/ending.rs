@@ -48,6 +48,7 @@ fn end_all(tx: &mut Tx<'_>, assistant: Option<UserId>, room: Option<RoomId>) -> 
             reason: Some(reason::ASSISTANT_GONE),
             truncated: false,
             usage: so_far(&row),
+            first_token_at: None,
         };
         let (_, ended) = finish(tx, room, run, &row, &end)?;
         events.extend(ended);

@@ -452,6 +452,7 @@ fn halt(tx: &mut Tx<'_>, by: Option<UserId>, room: RoomId, run: RunId, row: &Run
             reason: Some(why),
             truncated: false,
             usage: Usage::default(),
+            first_token_at: None,
         };
         return finish(tx, room, run, row, &end);
     }
@@ -535,6 +536,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         runs::completion_tokens.eq(end.usage.completion),
         runs::usage_estimated.eq(end.usage.estimated),
         runs::cost_micros.eq(cost_micros),
+        end.first_token_at.map(|at| runs::first_token_at.eq(Some(at.as_millis()))),
         runs::ended_at.eq(Some(tx.now.as_millis())),
     ));
     on!(&mut *tx.conn, |c| query.execute(c))?;

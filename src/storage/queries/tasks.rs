@@ -144,14 +144,15 @@ impl Store {
         .await
     }
 
-    /// Takes a queued run for `holder` until `lease`, counting an attempt; none when somebody else was faster or it is over.
+    /// Takes a queued run for `holder` until `lease`, counting an attempt; none when somebody else was faster or it is over. The
+    /// other way: a run whose rows make no sense, which is taken all the same and has to be brought to an end (AI-22).
     pub async fn take_run(
         &self,
         run: RunId,
         holder: Uuid,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Result<Option<Task>, StoreError> {
+    ) -> Result<Option<Result<Task, Orphan>>, StoreError> {
         self.write(move |conn| {
             let queued = runs::table.find(run.get()).filter(runs::state.eq(RunState::Queued.as_str()));
             let query = queued.select((runs::room_id, runs::assistant_id));
@@ -176,7 +177,14 @@ impl Store {
                 runs::started_at.eq(Some(now.as_millis())),
             ));
             on!(&mut *conn, |c| query.execute(c))?;
-            task(conn, run)
+            match task(conn, run) {
+                Ok(task) => Ok(task.map(Ok)),
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(%error, run.id = %run, "a run can't be worked at");
+                    Ok(orphans(conn, &[run.get()])?.pop().map(Err))
+                }
+                Err(error) => Err(error),
+            }
         })
         .await
     }
@@ -280,37 +288,7 @@ impl Store {
                 runs::lease_until.eq(Some(lease.as_millis())),
             ));
             on!(&mut *conn, |c| query.execute(c))?;
-            let query = runs::table
-                .inner_join(users::table.on(users::id.eq(runs::assistant_id)))
-                .filter(runs::id.eq_any(&ids))
-                .order(runs::id)
-                .select((
-                    runs::id,
-                    runs::room_id,
-                    users::id,
-                    users::name,
-                    runs::partial,
-                    runs::attempts,
-                    runs::stop_asked_at.is_not_null(),
-                    runs::prompt_tokens,
-                ));
-            type Row = (i64, i64, i64, String, String, i64, bool, i64);
-            let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
-            let orphan =
-                |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
-                    run: RunId::new(run),
-                    room: RoomId::new(room),
-                    assistant: Person {
-                        id: UserId::new(assistant),
-                        name: name.into(),
-                        role: Role::Assistant,
-                    },
-                    partial,
-                    attempts,
-                    stopping,
-                    prompt_tokens,
-                };
-            Ok(rows.into_iter().map(orphan).collect())
+            orphans(conn, &ids)
         })
         .await
     }
@@ -329,6 +307,35 @@ impl Store {
         })
         .await
     }
+}
+
+fn orphans(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Orphan>, StoreError> {
+    let query = runs::table
+        .inner_join(users::table.on(users::id.eq(runs::assistant_id)))
+        .filter(runs::id.eq_any(ids))
+        .order(runs::id)
+        .select((
+            runs::id,
+            runs::room_id,
+            users::id,
+            users::name,
+            runs::partial,
+            runs::attempts,
+            runs::stop_asked_at.is_not_null(),
+            runs::prompt_tokens,
+        ));
+    type Row = (i64, i64, i64, String, String, i64, bool, i64);
+    let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
+    let orphan = |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
+        run: RunId::new(run),
+        room: RoomId::new(room),
+        assistant: Person { id: UserId::new(assistant), name: name.into(), role: Role::Assistant },
+        partial,
+        attempts,
+        stopping,
+        prompt_tokens,
+    };
+    Ok(rows.into_iter().map(orphan).collect())
 }
 
 #[derive(Queryable)]

@@ -78,13 +78,13 @@ impl Scene {
 
     pub(super) async fn takes(&self, run: RunId, holder: Uuid) -> Option<Task> {
         let lease = NOW.after(Duration::from_secs(30));
-        self.bench.store.take_run(run, holder, NOW, lease).await.unwrap()
+        self.bench.store.take_run(run, holder, NOW, lease).await.unwrap().map(|task| task.expect("sound"))
     }
 
     pub(super) fn end(&self, run: RunId, holder: Uuid, state: RunState, text: &str) -> Command {
         let reason = (state != RunState::Done).then_some("cancelled");
         let usage = Usage { prompt: 100, completion: 10, estimated: false };
-        let end = RunEnd { state, text: text.into(), reason, truncated: false, usage };
+        let end = RunEnd { state, text: text.into(), reason, truncated: false, usage, first_token_at: None };
         Command::EndRun { room: self.room, run, holder, end }
     }
 

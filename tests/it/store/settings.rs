@@ -76,6 +76,6 @@ async fn a_turn_keeps_the_settings_it_was_asked_with(bench: Bench) {
     let waiting = bench.store.waiting_runs(10).await.expect("runs");
     let first = waiting.iter().find(|waiting| waiting.room == rooms[0]).expect("waits");
     let task = bench.store.take_run(first.run, Uuid::new_v4(), NOW, NOW.after(Duration::from_secs(9)));
-    let task = task.await.expect("taken").expect("is free");
+    let task = task.await.expect("taken").expect("is free").expect("sound");
     assert_eq!((task.settings_version, task.settings.as_str()), (1, r#"{"tone":"terse"}"#));
 }
