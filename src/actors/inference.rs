@@ -5,6 +5,7 @@ mod breakers;
 mod job;
 pub mod stretch;
 mod summaries;
+mod tools;
 mod upkeep;
 mod worker;
 
@@ -91,11 +92,20 @@ pub(super) struct Active {
     asked: AtomicBool,
     /// What the engine says that it used.
     used: Mutex<Option<Usage>>,
+    /// What the requests before the current one used.
+    before: Mutex<Usage>,
     /// It isn't ours any more.
     lost: Notify,
 }
 
 impl Active {
+    /// One request more is over, and another follows: notes what it used.
+    fn goes_on(&self, used: Usage) {
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        *before = before.plus(used);
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Notes what the engine says, if it says something.
     fn uses(&self, usage: Option<Usage>) {
         if usage.is_some() {

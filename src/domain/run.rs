@@ -95,6 +95,8 @@ pub mod reason {
     pub const ASKER_GONE: EndReason = "asker_gone";
     /// The engine fails at present, and is left alone for a while.
     pub const BREAKER_OPEN: EndReason = "breaker_open";
+    /// It called tools again and again, and gave no answer.
+    pub const TOO_MANY_CALLS: EndReason = "too_many_calls";
     /// A defect of ours.
     pub const WORKER_FAILED: EndReason = "worker_failed";
     /// The process that worked at it is gone.
@@ -124,6 +126,16 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Both added.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_add(other.prompt),
+            completion: self.completion.saturating_add(other.completion),
+            estimated: self.estimated || other.estimated,
+        }
+    }
+
     /// Both together.
     pub const fn total(self) -> i64 {
         self.prompt.saturating_add(self.completion)
@@ -193,6 +205,9 @@ pub struct Started {
     /// It was asked for before.
     pub duplicate: bool,
 }
+
+/// How often an answer may be interrupted by calls before it has to be given (count).
+pub const CALL_ROUNDS: u8 = 3;
 
 /// The body of a message whose run hasn't said anything.
 pub const PLACEHOLDER: &str = "…";

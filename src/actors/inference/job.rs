@@ -1,15 +1,17 @@
 //! One attempt at a run: what is asked, of whom, and what is said while the answer comes.
 
-use super::{Active, Leaving, Shared, stretch, summaries};
+use super::{Active, Leaving, Shared, stretch, summaries, tools};
 use crate::actors::clock;
 use crate::config::Secret;
-use crate::domain::run::{EndReason, reason};
+use crate::domain::run::{CALL_ROUNDS, EndReason, reason};
 use crate::domain::{Action, MessageId, Person, RunEnd, RunKind, RunState, Status, Usage};
 use crate::inference::breaker::Ended;
 use crate::inference::filter::{Side, Verdict};
 use crate::inference::prompt::{self, Brief, Line, Settings};
 use crate::inference::{Endpoint, upstream};
-use crate::inference::{Failure, FinishReason, Piece, Request, Sieve, retry, stable_seed, tokens};
+use crate::inference::{
+    Failure, FinishReason, Message, Piece, Request, Sieve, ToolCall, retry, stable_seed, tokens,
+};
 use crate::storage::{HistoryPage, StoreError, Summary, Task};
 use crate::telemetry::ai;
 use std::sync::atomic::Ordering;
@@ -55,6 +57,7 @@ fn ended(
         completion: count(tokens::estimate(&text)),
         estimated: true,
     });
+    let usage = active.before.lock().unwrap_or_else(PoisonError::into_inner).plus(usage);
     // What never reached an engine used nothing.
     let usage = if active.asked.load(Ordering::Relaxed) { usage } else { Usage::default() };
     let first_token_at = active.first_token_at.get().copied();
@@ -84,6 +87,9 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
         return end(RunState::Failed, Failure::Rejected.as_str());
     };
     let (window, max_output) = (size(task.engine.context_tokens), size(task.engine.output_tokens));
+    let tools = tools::offered(task);
+    let free = window.saturating_sub(max_output);
+    let reserved = tools::reserved(&tools, free);
     let brief = Brief {
         instructions: &task.engine.instructions,
         room: material.room.as_deref(),
@@ -93,7 +99,7 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
         settings: &material.settings,
         window,
         max_output,
-        reserved: 0,
+        reserved,
     };
     let (brief, prompt) = summaries::recalled(brief, &material);
     let Ok(prompt) = prompt else {
@@ -105,15 +111,31 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
         max_tokens: u32::try_from(max_output).unwrap_or(u32::MAX),
         temperature: task.engine.temperature_milli.and_then(heat),
         seed: Some(stable_seed(seed_of(task))),
-        tools: Vec::new(),
+        tools,
     };
     let mut truncated = prompt.truncated;
     let mut made = 0;
     let mut was_shortened = false;
+    let mut rounds = 0;
     loop {
         made += 1;
         let failure = match attempt(shared, task, active, &endpoint, &request, truncated).await {
-            Ok(outcome) => return outcome,
+            Ok(Step::Over(outcome)) => return outcome,
+            Ok(Step::Called { said, calls }) => {
+                rounds += 1;
+                if rounds > CALL_ROUNDS {
+                    let state = if active.answer.is_blank() { RunState::Failed } else { RunState::Interrupted };
+                    return end(state, reason::TOO_MANY_CALLS);
+                }
+                if !carry_out(shared, task, active, &mut request, (said, calls), free).await {
+                    return match active.answer.is_stopping() {
+                        true => end(RunState::Cancelled, reason::CANCELLED),
+                        false => put_down(shared, active, reason::SERVER_STOPPED),
+                    };
+                }
+                made = 0;
+                continue;
+            }
             Err(failure) => failure,
         };
         if failure == Failure::ContextTooLong && !was_shortened {
@@ -144,6 +166,35 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
     }
 }
 
+/// Carries out what the model calls, and puts what came of it into the next request; false when the run is to end.
+async fn carry_out(
+    shared: &Shared,
+    task: &Task,
+    active: &Active,
+    request: &mut Request,
+    (said, mut calls): (String, Vec<ToolCall>),
+    free: usize,
+) -> bool {
+    calls.truncate(tools::CALLS);
+    request.messages.push(Message::Assistant { text: said, calls: calls.clone() });
+    for call in calls {
+        let Some(text) = tools::call(shared, task, active, &call, free).await else { return false };
+        request.messages.push(Message::Tool { call_id: call.id, text });
+    }
+    active.prompt_tokens.store(count(tokens::of_messages(&request.messages)), Ordering::Relaxed);
+    true
+}
+
+/// How far a request came.
+enum Step {
+    Over(Outcome),
+    /// The model waits for what comes of its calls.
+    Called {
+        said: String,
+        calls: Vec<ToolCall>,
+    },
+}
+
 /// One request, as far as it goes. A failure is the engine's; all else is an outcome.
 async fn attempt(
     shared: &Shared,
@@ -152,18 +203,19 @@ async fn attempt(
     endpoint: &Endpoint,
     request: &Request,
     truncated: bool,
-) -> Result<Outcome, Failure> {
+) -> Result<Step, Failure> {
     let identity = endpoint.identity();
     let Ok(permit) = shared.breakers.admit(&identity) else {
         // What was said before stays; else nobody was asked.
         let state = if active.answer.said() > 0 { RunState::Interrupted } else { RunState::Failed };
-        return Ok(Outcome::End(ended(active, state, Some(reason::BREAKER_OPEN), None, truncated)));
+        return Ok(Step::Over(Outcome::End(ended(active, state, Some(reason::BREAKER_OPEN), None, truncated))));
     };
     let mut health = Health { shared, task, identity, permit: Some(permit) };
     let mut speech = Speech::new(shared, active);
     let mut leaving = shared.leaving.subscribe();
     let until_stopped =
-        |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
+        |why, state, usage| Ok(Step::Over(Outcome::End(ended(active, state, Some(why), usage, truncated))));
+    let (from, mut calls) = (active.answer.said(), Vec::new());
     let was_asked = active.asked.swap(true, Ordering::Relaxed);
     if !was_asked {
         let ours = clock::now().as_millis() - active.since.as_millis();
@@ -182,7 +234,7 @@ async fn attempt(
         },
         () = active.answer.stopped() => return until_stopped(reason::CANCELLED, RunState::Cancelled, None),
         _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
-            return Ok(put_down(shared, active, reason::SERVER_STOPPED));
+            return Ok(Step::Over(put_down(shared, active, reason::SERVER_STOPPED)));
         }
     };
     loop {
@@ -200,7 +252,7 @@ async fn attempt(
             }
             _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
                 speech.end();
-                return Ok(put_down(shared, active, reason::SERVER_STOPPED));
+                return Ok(Step::Over(put_down(shared, active, reason::SERVER_STOPPED)));
             }
             piece = upstream.next() => piece,
         };
@@ -216,8 +268,10 @@ async fn attempt(
                     return Err(failure);
                 }
             },
-            // None are offered.
-            Some(Ok(Piece::ToolCall(_))) => continue,
+            Some(Ok(Piece::ToolCall(call))) => {
+                calls.push(call);
+                continue;
+            }
             Some(Ok(Piece::Usage(_))) => continue,
             Some(Ok(Piece::Finished(finished))) => finished,
             Some(Err(failure)) => {
@@ -234,13 +288,29 @@ async fn attempt(
         if finished == FinishReason::ContentFilter {
             return Err(Failure::ContentFilter);
         }
+        // What isn't offered isn't called, whatever the model says.
+        if !calls.is_empty() && !request.tools.is_empty() {
+            let said = active.answer.since(from).unwrap_or_default();
+            let guess = Usage {
+                prompt: active.prompt_tokens.load(Ordering::Relaxed),
+                completion: count(tokens::estimate(&said) + calls.iter().map(cost).sum::<usize>()),
+                estimated: true,
+            };
+            active.goes_on(used(&upstream).unwrap_or(guess));
+            return Ok(Step::Called { said, calls });
+        }
         if active.answer.is_blank() {
             // It came to its end, and there is nothing to read.
             return Err(Failure::Malformed);
         }
         let truncated = truncated || finished == FinishReason::Length;
-        return Ok(Outcome::End(ended(active, RunState::Done, None, used(&upstream), truncated)));
+        return Ok(Step::Over(Outcome::End(ended(active, RunState::Done, None, used(&upstream), truncated))));
     }
+}
+
+/// Tokens of a call, as we count them.
+fn cost(call: &ToolCall) -> usize {
+    tokens::estimate(&call.name) + tokens::estimate(&call.arguments)
 }
 
 fn used(upstream: &upstream::Answer) -> Option<Usage> {

@@ -89,6 +89,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
         prompt_tokens: AtomicI64::new(0),
         asked: AtomicBool::new(false),
         used: Mutex::default(),
+        before: Mutex::default(),
         lost: Notify::new(),
     });
     shared.active.insert(run, Arc::clone(&active));

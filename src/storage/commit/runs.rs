@@ -6,7 +6,7 @@ use super::tx::{NewMessage, Tx};
 use super::{Done, Halt};
 use super::{budgets, summaries};
 use crate::domain::command::Recorded;
-use crate::domain::run::{EndReason, PLACEHOLDER, reason};
+use crate::domain::run::{CALL_ROUNDS, EndReason, PLACEHOLDER, reason};
 use crate::domain::webhook::mentioned;
 use crate::domain::{
     Ack, Amount, Command, EventBody, EventId, MessageBody, MessageId, Person, Prices, Rejection, Role,
@@ -59,6 +59,7 @@ struct AssistantRow {
     output_tokens: i64,
     prompt_price: i64,
     completion_price: i64,
+    tools: String,
     enabled: bool,
     paused_until: Option<i64>,
 }
@@ -265,6 +266,7 @@ pub(super) fn admit(
             assistants::output_tokens,
             assistants::prompt_price,
             assistants::completion_price,
+            assistants::tools,
             assistants::enabled,
             assistants::paused_until,
         ));
@@ -302,7 +304,12 @@ pub(super) fn admit(
         completion: row.output_tokens,
         estimated: true,
     };
-    let reserve = Amount { tokens: most.total(), micros: prices.of(most) };
+    // Each round of calls is a request more.
+    let requests = if row.tools.is_empty() { 1 } else { 1 + i64::from(CALL_ROUNDS) };
+    let reserve = Amount {
+        tokens: most.total().saturating_mul(requests),
+        micros: prices.of(most).saturating_mul(requests),
+    };
     if let Some(rejection) = budgets::check(tx, asker, room, reserve)? {
         return Ok(Err(rejection));
     }
