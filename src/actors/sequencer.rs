@@ -9,7 +9,7 @@ use super::turn::EndOfTurn;
 use super::watch;
 use crate::domain::{Ack, Command, Rejection, RoomId};
 use crate::storage::{BatchOutcome, StoreError, Verdict, Write};
-use crate::telemetry::metrics;
+use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -137,6 +137,7 @@ impl Sequencer {
                     signs.worked = true;
                     for recorded in recorded {
                         metrics::event_committed(recorded.event.body.kind());
+                        ai::committed(&recorded.event.body);
                         // Before anything that follows in the log is on its way to a hub.
                         self.rooms.end_by(&recorded.event.body);
                         if !touched.contains(&recorded.event.room) {

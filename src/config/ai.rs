@@ -73,8 +73,8 @@ pub struct Ai {
     /// How often it is looked for rooms to sum up, by assistants that do so by themselves.
     #[serde(rename = "summary_every_ms", with = "millis")]
     pub summary_every: Duration,
-    /// What isn't summed up yet has to fill so much of the assistant's window (per cent, 1 to 40), by an estimate that is never too
-    /// low; below it nothing is done by itself.
+    /// What isn't summed up yet has to fill so much of the assistant's window (per cent, 1 to 100), a byte counted as a token and a
+    /// space as three, which is never too low; below it, and below half of the window by the usual estimate, nothing is done by itself.
     pub summary_percent: u32,
     /// The newest messages (count), which aren't summed up by themselves yet: they are told as they are.
     pub summary_keep: usize,
@@ -122,7 +122,7 @@ impl Default for Ai {
             answer_bytes: MessageBody::MAX_BYTES,
             history_messages: 200,
             summary_every: Duration::from_secs(60),
-            summary_percent: 25,
+            summary_percent: 50,
             summary_keep: 50,
             summary_messages: 500,
             summary_again: Duration::from_secs(3600),
@@ -167,10 +167,8 @@ impl Ai {
         if !(1..=100).contains(&self.breaker_percent) {
             return Err("ai.breaker_percent has to be from 1 to 100".to_owned());
         }
-        if !(1..=40).contains(&self.summary_percent) {
-            return Err(
-                "ai.summary_percent has to be from 1 to 40: more than that isn't told at a time".to_owned()
-            );
+        if !(1..=100).contains(&self.summary_percent) {
+            return Err("ai.summary_percent has to be from 1 to 100".to_owned());
         }
         if self.breaker_samples > BREAKER_SAMPLES_MAX {
             return Err(format!(

@@ -168,6 +168,12 @@ pub fn cost(line: &Line) -> usize {
     around + tokens::estimate(&quoted(&line.text)) + 8
 }
 
+/// Tokens that a line of the history has with any tokenizer, whatever its vocabulary lacks (SUM-01).
+pub fn most(line: &Line) -> usize {
+    // With the comma and the line end between two.
+    tokens::most(&entry(&head(line), &quoted(&line.text), true)) + 2
+}
+
 /// Text of others for a place of its own, as what came of a tool: one JSON string in a block, of at most so many tokens, and whether it
 /// was cut. None if not even a word of it fits.
 pub fn untrusted(text: &str, most: usize) -> Option<(String, bool)> {

@@ -1,7 +1,7 @@
 //! The types of frames that the server sends, as they are counted: a closed set, found in the bytes of a frame.
 
 /// All of them, the frequent ones first. `other` is what is no text frame: close and pong frames, and the answer to the handshake.
-pub const TYPES: [&str; 33] = [
+pub const TYPES: [&str; 35] = [
     "message.posted",
     "reply",
     "ai.delta",
@@ -19,6 +19,7 @@ pub const TYPES: [&str; 33] = [
     "welcome",
     "pong",
     "room.resync",
+    "action.request",
     "room.created",
     "room.updated",
     "room.deleted",
@@ -30,6 +31,7 @@ pub const TYPES: [&str; 33] = [
     "membership.revoked",
     "session.begun",
     "session.ended",
+    "settings.synced",
     "user.joined",
     "user.updated",
     "user.left",

@@ -2,7 +2,7 @@
 
 use super::catalog;
 use super::errors::{self, ErrorClass};
-use crate::domain::{RunState, Usage};
+use crate::domain::{EventBody, RunState, Usage};
 use ::metrics::{counter, gauge, histogram};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(super) fn begin() {
     for name in [
         catalog::AI_WAIT,
+        catalog::AI_DISPATCH,
         catalog::AI_FIRST_TOKEN,
         catalog::AI_RUN_SECONDS,
         catalog::AI_RELAY,
@@ -23,12 +24,47 @@ pub(super) fn begin() {
     for kind in ["prompt", "completion"] {
         counter!(catalog::AI_TOKENS, "kind" => kind).increment(0);
     }
+    counter!(catalog::AI_REQUESTS).increment(0);
+    for outcome in OUTCOMES {
+        counter!(catalog::AI_OUTCOMES, "outcome" => outcome).increment(0);
+    }
     counter!(catalog::AI_RETRIES, "reason" => "requeued").increment(0);
     counter!(catalog::AI_FAILURES, "reason" => "connect").increment(0);
     counter!(catalog::AI_SUMMARIES, "outcome" => "begun").increment(0);
     depth(0, 0, Duration::ZERO);
     breakers(std::iter::empty());
     rate(0);
+}
+
+/// How runs end, for those who don't care which reason it was exactly.
+const OUTCOMES: [&str; 5] = ["completed", "failed", "timed_out", "cancelled", "interrupted"];
+
+/// Which of [`OUTCOMES`] it is.
+fn outcome(state: RunState, reason: Option<&str>) -> &'static str {
+    match state {
+        RunState::Done => "completed",
+        RunState::Cancelled => "cancelled",
+        _ if reason.is_some_and(|reason| reason.ends_with("_timeout")) => "timed_out",
+        RunState::Interrupted => "interrupted",
+        RunState::Failed | RunState::Queued | RunState::Running => "failed",
+    }
+}
+
+/// What is in the log of answers: one was asked for, or ended.
+pub fn committed(event: &EventBody) {
+    match event {
+        EventBody::MessagePosted { run: Some(_), .. } => counter!(catalog::AI_REQUESTS).increment(1),
+        EventBody::AnswerEnded { run } => {
+            counter!(catalog::AI_OUTCOMES, "outcome" => outcome(run.state, run.reason.as_deref()))
+                .increment(1);
+        }
+        _ => {}
+    }
+}
+
+/// An engine was asked for the first time, so long after the run was taken: ours alone (AI-20).
+pub fn dispatched(after: Duration) {
+    histogram!(catalog::AI_DISPATCH).record(after);
 }
 
 /// A run was taken after waiting so long.

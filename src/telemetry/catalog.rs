@@ -17,6 +17,31 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+impl Metric {
+    /// The word for how it behaves, as Prometheus has it.
+    pub const fn kind_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+        }
+    }
+
+    /// What it is measured in; the name says so, too.
+    pub fn unit(&self) -> &'static str {
+        let name = self.name.strip_suffix("_total").unwrap_or(self.name);
+        if name.ends_with("_per_second") || name.ends_with("_rate") {
+            "1/s"
+        } else if name.ends_with("_seconds") {
+            "seconds"
+        } else if name.split('_').any(|word| word == "bytes") {
+            "bytes"
+        } else {
+            "count"
+        }
+    }
+}
+
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric { name, kind: Kind::Counter, labels, help }
 }
@@ -77,11 +102,14 @@ pub const DELIVERIES: &str = "hearth_deliveries_total";
 pub const DRIFT: &str = "hearth_drift_total";
 pub const DRIFT_REPAIRED: &str = "hearth_drift_repaired_total";
 pub const CLEARED: &str = "hearth_cleared_total";
+pub const AI_REQUESTS: &str = "hearth_ai_requests_total";
+pub const AI_OUTCOMES: &str = "hearth_ai_outcomes_total";
 pub const AI_RUNS: &str = "hearth_ai_runs_total";
 pub const AI_OPEN: &str = "hearth_ai_runs_open";
 pub const AI_OLDEST: &str = "hearth_ai_oldest_seconds";
 pub const AI_RATE: &str = "hearth_ai_sustainable_rate";
 pub const AI_WAIT: &str = "hearth_ai_wait_seconds";
+pub const AI_DISPATCH: &str = "hearth_ai_dispatch_seconds";
 pub const AI_FIRST_TOKEN: &str = "hearth_ai_first_token_seconds";
 pub const AI_RUN_SECONDS: &str = "hearth_ai_run_seconds";
 pub const AI_RELAY: &str = "hearth_ai_relay_seconds";
@@ -155,11 +183,18 @@ pub const METRICS: &[Metric] = &[
     counter(DRIFT, &["kind"], "Derived values that a check found wrong, by kind."),
     counter(DRIFT_REPAIRED, &["kind"], "Derived values that were derived anew, by kind."),
     counter(CLEARED, &["kind"], "Rows that were over and were cleared away, by table."),
-    counter(AI_RUNS, &["state", "reason"], "Answers of assistants that ended, and why."),
+    counter(AI_REQUESTS, &[], "Answers of assistants that were asked for and let in."),
+    counter(
+        AI_OUTCOMES,
+        &["outcome"],
+        "Answers that ended: completed, failed, timed out, cancelled or interrupted; those asked for less these are open.",
+    ),
+    counter(AI_RUNS, &["state", "reason"], "Answers that were worked at here and ended, by the reason."),
     gauge(AI_OPEN, &["state"], "Answers of assistants that wait and that are made."),
     gauge(AI_OLDEST, &[], "Seconds that the oldest answer has waited to be begun."),
     gauge(AI_RATE, &[], "Answers a second that can be kept up: workers by the mean duration of late."),
     histogram(AI_WAIT, &[], SECONDS, "Seconds from asking to being taken by a worker."),
+    histogram(AI_DISPATCH, &[], SECONDS, "Seconds from being taken to the request to the engine: ours."),
     histogram(AI_FIRST_TOKEN, &[], LONG, "Seconds from being taken to the first piece: the engine's."),
     histogram(AI_RUN_SECONDS, &[], LONG, "Seconds from being taken to the end."),
     histogram(
@@ -196,6 +231,37 @@ mod tests {
         assert_eq!(names.len(), METRICS.len());
         for metric in METRICS {
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+        }
+    }
+
+    /// METRICS.md has a line for each metric, in this order, and no other.
+    ///
+    /// Proves OBS-06.
+    #[test]
+    fn the_document_lists_them_all() {
+        let line = |metric: &Metric| {
+            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = if labels.is_empty() { "-".to_owned() } else { labels.join(", ") };
+            let Metric { name, help, .. } = metric;
+            format!("| `{name}` | {} | {} | {labels} | {help} |", metric.kind_name(), metric.unit())
+        };
+        let wanted: Vec<String> = METRICS.iter().map(line).collect();
+        let document = include_str!("../../METRICS.md");
+        let found: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(found, wanted, "METRICS.md has to say:\n{}", wanted.join("\n"));
+    }
+
+    /// No label can hold an id: there is none whose name says that it does.
+    #[test]
+    fn labels_are_of_closed_sets() {
+        let closed = [
+            "version", "outcome", "code", "type", "kind", "queue", "registry", "actor", "class", "route",
+            "method", "status", "limit", "level", "state", "reason",
+        ];
+        for metric in METRICS {
+            for label in metric.labels {
+                assert!(closed.contains(label), "{}: {label}", metric.name);
+            }
         }
     }
 }

@@ -115,10 +115,11 @@ pub fn install() -> Result<(), String> {
         counter!(catalog::DELIVERIES, "outcome" => outcome).increment(0);
     }
     outbox(0, 0);
+    errors::begin();
     for outcome in ["done", "failed", "timeout", "late", "duplicate", "overloaded"] {
         counter!(catalog::ACTION_RESULTS, "outcome" => outcome).increment(0);
     }
-    errors::begin();
+    drop(histogram!(catalog::ACTION_SECONDS));
     super::ai::begin();
     let handles = Handles {
         prometheus,

@@ -17,3 +17,4 @@ mod scene;
 mod settings;
 mod stopping;
 mod streaming;
+mod summaries;

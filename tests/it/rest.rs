@@ -19,6 +19,7 @@ mod history;
 mod keys;
 mod metrics;
 mod named_secrets;
+mod ops_view;
 mod origins;
 pub(crate) mod place;
 mod polling;

@@ -26,6 +26,7 @@ mod sessions;
 mod settings;
 mod spending;
 mod standing;
+mod summaries;
 mod tokens;
 mod transfers;
 mod units;

@@ -165,6 +165,10 @@ async fn attempt(
     let until_stopped =
         |why, state, usage| Ok(Outcome::End(ended(active, state, Some(why), usage, truncated)));
     let was_asked = active.asked.swap(true, Ordering::Relaxed);
+    if !active.dispatched.swap(true, Ordering::Relaxed) {
+        let ours = clock::now().as_millis() - active.since.as_millis();
+        ai::dispatched(Duration::from_millis(u64::try_from(ours).unwrap_or_default()));
+    }
     let mut upstream = tokio::select! {
         answer = shared.upstream.ask(endpoint, request) => match answer {
             Ok(answer) => answer,

@@ -13,8 +13,8 @@ const PAGE: usize = 100;
 pub struct Stretch {
     pub start: MessageId,
     pub end: MessageId,
-    /// Of all that is said in it, at most (SUM-01).
-    pub tokens: usize,
+    /// Of all that is said in it, with whatever tokenizer (SUM-01).
+    pub most: usize,
     /// Nothing more may be told at a time.
     pub is_full: bool,
 }
@@ -28,9 +28,9 @@ pub async fn first(
     after: MessageId,
     before: MessageId,
 ) -> Result<Option<Stretch>, StoreError> {
-    let most = told(terms.context_tokens, terms.output_tokens);
+    let limit = told(terms.context_tokens, terms.output_tokens);
     let mut stretch: Option<Stretch> = None;
-    let (mut count, mut from) = (0, after);
+    let (mut count, mut tokens, mut from) = (0, 0, after);
     loop {
         let page = store.history(room, HistoryPage::After(from), PAGE).await?;
         for message in &page.messages {
@@ -42,15 +42,16 @@ pub async fn first(
             if !is_said(message) || is_summary(message) {
                 continue;
             }
-            let cost = prompt::cost(&line(message));
+            let line = line(message);
+            tokens += prompt::cost(&line);
+            let most = prompt::most(&line);
             match &mut stretch {
                 None => {
-                    stretch = Some(Stretch { start: from, end: from, tokens: cost, is_full: cost >= most });
+                    let is_full = tokens >= limit;
+                    stretch = Some(Stretch { start: from, end: from, most, is_full });
                 }
-                Some(known) if known.tokens + cost > most || count >= ai.summary_messages => {
-                    known.is_full = true;
-                }
-                Some(known) => (known.end, known.tokens) = (from, known.tokens + cost),
+                Some(known) if tokens > limit || count >= ai.summary_messages => known.is_full = true,
+                Some(known) => (known.end, known.most) = (from, known.most + most),
             }
             count += 1;
             if stretch.is_some_and(|stretch| stretch.is_full) {

@@ -176,14 +176,14 @@ impl Scout {
         };
         let after = store.summed_up_until(room).await?;
         let terms = &assistant.terms;
-        let Some(Stretch { start, end, tokens, is_full }) =
+        let Some(Stretch { start, end, most, is_full }) =
             stretch::first(store, ai, terms, room, after, before).await?
         else {
             return Ok(false);
         };
         let window = usize::try_from(terms.context_tokens).unwrap_or(usize::MAX);
         let percent = usize::try_from(ai.summary_percent).unwrap_or(usize::MAX);
-        if !is_full && tokens.saturating_mul(100) < window.saturating_mul(percent) {
+        if !is_full && most.saturating_mul(100) < window.saturating_mul(percent) {
             return Ok(false);
         }
         let command = Command::Summarise { room, assistant: assistant.person.id, start, end };
@@ -191,7 +191,7 @@ impl Scout {
         match self.shared.bus.submit(by, command, TraceId::random()).await {
             Ok(Ack::Summarising { run, duplicate }) => {
                 ai::summary_begun(if duplicate { "known" } else { "begun" });
-                tracing::debug!(run.id = %run, room.id = %room, duplicate, tokens, "a room is summed up");
+                tracing::debug!(run.id = %run, room.id = %room, duplicate, most, "a room is summed up");
             }
             Ok(_) => ai::summary_begun("rests"),
             Err(rejection) => {

@@ -9,6 +9,7 @@ use crate::domain::{
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
+use crate::storage::queries::summaries::is_heard;
 use crate::storage::schema::{messages, runs as runs_table, summaries};
 use diesel::dsl::{exists, max, select};
 use diesel::prelude::*;
@@ -123,7 +124,8 @@ fn goes_on(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<bool, Stor
         .filter(messages::room_id.eq(room.get()))
         .filter(messages::id.gt(end.unwrap_or_default()))
         .filter(messages::id.lt(start.get()))
-        .filter(messages::deleted_at.is_null());
+        .filter(messages::deleted_at.is_null())
+        .filter(is_heard());
     let query = select(exists(between));
     let is_there: bool = on!(&mut *tx.conn, |c| query.get_result(c))?;
     Ok(!is_there)

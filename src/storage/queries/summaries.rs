@@ -6,10 +6,11 @@ use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::{messages, runs, summaries};
-use diesel::dsl::{exists, max, not};
+use diesel::dsl::{exists, max, not, sql};
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool};
 
 /// What was said from one message to another, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,14 @@ struct Said {
     last_id: i64,
 }
 
+/// Whether a message is one that summaries are about: not one of them itself, nor an answer of which nothing came.
+pub(in crate::storage) fn is_heard() -> SqlLiteral<Bool> {
+    sql::<Bool>(
+        "NOT EXISTS (SELECT 1 FROM runs told WHERE told.message_id = messages.id
+                     AND (told.kind = 'summary' OR told.state IN ('failed', 'cancelled')))",
+    )
+}
+
 /// The summaries of a room that may be shown, with their columns.
 macro_rules! shown {
     ($room:expr) => {{
@@ -65,6 +74,7 @@ macro_rules! shown {
             .filter(messages::room_id.eq(summaries::room_id))
             .filter(messages::id.le(summaries::end_id))
             .filter(messages::deleted_at.nullable().gt(runs::created_at.nullable()))
+            .filter(is_heard())
             .select(messages::id);
         summaries::table
             .inner_join(runs::table.on(runs::id.eq(summaries::run_id)))
@@ -144,7 +154,8 @@ impl Store {
                 .filter(messages::room_id.eq(room.get()))
                 .filter(messages::id.gt(after.get()))
                 .filter(messages::id.lt(before.get()))
-                .filter(messages::deleted_at.is_null());
+                .filter(messages::deleted_at.is_null())
+                .filter(is_heard());
             let query = diesel::select(exists(between));
             Ok(on!(conn, |c| query.get_result(c))?)
         })

@@ -44,6 +44,7 @@ pub(super) async fn show(call: Call) -> Answer {
         },
         "log": log,
         "ai": ai(&call, depth, now),
+        "actions": actions(&call),
         "last_errors": failed,
     }))
 }
@@ -67,9 +68,7 @@ fn ai(call: &Call, depth: Option<RunDepth>, now: Timestamp) -> Value {
     let breakers: Vec<Value> = thinking
         .breakers()
         .iter()
-        .map(
-            |breaker| json!({ "base_url": breaker.base_url, "model": breaker.model, "state": breaker.state }),
-        )
+        .map(|breaker| json!({ "url": breaker.base_url, "model": breaker.model, "state": breaker.state }))
         .collect();
     let rate = thinking.sustainable_rate().and_then(|thousandths| u32::try_from(thousandths).ok());
     json!({
@@ -80,6 +79,31 @@ fn ai(call: &Call, depth: Option<RunDepth>, now: Timestamp) -> Value {
         "sustainable_rate": rate.map(|thousandths| f64::from(thousandths) / 1000.0),
         "breakers": breakers,
     })
+}
+
+/// What people's clients are asked to do here.
+fn actions(call: &Call) -> Value {
+    let stats = call.state.bus.actions().stats();
+    let latency = stats.latency.map(|latency| {
+        json!({
+            "p50": millis(latency.p50),
+            "p90": millis(latency.p90),
+            "p99": millis(latency.p99),
+            "max": millis(latency.max),
+        })
+    });
+    json!({
+        "pending": stats.pending,
+        "done": stats.done,
+        "failed": stats.failed,
+        "timeouts": stats.timeouts,
+        "late": stats.late,
+        "latency_ms": latency,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// None when the store doesn't answer in time, or not at all.

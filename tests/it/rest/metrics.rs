@@ -87,7 +87,7 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
     families
 }
 
-/// Proves OBS-06.
+/// Proves OBS-05, OBS-06.
 #[tokio::test]
 async fn the_endpoint_has_the_metrics_of_the_document() {
     let house = House::open(Ground::Sqlite).await;
@@ -167,4 +167,74 @@ async fn with_a_token_whoever_has_it_reads_the_metrics() {
         document,
         "the rest is as open as before"
     );
+}
+
+/// Frames are counted by their type both ways, and handshakes by what came of them and how long that took.
+///
+/// Proves OBS-05, OBS-08.
+#[tokio::test]
+async fn frames_and_handshakes_are_counted_by_what_they_are() {
+    let house = House::open_with(Ground::Sqlite, &["--set", "socket.per_user=2"]).await;
+    let bob = house.joined_by("Bob").await;
+    let mut listener = bob.listens_to(house.lobby).await;
+    let mut ann = house.admin.connects().await;
+    for number in 0..3 {
+        let id = uuid::Uuid::new_v4();
+        ann.socket.post(house.lobby, id, &format!("message {number}")).await.expect("posts");
+        listener.hears_message().await;
+    }
+    let out = "hearth_frames_out_total";
+    for (kind, count) in [("message.posted", 3.0), ("welcome", 2.0), ("reply", 4.0)] {
+        house.metric_becomes(out, &format!("type=\"{kind}\""), count).await;
+    }
+    assert!((house.metric("hearth_frames_in_total", "type=\"message.post\"").await - 3.0).abs() < 0.5);
+
+    let nobody = loadtest::wire::Credentials::Bearer("1-nonsense".to_owned());
+    let refused = loadtest::socket::Socket::connect(&house.url(), &nobody).await;
+    assert!(refused.is_err(), "nobody knows it");
+    let second = house.admin.connects().await;
+    let third = loadtest::socket::Socket::connect(&house.url(), &house.admin.client.credentials()).await;
+    assert!(third.is_err(), "it is one too many");
+    let outcomes = "hearth_connections_total";
+    assert!((house.metric("hearth_connection_attempts_total", "").await - 5.0).abs() < 0.5);
+    for (outcome, count) in [("accepted", 3.0), ("token_invalid", 1.0), ("too_many_connections", 1.0)] {
+        house.metric_becomes(outcomes, &format!("outcome=\"{outcome}\""), count).await;
+    }
+    for (outcome, count) in [("accepted", 3.0), ("refused", 2.0)] {
+        house
+            .metric_becomes("hearth_handshake_seconds_count", &format!("outcome=\"{outcome}\""), count)
+            .await;
+    }
+    drop((second, ann));
+}
+
+/// Each error is of the class of who can do something about it, and says when the last one was.
+///
+/// Proves OBS-07.
+#[tokio::test]
+async fn errors_are_counted_by_whose_they_are() {
+    let house = House::open_with(
+        Ground::Sqlite,
+        &["--set", "limits.message_window_ms=6000000", "--set", "limits.messages=5"],
+    )
+    .await;
+    let ann = Caller::of(&house.admin);
+    let errors = "hearth_errors_total";
+    let before = house.metric(errors, "class=\"VALIDATION\"").await;
+    ann.get("/messages/999999").await.is_problem(404, "not_found", None);
+    house.metric_becomes(errors, "class=\"VALIDATION\"", before + 1.0).await;
+    assert!(house.metric("hearth_last_error_timestamp_seconds", "class=\"VALIDATION\"").await > 1e9);
+    let path = format!("/rooms/{}/messages", house.lobby);
+    let mut refused = 0.0;
+    for number in 0..20 {
+        let answer = ann.post(&path, json!({ "body": format!("message {number}") })).await;
+        refused += f64::from(u8::from(answer.status == 429));
+    }
+    assert!(refused > 0.0);
+    house.metric_becomes(errors, "class=\"RLIMIT\"", refused).await;
+    for class in ["SERVER", "UPSTREAM"] {
+        assert!(house.metric(errors, &format!("class=\"{class}\"")).await < 0.5, "{class}");
+        let last = house.metric("hearth_last_error_timestamp_seconds", &format!("class=\"{class}\"")).await;
+        assert!(last < 0.5, "{class}: never");
+    }
 }
