@@ -90,6 +90,8 @@ pub(super) struct Active {
     prompt_tokens: AtomicI64,
     /// An engine was asked, and may have worked at it.
     asked: AtomicBool,
+    /// The first request went out.
+    dispatched: AtomicBool,
     /// What the engine says that it used.
     used: Mutex<Option<Usage>>,
     /// What the requests before the current one used.

@@ -124,7 +124,8 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
             Ok(Step::Called { said, calls }) => {
                 rounds += 1;
                 if rounds > CALL_ROUNDS {
-                    let state = if active.answer.is_blank() { RunState::Failed } else { RunState::Interrupted };
+                    let state =
+                        if active.answer.is_blank() { RunState::Failed } else { RunState::Interrupted };
                     return end(state, reason::TOO_MANY_CALLS);
                 }
                 if !carry_out(shared, task, active, &mut request, (said, calls), free).await {
@@ -208,7 +209,13 @@ async fn attempt(
     let Ok(permit) = shared.breakers.admit(&identity) else {
         // What was said before stays; else nobody was asked.
         let state = if active.answer.said() > 0 { RunState::Interrupted } else { RunState::Failed };
-        return Ok(Step::Over(Outcome::End(ended(active, state, Some(reason::BREAKER_OPEN), None, truncated))));
+        return Ok(Step::Over(Outcome::End(ended(
+            active,
+            state,
+            Some(reason::BREAKER_OPEN),
+            None,
+            truncated,
+        ))));
     };
     let mut health = Health { shared, task, identity, permit: Some(permit) };
     let mut speech = Speech::new(shared, active);
@@ -217,7 +224,7 @@ async fn attempt(
         |why, state, usage| Ok(Step::Over(Outcome::End(ended(active, state, Some(why), usage, truncated))));
     let (from, mut calls) = (active.answer.said(), Vec::new());
     let was_asked = active.asked.swap(true, Ordering::Relaxed);
-    if !was_asked {
+    if !active.dispatched.swap(true, Ordering::Relaxed) {
         let ours = clock::now().as_millis() - active.since.as_millis();
         ai::dispatched(Duration::from_millis(u64::try_from(ours).unwrap_or_default()));
     }

@@ -3,8 +3,8 @@
 
 use super::{Active, Leaving, Shared};
 use crate::domain::action::ACTION_BYTES;
-use crate::domain::{ActionKind, ActionState, NewAction, Principal, Role, Status, UserId};
 use crate::domain::run::CALL_ROUNDS;
+use crate::domain::{ActionKind, ActionState, NewAction, Principal, Role, Status, UserId};
 use crate::inference::{Tool, ToolCall, prompt, tokens};
 use crate::storage::Task;
 use serde_json::{Value, json};
@@ -73,7 +73,9 @@ pub(super) fn reserved(tools: &[Tool], free: usize) -> usize {
 
 fn asker(task: &Task) -> Option<UserId> {
     match &task.asker {
-        Some((person, Status::Active)) if !matches!(person.role, Role::Bot | Role::Assistant) => Some(person.id),
+        Some((person, Status::Active)) if !matches!(person.role, Role::Bot | Role::Assistant) => {
+            Some(person.id)
+        }
         _ => None,
     }
 }

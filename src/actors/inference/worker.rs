@@ -88,6 +88,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
         first_token_at: OnceLock::new(),
         prompt_tokens: AtomicI64::new(0),
         asked: AtomicBool::new(false),
+        dispatched: AtomicBool::new(false),
         used: Mutex::default(),
         before: Mutex::default(),
         lost: Notify::new(),

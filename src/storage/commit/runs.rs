@@ -578,9 +578,7 @@ fn presentable(text: &str) -> (String, bool) {
     let mut text = text.replace('\0', "");
     let cut = text.len() > MessageBody::MAX_BYTES;
     if cut {
-        let end =
-            (0..=MessageBody::MAX_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(MessageBody::MAX_BYTES));
     }
     if text.trim().is_empty() {
         text.clear();
