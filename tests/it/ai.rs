@@ -18,3 +18,4 @@ mod settings;
 mod stopping;
 mod streaming;
 mod summaries;
+mod tools;

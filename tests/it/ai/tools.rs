@@ -1,0 +1,94 @@
+//! What assistants call while they answer: the client of whoever asked is asked to act, and the answer goes on with what came of it.
+
+use super::scene::{Scene, asks, assistant};
+use crate::harness::upstream::script::{Script, says};
+use crate::harness::{Ground, on_both};
+use crate::rest::Caller;
+use serde_json::{Value, json};
+
+/// The model wants dice to be rolled.
+fn rolls() -> Script {
+    says([]).then_calls(0, ("call-1", "dice_roll"), ["{\"count\":2,", "\"sides\":6}"]).then_usage(20, 5)
+}
+
+/// The names of the functions that a request offers.
+fn offered(request: &Value) -> Vec<&str> {
+    let tools = request["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
+    tools.iter().filter_map(|tool| tool["function"]["name"].as_str()).collect()
+}
+
+on_both!(
+    /// Proves CORR-01.
+    an_assistant_has_dice_rolled_by_whoever_asked,
+    async |ground| {
+        let scene = Scene::open(ground).await;
+        assistant(&scene.house, "Dora", &scene.upstream.url(), json!({ "tools": ["dice.roll"] })).await;
+        let mut client = scene.house.admin.connects().await;
+        let mut follower = scene.follows().await;
+        scene.upstream.answers(rolls()).answers(says(["You rolled 3 and 4."]).then_usage(40, 6));
+        let asked = asks(&scene.ann(), scene.lobby(), "@Dora roll two dice").await;
+
+        let request = client.notices("action.request").await["data"].clone();
+        assert_eq!((&request["kind"], &request["arguments"]), (&json!("dice.roll"), &json!({ "count": 2, "sides": 6 })));
+        assert_eq!((&request["from"]["name"], &request["from"]["role"]), (&json!("Dora"), &json!("assistant")));
+        let result = json!({ "request_id": request["request_id"], "status": "done", "result": { "rolls": [3, 4] } });
+        assert_eq!(client.asks("action.result", result).await["state"], "done");
+
+        let end = follower.hears_the_end(asked.run).await;
+        assert_eq!((&end["state"], &end["body"]), (&json!("done"), &json!("You rolled 3 and 4.")));
+        assert_eq!((&end["usage"]["prompt_tokens"], &end["usage"]["completion_tokens"]), (&json!(60), &json!(11)));
+        let (first, second) = (scene.upstream.asked(1).json, scene.upstream.asked(2).json);
+        assert_eq!(offered(&first), ["dice_roll"], "what the admin allows, and nothing else");
+        let told = second["messages"].as_array().expect("messages");
+        let [.., call, outcome] = told.as_slice() else { panic!("{second}") };
+        assert_eq!(call["tool_calls"][0]["function"]["name"], "dice_roll");
+        assert_eq!((&outcome["role"], &outcome["tool_call_id"]), (&json!("tool"), &json!("call-1")));
+        let content = outcome["content"].as_str().expect("text");
+        assert!(content.contains("rolls") && content.starts_with("<data>"), "{content}");
+    }
+);
+
+/// Proves AI-16.
+#[tokio::test]
+async fn nothing_is_called_that_is_not_offered() {
+    let scene = Scene::open_with(Ground::Sqlite, &["ai.retries=0"]).await;
+    let mut follower = scene.follows().await;
+    // Ada has no tools, whatever she is made to say.
+    scene.upstream.answers(rolls());
+    let asked = scene.asks("roll two dice").await;
+    assert_eq!(follower.hears_the_end(asked.run).await["state"], "failed");
+    assert!(offered(&scene.upstream.asked(1).json).is_empty());
+
+    // A program has no client that could be asked.
+    assistant(&scene.house, "Dora", &scene.upstream.url(), json!({ "tools": ["dice.roll", "choose"] })).await;
+    scene.upstream.answers(says(["No dice."]));
+    let robot = Caller::bot_of(&scene.house, "Robot").await;
+    let asked = asks(&robot, scene.lobby(), "@Dora roll two dice").await;
+    assert_eq!(follower.hears_the_end(asked.run).await["state"], "done");
+    assert!(offered(&scene.upstream.asked(2).json).is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_when_nobody_acts() {
+    let scene = Scene::open_with(Ground::Sqlite, &["actions.timeout_ms=100"]).await;
+    assistant(&scene.house, "Dora", &scene.upstream.url(), json!({ "tools": ["dice.roll"] })).await;
+    let mut follower = scene.follows().await;
+    scene.upstream.answers(rolls()).answers(says(["You didn't roll."]));
+    let asked = asks(&scene.ann(), scene.lobby(), "@Dora roll two dice").await;
+    assert_eq!(follower.hears_the_end(asked.run).await["body"], "You didn't roll.");
+    let second = scene.upstream.asked(2).json.to_string();
+    assert!(second.contains("request_timeout"), "{second}");
+}
+
+#[tokio::test]
+async fn calls_without_end_have_one() {
+    let scene = Scene::open_with(Ground::Sqlite, &["actions.timeout_ms=50"]).await;
+    assistant(&scene.house, "Dora", &scene.upstream.url(), json!({ "tools": ["dice.roll"] })).await;
+    let mut follower = scene.follows().await;
+    scene.upstream.always_answers(rolls());
+    let asked = asks(&scene.ann(), scene.lobby(), "@Dora roll two dice").await;
+    let end = follower.hears_the_end(asked.run).await;
+    assert_eq!((&end["state"], &end["reason"]), (&json!("failed"), &json!("too_many_calls")));
+    assert_eq!(scene.upstream.requests().len(), 4, "the first, and one more for each round");
+    assert_eq!(end["usage"]["prompt_tokens"], 80, "all of them are paid for");
+}
