@@ -42,7 +42,7 @@ function reading(log = new Log()) {
   return { log, client, message };
 }
 
-/** Proves AI-07. */
+// Proves AI-07.
 test('pieces are put together by their place in bytes, whatever characters they have', () => {
   const { client, message } = reading();
   assert.deepEqual([answer(client, message).state, answer(client, message).text], ['queued', '']);
@@ -82,7 +82,7 @@ test('a piece whose bytes don’t fit is no piece of it', () => {
   assert.deepEqual(putPiece(known, { offset: 4, text: 'ße!' }), { text: 'Grüße!', bytes: 8 });
 });
 
-/** Proves AI-08. */
+// Proves AI-08.
 test('over a hole the room is asked for anew, once, and its snapshot has it all', () => {
   const { client, log, message } = reading();
   client.hears(delta(message, 0, 'One ')).hears(delta(message, 8, 'three '));

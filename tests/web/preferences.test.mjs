@@ -38,7 +38,7 @@ async function desk({ stored = { version: 3, settings: { language: 'en' } } } = 
   return { store, sent, preferences, sender, server, accept, refuse, wire };
 }
 
-/** Proves CORR-14. */
+// Proves CORR-14.
 test('rapid changes are one sync after a second of quiet, and the last value wins', async () => {
   const { store, sent, preferences, accept } = await desk();
   assert.equal(QUIET_MS, 1_000);
@@ -79,7 +79,7 @@ test('written back to what the server has there is nothing to sync', async () =>
   assert.deepEqual(sent, []);
 });
 
-/** Proves CORR-13. */
+// Proves CORR-13.
 test('before an assistant is asked the settings are acknowledged, and the question names their version', async () => {
   const { sent, preferences, sender, accept } = await desk();
   preferences.write({ language: 'fr' });

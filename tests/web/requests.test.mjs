@@ -53,7 +53,7 @@ test('dice are answered over the socket, once, and the card says so', async () =
   assert.deepEqual([sent.length, posted.length, shown()], [1, 0, [['done', 'done']]]);
 });
 
-/** Proves CORR-05. */
+// Proves CORR-05.
 test('a result that isn’t taken is sent again after 100, 200 and 400 ms, the last time over HTTP, always the same', async () => {
   const { sent, posted, answerer, asks, reply, shown } = desk();
   asks();
@@ -82,7 +82,7 @@ test('after the last try it is over, and said', async () => {
   assert.match(store.state.requests[0].trouble, /cannot be reached/);
 });
 
-/** Proves CORR-08. */
+// Proves CORR-08.
 test('with the socket down the result goes over HTTP', async () => {
   const { store, sent, posted, answerer, asks, wire, shown } = desk();
   asks();
