@@ -12,6 +12,7 @@ const REASONS = {
   server_stopped: 'The server was shut down.',
   asker_gone: 'Whoever asked has no access to this room any more.',
   breaker_open: 'Its engine fails at present and is left alone for a while.',
+  too_many_calls: 'It called tools again and again, and gave no answer.',
   worker_failed: 'Something went wrong on this server.',
   lease_lost: 'The server that worked at it went away.',
   dead_letter: 'It was tried several times, without success.',
