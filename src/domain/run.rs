@@ -1,6 +1,7 @@
 //! Answers of assistants: how one is asked for, and how it may end (AI-05).
 
 use super::ids::{MessageId, RunId, UserId};
+use super::message::MessageBody;
 use super::rejection::Rejection;
 use super::time::Timestamp;
 use std::sync::Arc;
@@ -204,6 +205,19 @@ pub struct Started {
     pub message: MessageId,
     /// It was asked for before.
     pub duplicate: bool,
+}
+
+/// A text as a message may be: without NUL, no longer than any message, not blank; and whether it had to be cut.
+pub fn presentable(text: &str) -> (String, bool) {
+    let mut text = text.replace('\0', "");
+    let cut = text.len() > MessageBody::MAX_BYTES;
+    if cut {
+        text.truncate(text.floor_char_boundary(MessageBody::MAX_BYTES));
+    }
+    if text.trim().is_empty() {
+        text.clear();
+    }
+    (text, cut)
 }
 
 /// How often an answer may be interrupted by calls before it has to be given (count).

@@ -6,12 +6,12 @@ use super::tx::{NewMessage, Tx};
 use super::{Done, Halt};
 use super::{budgets, summaries};
 use crate::domain::command::Recorded;
-use crate::domain::run::{CALL_ROUNDS, EndReason, PLACEHOLDER, reason};
+use crate::domain::run::{CALL_ROUNDS, EndReason, PLACEHOLDER, presentable, reason};
 use crate::domain::webhook::mentioned;
 use crate::domain::{
-    Ack, Amount, Command, EventBody, EventId, MessageBody, MessageId, Person, Prices, Rejection, Role,
-    RoomId, RoomKind, RunEnd, RunEnded, RunId, RunKind, RunStart, RunState, Started, Status, Subject,
-    Summoned, Timestamp, Usage, UserId,
+    Ack, Amount, Command, EventBody, EventId, MessageId, Person, Prices, Rejection, Role, RoomId, RoomKind,
+    RunEnd, RunEnded, RunId, RunKind, RunStart, RunState, Started, Status, Subject, Summoned, Timestamp,
+    Usage, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
@@ -571,19 +571,6 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
     let actor = Some(UserId::new(row.assistant_id));
     let recorded = tx.record(room, actor, EventBody::AnswerEnded { run: Box::new(ended) })?;
     Ok((Ack::Recorded(recorded.event.position()), vec![recorded]))
-}
-
-/// A text as a message may be: without NUL, no longer than any message, not blank; and whether it had to be cut.
-fn presentable(text: &str) -> (String, bool) {
-    let mut text = text.replace('\0', "");
-    let cut = text.len() > MessageBody::MAX_BYTES;
-    if cut {
-        text.truncate(text.floor_char_boundary(MessageBody::MAX_BYTES));
-    }
-    if text.trim().is_empty() {
-        text.clear();
-    }
-    (text, cut)
 }
 
 pub(super) fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<RunRow>, StoreError> {
