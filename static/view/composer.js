@@ -3,6 +3,7 @@
 import { h, icon, setAttributes, setText } from './dom.js';
 import { Mentioning } from './mentioning.js';
 import { roomTitle } from '../store/select.js';
+import { aboutField } from '../wording.js';
 
 const encoder = new TextEncoder();
 
@@ -43,7 +44,7 @@ export class Composer {
       }
       if (draft.reason) this.focus();
     }
-    setText(this.note, this.excess ? `This is ${this.excess} bytes too long for one message.` : draft?.reason ? `Not sent: ${draft.reason}` : '');
+    setText(this.note, this.excess ? `This is ${this.excess} bytes too long for one message.` : draft?.reason ? `Not sent: ${aboutField(draft.reason, 'body', 'The text')}` : '');
     const offline = state.connection.state !== 'connected' && state.epoch !== null;
     setAttributes(this.area, { placeholder: offline ? 'Sent once the connection is back' : `Message ${roomTitle(state, room)}` });
   }

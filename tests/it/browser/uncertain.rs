@@ -247,7 +247,7 @@ async fn a_refused_message_goes_back_to_its_writer() {
         area.form.requestSubmit();
         return area.value";
     assert_eq!(ann.asks(paste, &[]).await, json!(""));
-    ann.reads("#composer-note", "Not sent: body contains a NUL character").await;
+    ann.reads("#composer-note", "Not sent: The text contains a NUL character.").await;
     let text = "return document.getElementById('composer').value === 'with a \\u0000 in it'";
     ann.until("the text is back", text, &[]).await;
     ann.is_in("#composer").await;
