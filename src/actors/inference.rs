@@ -106,6 +106,7 @@ impl Active {
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         *before = before.plus(used);
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.asked.store(false, Ordering::Relaxed);
     }
 
     /// Notes what the engine says, if it says something.

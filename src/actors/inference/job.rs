@@ -57,9 +57,9 @@ fn ended(
         completion: count(tokens::estimate(&text)),
         estimated: true,
     });
-    let usage = active.before.lock().unwrap_or_else(PoisonError::into_inner).plus(usage);
     // What never reached an engine used nothing.
     let usage = if active.asked.load(Ordering::Relaxed) { usage } else { Usage::default() };
+    let usage = active.before.lock().unwrap_or_else(PoisonError::into_inner).plus(usage);
     let first_token_at = active.first_token_at.get().copied();
     RunEnd { state, text, reason: why, truncated, usage, first_token_at }
 }

@@ -23,10 +23,11 @@ on_both!(
     async |ground| {
         let scene = Scene::open(ground).await;
         assistant(&scene.house, "Dora", &scene.upstream.url(), json!({ "tools": ["dice.roll"] })).await;
-        let mut client = scene.house.admin.connects().await;
+        let bob = scene.house.joined_by("Bob").await;
+        let mut client = bob.connects().await;
         let mut follower = scene.follows().await;
         scene.upstream.answers(rolls()).answers(says(["You rolled 3 and 4."]).then_usage(40, 6));
-        let asked = asks(&scene.ann(), scene.lobby(), "@Dora roll two dice").await;
+        let asked = asks(&Caller::of(&bob), scene.lobby(), "@Dora roll two dice").await;
 
         let request = client.notices("action.request").await["data"].clone();
         assert_eq!((&request["kind"], &request["arguments"]), (&json!("dice.roll"), &json!({ "count": 2, "sides": 6 })));

@@ -280,8 +280,14 @@ async fn a_refused_subscription_leaves_none() {
 /// Whoever has an answer has the place of what was asked back, too: one after the other fits into a queue of one.
 #[tokio::test]
 async fn an_answer_leaves_its_place_free() {
-    let narrow =
-        ["rooms.queue=1", "storage.write_queue=1", "storage.commit_batch=1", "limits.messages=100000"];
+    let narrow = [
+        "rooms.queue=1",
+        "storage.write_queue=1",
+        "storage.commit_batch=1",
+        "limits.messages=0",
+        "limits.frames=0",
+        "limits.subscriptions=0",
+    ];
     let args: Vec<&str> = narrow.iter().flat_map(|one| ["--set", one]).collect();
     let house = House::open_with(Ground::Sqlite, &args).await;
     let room = house.lobby;
