@@ -15,7 +15,8 @@ use uuid::Uuid;
 /// The rows of the table of close codes: number, name.
 fn documented() -> BTreeMap<u16, String> {
     let document = include_str!("../../../PROTOCOL.md");
-    let rows = document.lines().filter_map(|line| {
+    let section = document.split("\n### ").find(|section| section.starts_with("2.4 Close codes"));
+    let rows = section.expect("a section").lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| ")?.split(" | ");
         Some((cells.next()?.parse().ok()?, cells.next()?.replace(' ', "_")))
     });
