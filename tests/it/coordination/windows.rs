@@ -282,7 +282,6 @@ async fn a_refused_subscription_leaves_none() {
 async fn an_answer_leaves_its_place_free() {
     let narrow = [
         "rooms.queue=1",
-        "storage.write_queue=1",
         "storage.commit_batch=1",
         "limits.messages=0",
         "limits.frames=0",
