@@ -83,8 +83,8 @@ pub(super) struct Shared {
 pub(super) struct Active {
     answer: Arc<Answer>,
     since: Timestamp,
-    /// Bytes that are stored.
-    saved: AtomicUsize,
+    /// How far it was when that was stored last.
+    noted: Mutex<Far>,
     first_token_at: OnceLock<Timestamp>,
     /// Tokens of the prompt, as we count them.
     prompt_tokens: AtomicI64,
@@ -98,6 +98,14 @@ pub(super) struct Active {
     before: Mutex<Usage>,
     /// It isn't ours any more.
     lost: Notify,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Far {
+    /// Bytes.
+    said: usize,
+    prompt_tokens: i64,
 }
 
 impl Active {

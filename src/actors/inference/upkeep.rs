@@ -1,15 +1,15 @@
 //! What has to be done for runs beside working at them: signs of life with checkpoints, and runs whose worker is gone.
 
 use super::worker::put_back;
-use super::{Active, Leaving, Shared};
+use super::{Active, Far, Leaving, Shared};
 use crate::actors::clock;
 use crate::domain::run::reason;
 use crate::domain::{RunEnd, RunId, RunState, Usage};
 use crate::inference::tokens;
-use crate::storage::{Orphan, Progress};
+use crate::storage::{News, Orphan, Progress};
 use crate::telemetry::ai;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Between two checkpoints at least, however much is said.
@@ -38,29 +38,25 @@ pub(super) async fn heartbeats(shared: Arc<Shared>) {
 async fn beat(shared: &Shared) {
     let active: Vec<(RunId, Arc<Active>)> =
         shared.active.iter().map(|active| (*active.key(), Arc::clone(&active))).collect();
-    let mut lengths = Vec::with_capacity(active.len());
-    let progress = active
-        .iter()
-        .map(|(run, active)| {
-            let said = active.answer.said();
-            let is_new = said != active.saved.load(Ordering::Relaxed);
-            lengths.push(said);
-            let partial = is_new.then(|| active.answer.until(said).into());
-            Progress {
-                run: *run,
-                partial,
-                first_token_at: active.first_token_at.get().copied(),
-                prompt_tokens: active.prompt_tokens.load(Ordering::Relaxed),
-            }
-        })
-        .collect();
+    let mut noted = Vec::with_capacity(active.len());
+    let mut progress = Vec::with_capacity(active.len());
+    for (run, active) in &active {
+        let far =
+            Far { said: active.answer.said(), prompt_tokens: active.prompt_tokens.load(Ordering::Relaxed) };
+        let is_new = active.noted.lock().unwrap_or_else(PoisonError::into_inner).ne(&far);
+        let news = is_new.then(|| News {
+            partial: active.answer.until(far.said).into(),
+            first_token_at: active.first_token_at.get().copied(),
+            prompt_tokens: far.prompt_tokens,
+        });
+        progress.push(Progress { run: *run, news });
+        noted.push(far);
+    }
     let lease = clock::now().after(shared.config.ai.lease);
     match shared.store.renew_runs(shared.holder, progress, lease).await {
         Ok(renewed) => {
-            for ((_, active), said) in active.iter().zip(lengths) {
-                active.saved.store(said, Ordering::Relaxed);
-            }
-            for (run, active) in &active {
+            for ((run, active), far) in active.iter().zip(noted) {
+                *active.noted.lock().unwrap_or_else(PoisonError::into_inner) = far;
                 if renewed.stopping.contains(run) {
                     active.answer.stop();
                 }

@@ -10,7 +10,7 @@ use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -84,7 +84,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
     let active = Arc::new(Active {
         answer: Arc::clone(&answer),
         since: clock::now(),
-        saved: AtomicUsize::new(0),
+        noted: Mutex::default(),
         first_token_at: OnceLock::new(),
         prompt_tokens: AtomicI64::new(0),
         asked: AtomicBool::new(false),
