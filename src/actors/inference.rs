@@ -8,6 +8,8 @@ mod summaries;
 mod tools;
 mod upkeep;
 mod worker;
+#[cfg(test)]
+mod worker_tests;
 
 pub use breakers::BreakerState;
 
@@ -17,7 +19,6 @@ use super::clock;
 use super::watch::{self, Ending};
 use crate::config::Config;
 use crate::domain::{Command, Person, Principal, RoomId, RunEnd, RunId, Timestamp, Usage, UserId};
-use crate::inference::filter::Phrases;
 use crate::inference::upstream::Timeouts;
 use crate::inference::{ContentFilter, Upstream};
 use crate::protocol::TraceId;
@@ -211,17 +212,17 @@ struct Freed {
 }
 
 impl Pool {
-    /// Starts it on `arbiter`; should it fail, it is started anew.
+    /// Starts it on `arbiter`, with a filter for what is asked and answered; should it fail, it is started anew.
     pub fn start(
         bus: Bus,
         store: Store,
         config: Arc<Config>,
+        filter: Arc<dyn ContentFilter>,
         arbiter: &ArbiterHandle,
     ) -> Result<InferenceHandle, String> {
         let upstream = Upstream::new(Timeouts::from(&config.ai)).map_err(|error| error.to_string())?;
-        let phrases = config.ai.blocked_phrases.iter().map(String::as_str);
         let shared = Arc::new(Shared {
-            filter: Arc::new(Phrases::new(phrases)),
+            filter,
             breakers: Breakers::new(&config.ai),
             bus,
             store,
