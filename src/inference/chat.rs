@@ -9,6 +9,10 @@ const CALLS_MAX: usize = 16;
 /// Bytes of a call's name and arguments; over it: malformed.
 const CALL_BYTES: usize = 64 * 1024;
 
+/// Tokens that an engine may claim for the prompt or the answer of one request (count), far more than any window holds; over it: as if
+/// it had said nothing.
+const TOKENS_MAX: u64 = 1 << 30;
+
 /// One request for an answer. `stream` and the rest that is always the same is added when it is encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -359,7 +363,8 @@ impl Assembly {
 fn usage(value: &Value) -> Option<Usage> {
     let count = |key: &str| value.get(key).and_then(Value::as_u64);
     let (prompt, completion) = (count("prompt_tokens"), count("completion_tokens"));
-    (prompt.is_some() || completion.is_some())
+    let is_absurd = [prompt, completion].into_iter().flatten().any(|tokens| tokens > TOKENS_MAX);
+    (!is_absurd && (prompt.is_some() || completion.is_some()))
         .then(|| Usage { prompt: prompt.unwrap_or(0), completion: completion.unwrap_or(0) })
 }
 

@@ -510,7 +510,9 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         .select((assistants::prompt_price, assistants::completion_price));
     let prices: Option<(i64, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
     let (prompt, completion) = prices.unwrap_or_default();
-    let cost_micros = Prices { prompt, completion }.of(end.usage);
+    // Engines claim what they like: what can't be summed up would keep every further run from its end.
+    let usage = end.usage.plausible();
+    let cost_micros = Prices { prompt, completion }.of(usage);
     let shown = if body.is_empty() { PLACEHOLDER } else { &*body };
     let (message, mut why) = (row.message_id.map(MessageId::new), end.reason);
     let mut is_there = false;
@@ -535,16 +537,16 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         runs::partial.eq(""),
         runs::holder.eq(None::<Vec<u8>>),
         runs::lease_until.eq(None::<i64>),
-        runs::prompt_tokens.eq(end.usage.prompt),
-        runs::completion_tokens.eq(end.usage.completion),
-        runs::usage_estimated.eq(end.usage.estimated),
+        runs::prompt_tokens.eq(usage.prompt),
+        runs::completion_tokens.eq(usage.completion),
+        runs::usage_estimated.eq(usage.estimated),
         runs::cost_micros.eq(cost_micros),
         end.first_token_at.map(|at| runs::first_token_at.eq(Some(at.as_millis()))),
         runs::ended_at.eq(Some(tx.now.as_millis())),
     ));
     on!(&mut *tx.conn, |c| query.execute(c))?;
     let reserved = Amount { tokens: row.reserved_tokens, micros: row.reserved_micros };
-    let spent = Amount { tokens: end.usage.total(), micros: cost_micros };
+    let spent = Amount { tokens: usage.total(), micros: cost_micros };
     let reserved_at = Timestamp::from_millis(row.created_at);
     budgets::settle(tx, row.asker(), room, reserved_at, reserved, spent)?;
     tx.runs_changed = true;
@@ -561,7 +563,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         body: is_there.then(|| shown.into()),
         reason: why.map(Arc::from),
         truncated,
-        usage: end.usage,
+        usage,
         cost_micros,
     };
     let actor = Some(UserId::new(row.assistant_id));

@@ -4,7 +4,8 @@ use super::asking::{MICROS, Scene, TOKENS, ask, new_assistant};
 use super::bench::{Bench, NOW, accepted, by, code};
 use super::contracts;
 use hearth::domain::{
-    Ack, Budget, Command, Person, RejectionCode, Role, RoomId, RunState, Scope, Timestamp, UserId,
+    Ack, AssistantChange, AssistantTerms, Budget, Command, Person, RejectionCode, Role, RoomId, RunEnd,
+    RunId, RunState, Scope, Timestamp, Usage, UserId,
 };
 use hearth::storage::{RunTerms, SpendingView, UsageBy, Verdict};
 use std::time::Duration;
@@ -17,6 +18,7 @@ contracts!(
     ones_own_budget_comes_before_everybodys,
     a_budget_is_set_and_taken_away,
     what_was_used_is_summed_up,
+    absurd_claims_stop_nobody,
 );
 
 async fn spent(scene: &Scene, scope: Scope) -> SpendingView {
@@ -193,4 +195,55 @@ async fn what_was_used_is_summed_up(bench: Bench) {
     let used = bench.store.usage(UsageBy::Model, from, to, 10).await.unwrap();
     assert_eq!((used[0].id, used[0].model.as_deref(), used[0].runs), (None, Some("tiny"), 3));
     assert!(bench.store.usage(UsageBy::User, to, to, 10).await.unwrap().is_empty());
+}
+
+fn used(run: RunId, room: RoomId, holder: Uuid, usage: Usage) -> Command {
+    let end = RunEnd {
+        state: RunState::Done,
+        text: "that".into(),
+        reason: None,
+        truncated: false,
+        usage,
+        first_token_at: None,
+    };
+    Command::EndRun { room, run, holder, end }
+}
+
+/// Whatever an engine claims to have used, it is stored as far as it can be believed, and whatever comes after it ends.
+///
+/// Proves AI-14.
+async fn absurd_claims_stop_nobody(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let dear = Some(AssistantTerms::MAX_PRICE);
+    scene
+        .changes(AssistantChange { prompt_price: dear, completion_price: dear, ..AssistantChange::default() })
+        .await;
+    for (prompt, completion) in
+        [(i64::MAX, i64::MAX), (i64::MAX, 1), (i64::MIN, -1), (1 << 52, 1 << 52), (100, 10)]
+    {
+        let (run, holder) = (scene.asks(&scene.bob).await.run, Uuid::new_v4());
+        scene.takes(run, holder).await.expect("taken");
+        let usage = Usage { prompt, completion, estimated: false };
+        scene.bench.does(&scene.ada, used(run, scene.room, holder, usage)).await;
+        let stored = scene.bench.store.run(scene.room, run).await.unwrap().expect("it stays");
+        assert_eq!(stored.state, RunState::Done);
+        assert!((0..=Usage::MOST).contains(&stored.usage.prompt), "{:?}", stored.usage);
+        assert_eq!(stored.usage.estimated, prompt != 100, "{:?}", stored.usage);
+        for scope in [Scope::User(scene.bob.id), Scope::Room(scene.room), Scope::Account] {
+            let now = spent(&scene, scope).await;
+            assert_eq!((now.reserved_tokens, now.reserved_micros), (0, 0), "{prompt}");
+        }
+    }
+    // Nor does what is there already, however it came.
+    let full = format!("UPDATE spending SET spent_tokens = {0}, spent_micros = {0}", i64::MAX);
+    scene.bench.sql(&full).unwrap();
+    let (run, holder) = (scene.asks(&scene.bob).await.run, Uuid::new_v4());
+    scene.takes(run, holder).await.expect("taken");
+    scene.bench.does(&scene.ada, scene.end(run, holder, RunState::Done, "that")).await;
+    let now = spent(&scene, Scope::Account).await;
+    assert_eq!((now.spent_tokens, now.reserved_tokens), (Budget::MOST, 0));
+    for by in [UsageBy::User, UsageBy::Room, UsageBy::Assistant, UsageBy::Model] {
+        let sums = scene.bench.store.usage(by, NOW, NOW.after(Duration::from_secs(1)), 10).await.unwrap();
+        assert_eq!((sums.len(), sums[0].runs), (1, 6));
+    }
 }
