@@ -19,11 +19,20 @@ contracts!(
     a_budget_is_set_and_taken_away,
     what_was_used_is_summed_up,
     absurd_claims_stop_nobody,
+    no_change_spends_more_than_was_set_aside,
 );
 
 async fn spent(scene: &Scene, scope: Scope) -> SpendingView {
     let all = scene.bench.store.spending(NOW, 100).await.unwrap();
-    all.into_iter().find(|one| one.scope == scope).expect("something was spent")
+    let nothing = SpendingView {
+        scope,
+        period: scope.period(NOW),
+        spent_tokens: 0,
+        spent_micros: 0,
+        reserved_tokens: 0,
+        reserved_micros: 0,
+    };
+    all.into_iter().find(|one| one.scope == scope).unwrap_or(nothing)
 }
 
 /// Proves AI-15.
@@ -246,4 +255,85 @@ async fn absurd_claims_stop_nobody(bench: Bench) {
         let sums = scene.bench.store.usage(by, NOW, NOW.after(Duration::from_secs(1)), 10).await.unwrap();
         assert_eq!((sums.len(), sums[0].runs), (1, 6));
     }
+}
+
+/// What is changed about an assistant between the question and the answer: as much as an engine may be made to work, and as dear as it
+/// may become.
+fn changes() -> Vec<AssistantChange> {
+    let nothing = AssistantChange::default;
+    let tools = Some(vec!["dice.roll".into()]);
+    vec![
+        AssistantChange { tools: tools.clone(), ..nothing() },
+        AssistantChange { tools: Some(Vec::new()), ..nothing() },
+        AssistantChange { context_tokens: Some(4 * TOKENS), ..nothing() },
+        AssistantChange { context_tokens: Some(4 * TOKENS), output_tokens: Some(800), ..nothing() },
+        AssistantChange { output_tokens: Some(900), ..nothing() },
+        AssistantChange { output_tokens: Some(1), ..nothing() },
+        AssistantChange { context_tokens: Some(300), ..nothing() },
+        AssistantChange { prompt_price: Some(9_000_000), completion_price: Some(9_000_000), ..nothing() },
+        AssistantChange {
+            context_tokens: Some(8 * TOKENS),
+            output_tokens: Some(2 * TOKENS),
+            prompt_price: Some(9_000_000),
+            completion_price: Some(9_000_000),
+            tools,
+            ..nothing()
+        },
+    ]
+}
+
+/// Whatever is changed, and whenever, what a run uses is within what was set aside for it, as long as its engine keeps to the window.
+///
+/// Proves AI-15.
+async fn no_change_spends_more_than_was_set_aside(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let (bench, holder) = (&scene.bench, Uuid::new_v4());
+    let nothing = AssistantChange::default;
+    for (prompt, completion, tools) in
+        [(1_000_000, 2_000_000, vec![]), (2_000_000, 1_000_000, vec!["choose".into()])]
+    {
+        for change in changes() {
+            // All before it starts; some of it only then; and once asked for by a release that noted nothing of it.
+            for (before, meanwhile, is_noted) in [
+                (change.clone(), nothing(), true),
+                (nothing(), change.clone(), true),
+                (change.clone(), nothing(), false),
+            ] {
+                let as_before = AssistantChange {
+                    context_tokens: Some(TOKENS),
+                    output_tokens: Some(200),
+                    prompt_price: Some(prompt),
+                    completion_price: Some(completion),
+                    tools: Some(tools.clone()),
+                    ..nothing()
+                };
+                scene.changes(as_before).await;
+                let was = spent(&scene, Scope::Account).await;
+                let run = scene.asks(&scene.bob).await.run;
+                let most = spent(&scene, Scope::Account).await;
+                if !is_noted {
+                    bench.sql("DELETE FROM run_terms").unwrap();
+                }
+                scene.changes(before).await;
+                let engine = scene.takes(run, holder).await.expect("taken").engine;
+                scene.changes(meanwhile).await;
+                assert!(0 < engine.output_tokens && engine.output_tokens < engine.context_tokens);
+                let requests = if engine.tools.is_empty() { 1 } else { 4 };
+                let once = Usage {
+                    prompt: engine.context_tokens - engine.output_tokens,
+                    completion: engine.output_tokens,
+                    estimated: false,
+                };
+                let all = (0..requests).fold(Usage::default(), |all, _| all.plus(once));
+                bench.does(&scene.ada, used(run, scene.room, holder, all)).await;
+                let now = spent(&scene, Scope::Account).await;
+                let tokens = now.spent_tokens - was.spent_tokens;
+                assert!((1..=most.reserved_tokens).contains(&tokens), "{change:?}: {tokens} {most:?}");
+                let micros = now.spent_micros - was.spent_micros;
+                assert!(!is_noted || micros <= most.reserved_micros, "{change:?}: {micros} {most:?}");
+                assert_eq!((now.reserved_tokens, now.reserved_micros), (0, 0));
+            }
+        }
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM run_terms"), 0, "they go with the run");
 }
