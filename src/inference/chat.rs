@@ -10,6 +10,10 @@ const CALLS_MAX: usize = 16;
 /// Bytes of a call's name and arguments; over it: malformed.
 const CALL_BYTES: usize = 64 * 1024;
 
+/// Tokens that an engine may claim for the prompt or the answer of one request (count), far more than any window holds; over it: as if
+/// it had said nothing.
+const TOKENS_MAX: u64 = 1 << 30;
+
 /// One request for an answer. `stream` and the rest that is always the same is added when it is encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -366,9 +370,9 @@ impl Assembly {
     }
 }
 
-/// Half of it is none: the other half would be free.
+/// Half of it is none, for the other half would be free; and so is what can't be.
 fn usage(value: &Value) -> Option<Usage> {
-    let count = |key: &str| value.get(key).and_then(Value::as_u64);
+    let count = |key: &str| value.get(key).and_then(Value::as_u64).filter(|tokens| *tokens <= TOKENS_MAX);
     Some(Usage { prompt: count("prompt_tokens")?, completion: count("completion_tokens")? })
 }
 

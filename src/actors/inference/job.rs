@@ -366,7 +366,9 @@ impl Health<'_> {
         // Other processes are told by the row: nobody is admitted in vain (AI-12, AI-13).
         let until = changed.err().map(|refused| clock::now().after(refused.retry_after));
         tracing::warn!(assistant.id = %self.task.assistant.id, is_open = until.is_some(), "the breaker of an engine changed");
-        if let Err(error) = self.shared.store.pause_assistant(self.task.assistant.id, until).await {
+        let (assistant, engine) = (self.task.assistant.id, &self.task.engine);
+        let (base_url, model) = (engine.base_url.clone(), engine.model.clone());
+        if let Err(error) = self.shared.store.pause_assistant(assistant, base_url, model, until).await {
             tracing::warn!(%error, "that an engine fails can't be noted");
         }
     }
