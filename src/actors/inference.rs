@@ -95,7 +95,7 @@ pub(super) struct Active {
     dispatched: AtomicBool,
     /// What the engine says that it used.
     used: Mutex<Option<Usage>>,
-    /// What the requests before the current one used.
+    /// What the requests before the current one used, those of attempts before included.
     before: Mutex<Usage>,
     /// It isn't ours any more.
     lost: Notify,
@@ -116,6 +116,13 @@ impl Active {
         *before = before.plus(used);
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Tokens of all prompts so far, those of attempts before included.
+    fn prompt_so_far(&self) -> i64 {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).prompt;
+        let asked = self.asked.load(Ordering::Relaxed);
+        before.saturating_add(if asked { self.prompt_tokens.load(Ordering::Relaxed) } else { 0 })
     }
 
     /// Notes what the engine says, if it says something.

@@ -19,3 +19,4 @@ mod stopping;
 mod streaming;
 mod summaries;
 mod tools;
+mod withdrawn;

@@ -51,17 +51,22 @@ fn ended(
     truncated: bool,
 ) -> RunEnd {
     let text: Arc<str> = active.answer.until(active.answer.said()).into();
+    let usage = spent(active, usage);
+    let first_token_at = active.first_token_at.get().copied();
+    RunEnd { state, text, reason: why, truncated, usage, first_token_at }
+}
+
+/// All that a run used so far, with `usage` by the request under way, if that is known.
+pub(super) fn spent(active: &Active, usage: Option<Usage>) -> Usage {
     let known = || *active.used.lock().unwrap_or_else(PoisonError::into_inner);
     let usage = usage.or_else(known).unwrap_or_else(|| Usage {
         prompt: active.prompt_tokens.load(Ordering::Relaxed),
-        completion: count(tokens::estimate(&text)),
+        completion: count(tokens::estimate(&active.answer.until(active.answer.said()))),
         estimated: true,
     });
     // What never reached an engine used nothing.
     let usage = if active.asked.load(Ordering::Relaxed) { usage } else { Usage::default() };
-    let usage = active.before.lock().unwrap_or_else(PoisonError::into_inner).plus(usage);
-    let first_token_at = active.first_token_at.get().copied();
-    RunEnd { state, text, reason: why, truncated, usage, first_token_at }
+    active.before.lock().unwrap_or_else(PoisonError::into_inner).plus(usage)
 }
 
 fn count(tokens: usize) -> i64 {
