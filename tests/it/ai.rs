@@ -21,3 +21,4 @@ mod stopping;
 mod streaming;
 mod summaries;
 mod tools;
+mod withdrawn;

@@ -6,7 +6,7 @@ use super::contracts;
 use diesel::connection::SimpleConnection;
 use hearth::domain::{
     Ack, AssistantChange, Command, EventBody, MessageBody, Person, RejectionCode, Role, RoomId, RunEnded,
-    RunId, RunState,
+    RunId, RunState, Usage,
 };
 use hearth::storage::{HistoryPage, News, Progress, RunTerms};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn ended(body: &EventBody) -> &RunEnded {
     }
 }
 
-/// Proves AI-04.
+/// Proves AI-04, AI-14.
 async fn a_rooms_answers_keep_their_order(bench: Bench) {
     let scene = Scene::set(bench).await;
     let (bench, store) = (&scene.bench, &scene.bench.store);
@@ -55,11 +55,19 @@ async fn a_rooms_answers_keep_their_order(bench: Bench) {
     assert!(scene.takes(second, holder).await.is_none(), "nor by force");
     // Whoever comes back goes on before those who asked later, even if it has to wait.
     let later = NOW.after(Duration::from_secs(60));
-    assert!(store.return_run(first, holder, later, true).await.unwrap());
+    let used = Usage { prompt: 20, completion: 5, estimated: false };
+    assert!(store.return_run(first, holder, NOW, later, true, used).await.unwrap());
     let next = store.waiting_runs(10).await.unwrap()[0];
     assert_eq!((next.run, next.due), (first, later));
-    assert!(!store.return_run(first, holder, later, true).await.unwrap(), "it isn't theirs any more");
+    assert!(
+        !store.return_run(first, holder, NOW, later, true, used).await.unwrap(),
+        "it isn't theirs any more"
+    );
+    // It goes on with what it used, and that counts whatever comes of it.
+    assert_eq!(scene.takes(first, holder).await.expect("taken").used, used);
+    assert!(store.return_run(first, holder, NOW, later, true, used).await.unwrap());
     bench.does(&scene.bob, Command::StopRun { room: scene.room, run: first }).await;
+    assert_eq!(store.run(scene.room, first).await.unwrap().unwrap().usage, used);
     assert_eq!(waiting().await, [second, elsewhere]);
     assert_eq!(store.run_depth().await.unwrap().queued, 2);
 }
