@@ -1,6 +1,7 @@
 //! Runs of assistants, as they are worked at: what waits, who works at what until when, and what a process that is gone left behind.
 
 use super::limited;
+use crate::domain::run::CALL_ROUNDS;
 use crate::domain::{
     ApiKey, BaseUrl, MessageId, Person, Prices, Role, RoomId, RunId, RunKind, RunState, Status, Timestamp,
     UserId,
@@ -155,12 +156,12 @@ impl Store {
     ) -> Result<Option<Result<Task, Orphan>>, StoreError> {
         self.write(move |conn| {
             let queued = runs::table.find(run.get()).filter(runs::state.eq(RunState::Queued.as_str()));
-            let query = queued.select((runs::room_id, runs::assistant_id));
-            let found: Option<(i64, i64)> = match conn {
+            let query = queued.select((runs::room_id, runs::model));
+            let found: Option<(i64, String)> = match conn {
                 Conn::Pg(c) => query.for_update().first(c).optional()?,
                 Conn::Sqlite(c) => query.first(c).optional()?,
             };
-            let Some((room, _)) = found else { return Ok(None) };
+            let Some((room, model)) = found else { return Ok(None) };
             let at_work = runs::table
                 .filter(runs::room_id.eq(room))
                 .filter(runs::state.eq(RunState::Running.as_str()))
@@ -178,7 +179,15 @@ impl Store {
             ));
             on!(&mut *conn, |c| query.execute(c))?;
             match task(conn, run) {
-                Ok(task) => Ok(task.map(Ok)),
+                Ok(task) => {
+                    // What was changed since it was asked for counts: it is another model's by now (AI-14).
+                    if let Some(task) = task.as_ref().filter(|task| task.engine.model != model) {
+                        let query = diesel::update(runs::table.find(run.get()))
+                            .set(runs::model.eq(&task.engine.model));
+                        on!(&mut *conn, |c| query.execute(c))?;
+                    }
+                    Ok(task.map(Ok))
+                }
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::error!(%error, run.id = %run, "a run can't be worked at");
                     Ok(orphans(conn, &[run.get()])?.pop().map(Err))
@@ -420,6 +429,13 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
     let context_tokens = of.context_tokens.min(row.reserved_tokens);
     let output_tokens =
         if of.output_tokens < context_tokens { of.output_tokens } else { (context_tokens / 2).max(1) };
+    let mut tools: Vec<String> =
+        of.tools.split(',').filter(|tool| !tool.is_empty()).map(str::to_owned).collect();
+    // Each round of calls is a request more: nothing is called by what has set aside for fewer of them.
+    let requests = 1 + i64::from(CALL_ROUNDS);
+    if context_tokens.saturating_mul(requests) > row.reserved_tokens {
+        tools.clear();
+    }
     let nonsense = |what: &'static str| move |_rejection| StoreError::nonsense(what, run);
     let engine = Engine {
         base_url: BaseUrl::parse(&of.base_url).map_err(nonsense("assistants.base_url"))?,
@@ -434,7 +450,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
         output_tokens,
         prices: Prices { prompt: of.prompt_price, completion: of.completion_price },
         temperature_milli: of.temperature_milli,
-        tools: of.tools.split(',').filter(|tool| !tool.is_empty()).map(str::to_owned).collect(),
+        tools,
     };
     Ok(Some(Task {
         run,
