@@ -85,7 +85,10 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
             return if is_transient { Outcome::PutBack(STORE_AGAIN) } else { Outcome::Again(STORE_AGAIN) };
         }
     };
-    if shared.filter.check(&material.question.text, Side::Input) == Verdict::Refuse {
+    // What the asker wants of all answers is part of what they ask.
+    let wishes = [&material.settings.language, &material.settings.instructions];
+    let mut asked = wishes.into_iter().flatten().chain([&material.question.text]);
+    if asked.any(|text| shared.filter.check(text, Side::Input) == Verdict::Refuse) {
         return end(RunState::Failed, Failure::ContentFilter.as_str());
     }
     let key = Secret::new(task.engine.api_key.as_ref().map_or("", |key| key.reveal()));
