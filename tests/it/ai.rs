@@ -13,6 +13,7 @@ mod failing;
 mod fair;
 mod fast;
 mod filtering;
+mod measured;
 mod prompts;
 mod routes;
 mod scene;

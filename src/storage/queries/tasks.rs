@@ -173,12 +173,12 @@ impl Store {
     ) -> Result<Option<Result<Task, Orphan>>, StoreError> {
         self.write(move |conn| {
             let queued = runs::table.find(run.get()).filter(runs::state.eq(RunState::Queued.as_str()));
-            let query = queued.select((runs::room_id, runs::message_id.is_not_null()));
-            let found: Option<(i64, bool)> = match conn {
+            let query = queued.select((runs::room_id, runs::message_id.is_not_null(), runs::model));
+            let found: Option<(i64, bool, String)> = match conn {
                 Conn::Pg(c) => query.for_update().first(c).optional()?,
                 Conn::Sqlite(c) => query.first(c).optional()?,
             };
-            let Some((room, does_speak)) = found else { return Ok(None) };
+            let Some((room, does_speak, model)) = found else { return Ok(None) };
             if does_speak {
                 let at_work = runs::table
                     .filter(runs::room_id.eq(room))
@@ -199,7 +199,15 @@ impl Store {
             ));
             on!(&mut *conn, |c| query.execute(c))?;
             match task(conn, run) {
-                Ok(task) => Ok(task.map(Ok)),
+                Ok(task) => {
+                    // What was changed since it was asked for counts: it is another model's by now (AI-14).
+                    if let Some(task) = task.as_ref().filter(|task| task.engine.model != model) {
+                        let query = diesel::update(runs::table.find(run.get()))
+                            .set(runs::model.eq(&task.engine.model));
+                        on!(&mut *conn, |c| query.execute(c))?;
+                    }
+                    Ok(task.map(Ok))
+                }
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::error!(%error, run.id = %run, "a run can't be worked at");
                     Ok(orphans(conn, &[run.get()])?.pop().map(Err))

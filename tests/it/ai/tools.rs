@@ -18,7 +18,7 @@ fn offered(request: &Value) -> Vec<&str> {
 }
 
 on_both!(
-    /// Proves CORR-01.
+    /// Proves AI-16, CORR-01.
     an_assistant_has_dice_rolled_by_whoever_asked,
     async |ground| {
         let scene = Scene::open(ground).await;
@@ -105,6 +105,25 @@ async fn nothing_is_called_that_is_not_offered() {
     let asked = asks(&robot, scene.lobby(), "@Dora roll two dice").await;
     assert_eq!(follower.hears_the_end(asked.run).await["state"], "done");
     assert!(offered(&scene.upstream.asked(2).json).is_empty());
+}
+
+/// Of what there is only what the admin allows this assistant: nobody's client hears of anything else.
+///
+/// Proves AI-16.
+#[tokio::test]
+async fn what_is_allowed_to_others_is_not_called() {
+    let scene = Scene::open_with(Ground::Sqlite, &["actions.timeout_ms=200"]).await;
+    assistant(&scene.house, "Dora", &scene.upstream.url(), json!({ "tools": ["dice.roll"] })).await;
+    let _client = scene.house.admin.connects().await;
+    let mut follower = scene.follows().await;
+    let chooses = says([]).then_calls(0, ("call-1", "choose"), [r#"{"question":"?","options":["a","b"]}"#]);
+    scene.upstream.answers(chooses).answers(says(["I can't."]));
+    let asked = asks(&scene.ann(), scene.lobby(), "@Dora let me choose").await;
+    assert_eq!(follower.hears_the_end(asked.run).await["body"], "I can't.");
+    let told = scene.upstream.asked(2).json["messages"].as_array().expect("messages").clone();
+    let outcome = told.last().expect("what came of it");
+    let content = outcome["content"].as_str().expect("text");
+    assert!(outcome["role"] == "tool" && content.contains("there is no such tool"), "{outcome}");
 }
 
 #[tokio::test]

@@ -1,19 +1,20 @@
 //! Answers under way: whose turn it is, who works at it, who stops it, and how it ends, once.
 
 use super::asking::{Scene, TOKENS, ask};
-use super::bench::{Bench, NOW, kinds};
+use super::bench::{Bench, NOW, accepted, by, kinds};
 use super::contracts;
 use diesel::connection::SimpleConnection;
 use hearth::domain::{
     Ack, AssistantChange, Command, EventBody, MessageBody, Person, RejectionCode, Role, RoomId, RunEnded,
     RunId, RunState, Usage,
 };
-use hearth::storage::{HistoryPage, News, Progress, RunTerms};
+use hearth::storage::{HistoryPage, News, Progress, RunDepth, RunTerms};
 use std::time::Duration;
 use uuid::Uuid;
 
 contracts!(
     a_rooms_answers_keep_their_order,
+    what_waits_is_counted_and_dated,
     of_two_holders_one_takes_it,
     those_who_may_stop_it,
     whoever_works_at_it_is_told_to_stop,
@@ -70,6 +71,35 @@ async fn a_rooms_answers_keep_their_order(bench: Bench) {
     assert_eq!(store.run(scene.room, first).await.unwrap().unwrap().usage, used);
     assert_eq!(waiting().await, [second, elsewhere]);
     assert_eq!(store.run_depth().await.unwrap().queued, 2);
+}
+
+/// Proves AI-02, AI-21.
+async fn what_waits_is_counted_and_dated(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let (bench, store) = (&scene.bench, &scene.bench.store);
+    let second = |n| NOW.after(Duration::from_secs(n));
+    let asks = async |who: &Person, at| {
+        let message = bench.posts(who, scene.room, "what?").await.id;
+        let write = by(who, scene.ask(message));
+        match accepted(store.submit(vec![write], at).unwrap().await.unwrap().pop().unwrap()).0 {
+            Ack::Asked(started) => started.run,
+            ack => panic!("{ack:?}"),
+        }
+    };
+    let is = async |queued, running, oldest| {
+        assert_eq!(store.run_depth().await.unwrap(), RunDepth { queued, running, oldest });
+    };
+    is(0, 0, None).await;
+    let first = asks(&scene.bob, second(1)).await;
+    let other = asks(&scene.ann, second(61)).await;
+    is(2, 0, Some(second(1))).await;
+    // What is worked at doesn't wait.
+    let holder = Uuid::new_v4();
+    scene.takes(first, holder).await.expect("taken");
+    is(1, 1, Some(second(61))).await;
+    bench.does(&scene.ada, scene.end(first, holder, RunState::Done, "that")).await;
+    bench.does(&scene.ann, Command::StopRun { room: scene.room, run: other }).await;
+    is(0, 0, None).await;
 }
 
 /// Proves AI-23.
@@ -276,6 +306,9 @@ async fn what_an_assistant_says_ends_with_it(bench: Bench) {
     assert_eq!(late.code, RejectionCode::TokenRevoked);
 }
 
+/// A change counts for what begins after it, and what was used counts for the model that was asked.
+///
+/// Proves AI-14, AI-15.
 async fn a_change_breaks_no_open_answer(bench: Bench) {
     let scene = Scene::set(bench).await;
     let bench = &scene.bench;
@@ -297,6 +330,9 @@ async fn a_change_breaks_no_open_answer(bench: Bench) {
     // It uses no more than was set aside for it.
     assert!(engine.context_tokens <= TOKENS && engine.output_tokens < engine.context_tokens);
     bench.does(&scene.ada, scene.end(waiting, holder, RunState::Done, "this")).await;
+    for (run, model) in [(running, "tiny"), (waiting, "large")] {
+        assert_eq!(bench.store.run(scene.room, run).await.unwrap().unwrap().model, model);
+    }
     assert_eq!(scene.refused(&scene.bob).await.code, RejectionCode::AiUnavailable);
 }
 
