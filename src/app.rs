@@ -14,6 +14,7 @@ use crate::actors::registry::Rooms;
 use crate::actors::sequencer::Sequencer;
 use crate::auth::signing::{self, KeyId, Keys, Supply};
 use crate::config::{self, Config};
+use crate::inference::filter::Phrases;
 use crate::protocol::payload;
 use crate::storage::{KeyTerms, RunTerms, StorageOptions, Store, StoreError};
 use crate::telemetry::metrics;
@@ -106,7 +107,8 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     // Of its own: what strangers' servers and certificates cost is not the core's to pay.
     let outside = Arbiter::new();
     let inference = Arbiter::new();
-    let thinking = Pool::start(bus.clone(), store.clone(), Arc::clone(&config), &inference.handle())
+    let filter = Arc::new(Phrases::new(config.ai.blocked_phrases.iter().map(String::as_str)));
+    let thinking = Pool::start(bus.clone(), store.clone(), Arc::clone(&config), filter, &inference.handle())
         .map_err(ServeError::Inference)?;
     let courier = Courier::start(bus.clone(), store.clone(), Arc::clone(&config), &outside.handle());
     outside.spawn(cleaner::run(store.clone(), Arc::clone(&config)));

@@ -48,7 +48,9 @@ pub use principal::{Origin, Principal, Via};
 pub use profile::Bio;
 pub use rejection::{Rejection, RejectionCode};
 pub use room::{Members, Room, RoomCard, RoomKind};
-pub use run::{Prices, RunEnd, RunEnded, RunKind, RunStart, RunState, Started, Summoned, Usage};
+pub use run::{
+    Prices, RunEnd, RunEnded, RunKind, RunStart, RunState, Started, Summoned, Usage, is_retryable,
+};
 pub use session::{BegunBy, Ending, NewRefresh, NewSession, PasswordProof, Session, SessionChange};
 pub use signal::{Attendance, PresenceState, Signal};
 pub use standing::{Standing, StandingChange, Status, Turn};

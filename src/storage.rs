@@ -41,7 +41,7 @@ pub use queries::runs::{Run, RunDepth};
 pub use queries::sessions::{SessionKey, SessionState};
 pub use queries::signing_in::RefusedFor;
 pub use queries::summaries::{Summary, Talk};
-pub use queries::tasks::{Engine, Orphan, Progress, Renewed, Task, Waiting};
+pub use queries::tasks::{Engine, News, Orphan, Progress, Renewed, Task, Waiting};
 pub use queries::trail::{AuditEntry, AuditFilter, AuditPlace};
 pub use queries::transfers::Transfer;
 pub use stats::{CommitStats, OnCommit, StoreStats};

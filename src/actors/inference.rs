@@ -8,6 +8,8 @@ mod summaries;
 mod tools;
 mod upkeep;
 mod worker;
+#[cfg(test)]
+mod worker_tests;
 
 pub use breakers::BreakerState;
 
@@ -17,7 +19,6 @@ use super::clock;
 use super::watch::{self, Ending};
 use crate::config::Config;
 use crate::domain::{Command, Person, Principal, RoomId, RunEnd, RunId, Timestamp, Usage, UserId};
-use crate::inference::filter::Phrases;
 use crate::inference::upstream::Timeouts;
 use crate::inference::{ContentFilter, Upstream};
 use crate::protocol::TraceId;
@@ -43,10 +44,10 @@ const LOOK: usize = 1000;
 const POLL: Duration = Duration::from_secs(1);
 /// A pool that failed starts anew after this long.
 const RESTART: Duration = Duration::from_secs(1);
-/// Between two tries to note how a run ended.
+/// Between the first two tries to note how a run ended; from then on twice as long each time.
 const END_AGAIN: Duration = Duration::from_millis(200);
-/// How long that is tried; after it the run is found as an orphan.
-const END_WITHIN: Duration = Duration::from_secs(60);
+/// Between two of them at most.
+const END_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// How far the process is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -83,8 +84,8 @@ pub(super) struct Shared {
 pub(super) struct Active {
     answer: Arc<Answer>,
     since: Timestamp,
-    /// Bytes that are stored.
-    saved: AtomicUsize,
+    /// How far it was when that was stored last.
+    noted: Mutex<Far>,
     first_token_at: OnceLock<Timestamp>,
     /// Tokens of the prompt, as we count them.
     prompt_tokens: AtomicI64,
@@ -98,6 +99,14 @@ pub(super) struct Active {
     before: Mutex<Usage>,
     /// It isn't ours any more.
     lost: Notify,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Far {
+    /// Bytes.
+    said: usize,
+    prompt_tokens: i64,
 }
 
 impl Active {
@@ -203,17 +212,17 @@ struct Freed {
 }
 
 impl Pool {
-    /// Starts it on `arbiter`; should it fail, it is started anew.
+    /// Starts it on `arbiter`, with a filter for what is asked and answered; should it fail, it is started anew.
     pub fn start(
         bus: Bus,
         store: Store,
         config: Arc<Config>,
+        filter: Arc<dyn ContentFilter>,
         arbiter: &ArbiterHandle,
     ) -> Result<InferenceHandle, String> {
         let upstream = Upstream::new(Timeouts::from(&config.ai)).map_err(|error| error.to_string())?;
-        let phrases = config.ai.blocked_phrases.iter().map(String::as_str);
         let shared = Arc::new(Shared {
-            filter: Arc::new(Phrases::new(phrases)),
+            filter,
             breakers: Breakers::new(&config.ai),
             bus,
             store,
@@ -228,10 +237,13 @@ impl Pool {
         });
         let upkeep = Arc::clone(&shared);
         arbiter.spawn_fn(move || {
-            actix_rt::spawn(upkeep::heartbeats(Arc::clone(&upkeep)));
-            actix_rt::spawn(upkeep::orphans(Arc::clone(&upkeep)));
-            actix_rt::spawn(summaries::run(Arc::clone(&upkeep)));
-            actix_rt::spawn(upkeep::gauges(upkeep));
+            let shared = Arc::clone(&upkeep);
+            actix_rt::spawn(upkeep::steadily(move || upkeep::heartbeats(Arc::clone(&shared))));
+            let shared = Arc::clone(&upkeep);
+            actix_rt::spawn(upkeep::steadily(move || upkeep::orphans(Arc::clone(&shared))));
+            let shared = Arc::clone(&upkeep);
+            actix_rt::spawn(upkeep::steadily(move || summaries::run(Arc::clone(&shared))));
+            actix_rt::spawn(upkeep::steadily(move || upkeep::gauges(Arc::clone(&upkeep))));
         });
         launch(Arc::clone(&shared), arbiter.clone());
         Ok(InferenceHandle { shared })
@@ -272,7 +284,10 @@ impl Pool {
             for waiting in due.into_iter().take(free) {
                 match store.take_run(waiting.run, holder, now, now.after(lease)).await {
                     Ok(Some(Ok(task))) => taken.push(task),
-                    Ok(Some(Err(poisoned))) => upkeep::adopt(&shared, poisoned).await,
+                    Ok(Some(Err(poisoned))) => {
+                        let shared = Arc::clone(&shared);
+                        actix_rt::spawn(async move { upkeep::adopt(&shared, poisoned).await });
+                    }
                     // Another node took one of the same room at the same moment.
                     Ok(None) | Err(StoreError::Conflict(_)) => {}
                     // Those that were taken before are worked at all the same.
@@ -414,16 +429,18 @@ impl Handler<Freed> for Pool {
 }
 
 impl Shared {
-    /// Ends a run in the log, trying until it is known to be ended or not ours any more.
+    /// Ends a run in the log, trying until it is known to be ended or not ours any more: while the store takes nothing, nothing else
+    /// could be begun either, and what was said isn't lost.
     async fn end(&self, room: RoomId, run: RunId, assistant: Person, end: RunEnd) {
-        let until = tokio::time::Instant::now() + END_WITHIN;
+        let mut wait = END_AGAIN;
         let command = Command::EndRun { room, run, holder: self.holder, end };
         loop {
             let by = Principal::of_system(assistant.clone());
             match self.bus.submit(by, command.clone(), TraceId::random()).await {
                 Ok(_) => return,
-                Err(rejection) if rejection.code.retryable() && tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(END_AGAIN).await;
+                Err(rejection) if rejection.code.retryable() => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(END_AGAIN_MAX);
                 }
                 Err(rejection) => {
                     tracing::warn!(run.id = %run, code = rejection.code.as_str(), "a run can't be ended; it is found again when its lease is over");

@@ -104,6 +104,42 @@ pub mod reason {
     pub const LEASE_LOST: EndReason = "lease_lost";
     /// It was tried too often.
     pub const DEAD_LETTER: EndReason = "dead_letter";
+
+    /// All of them.
+    pub const ALL: [EndReason; 11] = [
+        CANCELLED,
+        STOPPED,
+        DELETED,
+        ASSISTANT_GONE,
+        SERVER_STOPPED,
+        ASKER_GONE,
+        BREAKER_OPEN,
+        TOO_MANY_CALLS,
+        WORKER_FAILED,
+        LEASE_LOST,
+        DEAD_LETTER,
+    ];
+}
+
+/// Whether the same, asked again, may have another end without anybody changing anything (AI-05).
+pub fn is_retryable(reason: &str) -> bool {
+    matches!(
+        reason,
+        reason::CANCELLED
+            | reason::SERVER_STOPPED
+            | reason::BREAKER_OPEN
+            | reason::TOO_MANY_CALLS
+            | reason::WORKER_FAILED
+            | reason::LEASE_LOST
+            // The engine's: it, or the way to it, isn't well.
+            | "rate_limited"
+            | "overloaded"
+            | "connect"
+            | "first_token_timeout"
+            | "idle_timeout"
+            | "dropped"
+            | "upstream_error"
+    )
 }
 
 /// What everybody is told of a run with its message.

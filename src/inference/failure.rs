@@ -1,5 +1,6 @@
 //! What can go wrong with an answer: a closed set, each with a name, a sentence for a person, and what follows from it.
 
+use crate::domain::is_retryable;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -116,26 +117,10 @@ impl Failure {
         }
     }
 
-    /// Whether the same request may succeed later without anybody changing anything (AI-05, AI-11).
-    pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::RateLimited { .. }
-            | Self::Overloaded { .. }
-            | Self::Connect
-            | Self::FirstTokenTimeout
-            | Self::IdleTimeout
-            | Self::Dropped
-            | Self::UpstreamError => true,
-            // What took all the time there is would only take it again.
-            Self::TotalTimeout
-            | Self::Unauthorized
-            | Self::ModelNotFound
-            | Self::QuotaExhausted
-            | Self::ContextTooLong
-            | Self::Rejected
-            | Self::Malformed
-            | Self::ContentFilter => false,
-        }
+    /// Whether the same request may succeed later without anybody changing anything (AI-05, AI-11). What took all the time there is
+    /// would only take it again.
+    pub fn is_retryable(&self) -> bool {
+        is_retryable(self.as_str())
     }
 
     /// What the endpoint asked to be waited.
@@ -246,6 +231,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::run::reason;
     use std::collections::HashSet;
 
     #[test]
@@ -259,6 +245,17 @@ mod tests {
             );
             let text = failure.to_string();
             assert!(text.ends_with('.') && text.len() < 160, "{text}");
+        }
+    }
+
+    /// Proves AI-05.
+    #[test]
+    fn the_protocol_lists_every_reason() {
+        let document = include_str!("../../PROTOCOL.md");
+        let failures = Failure::ALL.iter().map(Failure::as_str);
+        for reason in reason::ALL.into_iter().chain(failures) {
+            let retryable = if is_retryable(reason) { "yes" } else { "no" };
+            assert!(document.contains(&format!("\n| `{reason}` | {retryable} |")), "{reason}");
         }
     }
 

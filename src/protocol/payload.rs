@@ -1,7 +1,7 @@
 //! The `data` of events: encoded once, inside the commit, stored and sent as these bytes.
 
 use super::view::{PersonView, RoomCardView, UsageView};
-use crate::domain::{EventBody, RunState};
+use crate::domain::{EventBody, RunState, is_retryable};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -23,6 +23,7 @@ enum Data<'a> {
         state: &'static str,
         body: Option<&'a str>,
         reason: Option<&'a str>,
+        retryable: Option<bool>,
         truncated: bool,
         usage: UsageView,
     },
@@ -128,6 +129,7 @@ impl<'a> From<&'a EventBody> for Data<'a> {
                 state: run.state.as_str(),
                 body: run.body.as_deref(),
                 reason: run.reason.as_deref(),
+                retryable: run.reason.as_deref().map(is_retryable),
                 truncated: run.truncated,
                 usage: UsageView::new(run.usage, run.cost_micros),
             },

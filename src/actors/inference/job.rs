@@ -27,8 +27,8 @@ pub(super) enum Outcome {
     End(RunEnd),
     /// Nothing was said: once more, after so long.
     Again(Duration),
-    /// Nothing was said, and the process ends: somebody else may try, and it counts for nothing.
-    PutBack,
+    /// Nothing was said, and not for its sake, as when the process ends: somebody may try after so long, and it counts for nothing.
+    PutBack(Duration),
     /// It isn't ours any more.
     Lost,
 }
@@ -37,7 +37,11 @@ pub(super) enum Outcome {
 pub(super) fn put_down(shared: &Shared, active: &Active, why: EndReason) -> Outcome {
     if active.answer.said() == 0 {
         let is_leaving = *shared.leaving.borrow() > Leaving::No;
-        return if is_leaving { Outcome::PutBack } else { Outcome::Again(shared.config.ai.backoff) };
+        return if is_leaving {
+            Outcome::PutBack(Duration::ZERO)
+        } else {
+            Outcome::Again(shared.config.ai.backoff)
+        };
     }
     Outcome::End(ended(active, RunState::Interrupted, Some(why), None, false))
 }
@@ -76,7 +80,9 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
         Ok(Err(why)) => return end(RunState::Cancelled, why),
         Err(error) => {
             tracing::warn!(%error, run.id = %task.run, "what a run is about can't be read");
-            return Outcome::Again(STORE_AGAIN);
+            // That the store isn't well says nothing of the run.
+            let is_transient = error.is_transient();
+            return if is_transient { Outcome::PutBack(STORE_AGAIN) } else { Outcome::Again(STORE_AGAIN) };
         }
     };
     if shared.filter.check(&material.question.text, Side::Input) == Verdict::Refuse {

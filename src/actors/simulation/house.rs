@@ -43,9 +43,9 @@ pub(crate) struct Ground {
 pub(crate) struct House {
     pub(crate) bus: Bus,
     pub(crate) boards: Vec<Board>,
-    pub(super) rooms: Vec<RoomId>,
+    pub(crate) rooms: Vec<RoomId>,
     pub(super) devices: Vec<Device>,
-    pub(super) store: Store,
+    pub(crate) store: Store,
     pub(crate) config: Arc<Config>,
     pub(crate) people: Vec<Person>,
     listener: TcpListener,

@@ -1,12 +1,13 @@
 //! Answers that end because what they hang on is no more: the assistant, its place in the room, the room.
 
 use super::Halt;
-use super::runs::{OPEN, RunRow, finish, load};
+use super::runs::{RunRow, finish, load};
 use super::tx::Tx;
 use crate::domain::command::Recorded;
 use crate::domain::run::reason;
 use crate::domain::{RoomId, RunEnd, RunId, RunState, Usage, UserId};
 use crate::storage::conn::on;
+use crate::storage::queries::runs::is_open;
 use crate::storage::schema::runs;
 use diesel::prelude::*;
 
@@ -33,7 +34,7 @@ fn end_all(tx: &mut Tx<'_>, assistant: Option<UserId>, room: Option<RoomId>) -> 
     let query = runs::table
         .filter(runs::assistant_id.between(whose.0, whose.1))
         .filter(runs::room_id.between(place.0, place.1))
-        .filter(runs::state.eq_any(OPEN))
+        .filter(is_open())
         .order(runs::id)
         .select((runs::id, runs::room_id));
     let open: Vec<(i64, i64)> = on!(&mut *tx.conn, |c| query.load(c))?;

@@ -15,14 +15,13 @@ use crate::domain::{
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
+use crate::storage::queries::runs::is_open;
 use crate::storage::schema::{assistants, memberships, messages, runs, user_settings, users};
 use diesel::prelude::*;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
-
-pub(super) const OPEN: [&str; 2] = [RunState::Queued.as_str(), RunState::Running.as_str()];
 
 /// An assistant that may be mentioned.
 pub(super) type Summonable = (UserId, Arc<str>);
@@ -285,7 +284,7 @@ pub(super) fn admit(
         .filter(runs::room_id.eq(room.get()))
         .filter(runs::assistant_id.eq(ask.assistant.get()))
         .filter(runs::asker_id.eq(asker.map(UserId::get)))
-        .filter(runs::state.eq_any(OPEN))
+        .filter(is_open())
         .select(runs::id);
     let busy: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
     if let Some(run) = busy {
@@ -319,7 +318,7 @@ pub(super) fn admit(
 
 /// Whether as many runs wait as may.
 fn full(tx: &mut Tx<'_>, asker: Option<UserId>, room: RoomId) -> Result<Option<Rejection>, StoreError> {
-    let open = || runs::table.filter(runs::state.eq_any(OPEN)).count();
+    let open = || runs::table.filter(is_open()).count();
     let query = open();
     let all: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
     let query = open().filter(runs::room_id.eq(room.get()));
@@ -429,10 +428,7 @@ pub(super) fn open_on(tx: &mut Tx<'_>, message: MessageId) -> Result<Option<RunI
     if !tx.has_assistants {
         return Ok(None);
     }
-    let query = runs::table
-        .filter(runs::message_id.eq(message.get()))
-        .filter(runs::state.eq_any(OPEN))
-        .select(runs::id);
+    let query = runs::table.filter(runs::message_id.eq(message.get())).filter(is_open()).select(runs::id);
     let run: Option<i64> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
     Ok(run.map(RunId::new))
 }

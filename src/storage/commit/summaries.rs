@@ -1,7 +1,7 @@
 //! Summaries: a stretch of a room is summed up once, whoever asks and however many do (SUM-03). All commits follow one another, so
 //! what is looked at here holds until the run is there.
 
-use super::runs::{self, Ask, OPEN};
+use super::runs::{self, Ask};
 use super::tx::Tx;
 use super::{Done, Halt};
 use crate::domain::{
@@ -9,6 +9,7 @@ use crate::domain::{
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
+use crate::storage::queries::runs::is_open;
 use crate::storage::queries::summaries::is_heard;
 use crate::storage::schema::{messages, runs as runs_table, summaries};
 use diesel::dsl::{exists, max, select};
@@ -78,7 +79,7 @@ fn known(
     let open = runs_table::table
         .filter(runs_table::room_id.eq(room.get()))
         .filter(runs_table::kind.eq(RunKind::Summary.as_str()))
-        .filter(runs_table::state.eq_any(OPEN))
+        .filter(is_open())
         .order(runs_table::id)
         .select(runs_table::id);
     let found: Option<i64> = if by_itself {
@@ -140,7 +141,6 @@ fn failed_lately(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<bool
         .filter(runs_table::start_id.eq(start.get()))
         .filter(runs_table::asker_id.is_null())
         .filter(runs_table::ended_at.gt(since.as_millis()))
-        .filter(runs_table::state.ne_all(OPEN))
         .filter(runs_table::reason.is_null().or(runs_table::reason.ne_all(PASSING)))
         .count();
     let failed: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;

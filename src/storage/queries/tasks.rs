@@ -1,6 +1,7 @@
 //! Runs of assistants, as they are worked at: what waits, who works at what until when, and what a process that is gone left behind.
 
 use super::limited;
+use super::runs::is_running;
 use crate::domain::{
     ApiKey, BaseUrl, MessageId, Person, Prices, Role, RoomId, RunId, RunKind, RunState, Status, Timestamp,
     UserId,
@@ -12,6 +13,7 @@ use crate::storage::schema::{assistants, runs, users};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -70,12 +72,19 @@ impl fmt::Debug for Task {
     }
 }
 
-/// What is noted of a run while it is worked at.
+/// A sign of life of a run that is worked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     pub run: RunId,
-    /// All that was said; none when it hasn't changed.
-    pub partial: Option<Arc<str>>,
+    /// None when nothing changed since it was noted last.
+    pub news: Option<News>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// All that was said.
+    pub partial: Arc<str>,
     pub first_token_at: Option<Timestamp>,
     /// Of the prompt, as we count them.
     pub prompt_tokens: i64,
@@ -161,10 +170,7 @@ impl Store {
                 Conn::Sqlite(c) => query.first(c).optional()?,
             };
             let Some((room, _)) = found else { return Ok(None) };
-            let at_work = runs::table
-                .filter(runs::room_id.eq(room))
-                .filter(runs::state.eq(RunState::Running.as_str()))
-                .select(runs::id);
+            let at_work = runs::table.filter(runs::room_id.eq(room)).filter(is_running()).select(runs::id);
             let other: Option<i64> = on!(&mut *conn, |c| at_work.first(c)).optional()?;
             if other.is_some() {
                 return Ok(None);
@@ -189,7 +195,8 @@ impl Store {
         .await
     }
 
-    /// Notes how far runs are, and that their holder lives: one commit for all.
+    /// Notes how far runs are, and that their holder lives: one commit for all, and a statement of its own only for a run with news,
+    /// for everybody's writes wait meanwhile.
     pub async fn renew_runs(
         &self,
         holder: Uuid,
@@ -197,28 +204,35 @@ impl Store {
         lease: Timestamp,
     ) -> Result<Renewed, StoreError> {
         self.write(move |conn| {
+            let ours =
+                || runs::table.filter(is_running()).filter(runs::holder.eq(holder.as_bytes().to_vec()));
+            let query = ours().select((runs::id, runs::stop_asked_at.is_not_null()));
+            let held: Vec<(i64, bool)> = on!(&mut *conn, |c| query.load(c))?;
+            let held: HashMap<i64, bool> = held.into_iter().collect();
             let mut renewed = Renewed::default();
-            for Progress { run, partial, first_token_at, prompt_tokens } in progress {
-                let ours = runs::table
-                    .find(run.get())
-                    .filter(runs::holder.eq(holder.as_bytes().as_slice()))
-                    .filter(runs::state.eq(RunState::Running.as_str()));
-                let query = ours.select(runs::stop_asked_at.is_not_null());
-                let stopping: Option<bool> = on!(&mut *conn, |c| query.first(c)).optional()?;
-                let Some(stopping) = stopping else {
-                    renewed.lost.push(run);
+            let mut quiet = Vec::new();
+            for Progress { run, news } in progress {
+                match held.get(&run.get()) {
+                    None => renewed.lost.push(run),
+                    Some(true) => renewed.stopping.push(run),
+                    Some(false) => {}
+                }
+                let Some(News { partial, first_token_at, prompt_tokens }) = news else {
+                    quiet.push(run.get());
                     continue;
                 };
-                if stopping {
-                    renewed.stopping.push(run);
-                }
-                let query = diesel::update(ours).set((
+                let query = diesel::update(ours().filter(runs::id.eq(run.get()))).set((
                     runs::lease_until.eq(Some(lease.as_millis())),
+                    runs::partial.eq(partial.replace('\0', "")),
+                    runs::first_token_at.eq(first_token_at.map(Timestamp::as_millis)),
                     runs::prompt_tokens.eq(prompt_tokens),
-                    first_token_at.map(|at| runs::first_token_at.eq(Some(at.as_millis()))),
-                    partial.as_deref().map(|text| runs::partial.eq(text.replace('\0', ""))),
                 ));
                 on!(&mut *conn, |c| query.execute(c))?;
+            }
+            if !quiet.is_empty() {
+                let query = diesel::update(ours().filter(runs::id.eq_any(quiet)))
+                    .set(runs::lease_until.eq(Some(lease.as_millis())));
+                on!(conn, |c| query.execute(c))?;
             }
             Ok(renewed)
         })
@@ -265,7 +279,7 @@ impl Store {
         let left = move || {
             let is_theirs = runs::holder.ne(holder.as_bytes().to_vec());
             runs::table
-                .filter(runs::state.eq(RunState::Running.as_str()))
+                .filter(is_running())
                 .filter(runs::lease_until.lt(now.as_millis()).or(runs::lease_until.lt(others).and(is_theirs)))
                 .order(runs::id)
                 .select(runs::id)

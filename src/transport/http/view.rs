@@ -1,6 +1,6 @@
 //! The JSON of REST answers that the socket doesn't have.
 
-use crate::domain::{MessageId, RunId, Session, SessionId, Summoned, UserId};
+use crate::domain::{MessageId, RunId, Session, SessionId, Summoned, UserId, is_retryable};
 use crate::protocol::encode::SummonedView;
 use crate::protocol::view::{PersonView, RoomView, UsageView};
 use crate::storage::{Account, Message, Profile, RoomView as Room, Run};
@@ -48,6 +48,7 @@ pub(super) struct RunView<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stopping: bool,
     reason: Option<&'a str>,
+    retryable: Option<bool>,
     truncated: bool,
     model: &'a str,
     usage: UsageView,
@@ -73,6 +74,7 @@ impl<'a> From<&'a Run> for RunView<'a> {
             text: run.state.is_open().then_some(&run.partial),
             stopping: run.stopping && run.state.is_open(),
             reason: run.reason.as_deref(),
+            retryable: run.reason.as_deref().map(is_retryable),
             truncated: run.truncated,
             model: &run.model,
             usage: UsageView::new(run.usage, run.cost_micros),

@@ -49,7 +49,7 @@ on_both!(
         assert_eq!(
             end,
             json!({ "run_id": run, "message_id": message, "state": "done", "body": whole, "reason": null,
-                "truncated": false, "usage": usage })
+                "retryable": null, "truncated": false, "usage": usage })
         );
         assert_eq!(scene.upstream.requests().len(), 1);
         let kept = scene.message(message).await;

@@ -74,6 +74,9 @@ on_both!(
             assert_eq!(scene.upstream.requests().len() - before, asked_times, "{name}");
             let run = scene.run(scene.lobby(), asked.run).await;
             assert_eq!((run["state"].as_str(), run["reason"].as_str()), (Some(state), reason), "{name}");
+            let passes = ["_timeout", "dropped", "upstream_error", "overloaded", "rate_limited"];
+            let is_retryable = reason.map(|reason| passes.iter().any(|name| reason.ends_with(name)));
+            assert_eq!((end["retryable"].as_bool(), run["retryable"].as_bool()), (is_retryable, is_retryable), "{name}");
             let tokens = (run["usage"]["prompt_tokens"].as_u64(), run["usage"]["completion_tokens"].as_u64());
             match state {
                 // Something was read and written, and is paid for.
@@ -117,6 +120,7 @@ async fn an_answer_that_never_ends_is_ended() {
     scene.upstream.answers(says(["word "]).then_says_every(Duration::from_millis(100), endless));
     let end = scene.is_answered("what?").await;
     assert_eq!((&end["state"], &end["reason"]), (&json!("interrupted"), &json!("total_timeout")));
+    assert_eq!(end["retryable"], false, "it would only take as long again");
     scene.upstream.closed(1).await;
 
     let nowhere = Unconnectable::start().await;

@@ -275,6 +275,14 @@ impl Follower {
         }
     }
 
+    /// Listens until more than so many bytes were said.
+    pub(super) async fn hears_said_more_than(&mut self, run: u64, bytes: usize) {
+        while self.said.get(&run).is_none_or(|said| said.len() <= bytes) {
+            assert!(!self.ended.contains_key(&run), "over: {:?}", self.ended.get(&run));
+            self.next().await;
+        }
+    }
+
     /// Listens until a message with this body comes; the frames before it.
     pub(super) async fn hears_message(&mut self, body: &str) -> Vec<Frame> {
         let mut frames = Vec::new();

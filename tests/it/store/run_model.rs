@@ -3,7 +3,7 @@
 use super::asking::{MICROS, Scene, TOKENS};
 use super::bench::{Bench, NOW};
 use hearth::domain::{Ack, Command, RunState};
-use hearth::storage::Progress;
+use hearth::storage::{News, Progress};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::time::Duration;
@@ -90,9 +90,10 @@ async fn follow(bench: Bench, deeds: &[Deed]) {
                 }
             }
             Deed::Renew(who, text) => {
-                let progress =
-                    Progress { run, partial: Some((*text).into()), first_token_at: None, prompt_tokens: 0 };
-                let renewed = store.renew_runs(holders[*who], vec![progress], lease).await.unwrap();
+                let news = News { partial: (*text).into(), first_token_at: None, prompt_tokens: 0 };
+                let news = (!text.is_empty()).then_some(news);
+                let renewed =
+                    store.renew_runs(holders[*who], vec![Progress { run, news }], lease).await.unwrap();
                 assert_eq!(renewed.lost.is_empty(), is_theirs(who), "{deed:?} {model:?}");
                 assert_eq!(!renewed.stopping.is_empty(), is_theirs(who) && model.stopping);
             }

@@ -7,7 +7,7 @@ use hearth::domain::{
     Ack, AssistantChange, Command, EventBody, MessageBody, Person, RejectionCode, Role, RoomId, RunEnded,
     RunState,
 };
-use hearth::storage::{HistoryPage, Progress};
+use hearth::storage::{HistoryPage, News, Progress};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -126,9 +126,7 @@ async fn whoever_works_at_it_is_told_to_stop(bench: Bench) {
     let lease = NOW.after(Duration::from_secs(60));
     let progress = |text: &str| Progress {
         run,
-        partial: Some(text.into()),
-        first_token_at: Some(NOW),
-        prompt_tokens: 0,
+        news: Some(News { partial: text.into(), first_token_at: Some(NOW), prompt_tokens: 0 }),
     };
     let renewed = store.renew_runs(holder, vec![progress("so f\0ar")], lease).await.unwrap();
     assert!(renewed.stopping.is_empty() && renewed.lost.is_empty());
@@ -243,8 +241,8 @@ async fn what_an_assistant_says_ends_with_it(bench: Bench) {
     };
     let (inside, within) = (asks(&scene.bob, den).await, asks(&scene.bob, lair).await);
     scene.takes(queued, holder).await.expect("taken");
-    let progress =
-        Progress { run: queued, partial: Some("so far".into()), first_token_at: None, prompt_tokens: 0 };
+    let news = News { partial: "so far".into(), first_token_at: None, prompt_tokens: 0 };
+    let progress = Progress { run: queued, news: Some(news) };
     bench.store.renew_runs(holder, vec![progress], NOW.after(Duration::from_secs(9))).await.unwrap();
 
     let (_, events) = bench.does(&scene.ann, Command::DeleteRoom { room: lair }).await;

@@ -1,0 +1,144 @@
+//! Runs at which a worker fails.
+
+use super::{InferenceHandle, Pool};
+use crate::actors::simulation::{Ground, House};
+use crate::config::Ai;
+use crate::domain::run::reason;
+use crate::domain::{
+    Ack, AssistantTerms, BaseUrl, Command, Enrolment, MessageBody, Name, Origin, Person, Principal, RoomId,
+    RunId, RunState,
+};
+use crate::inference::ContentFilter;
+use crate::inference::filter::{Side, Verdict};
+use crate::protocol::TraceId;
+use crate::storage::Run;
+use actix_rt::Arbiter;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// Fails at what it is told to fail at.
+#[derive(Default)]
+struct Fragile {
+    failed: AtomicUsize,
+}
+
+impl ContentFilter for Fragile {
+    fn check(&self, text: &str, _: Side) -> Verdict {
+        if text.contains("poison") {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            // Without the panic hook: it is meant.
+            std::panic::resume_unwind(Box::new("poisoned"));
+        }
+        Verdict::Pass
+    }
+
+    fn undecided(&self, _: &str, _: Side) -> usize {
+        0
+    }
+}
+
+struct Scene {
+    house: House,
+    thinking: InferenceHandle,
+    ada: Person,
+    room: RoomId,
+}
+
+impl Scene {
+    /// One worker, and an engine at that address.
+    async fn set(house: House, filter: Arc<Fragile>, engine: &str, change: impl FnOnce(&mut Ai)) -> Self {
+        let mut config = (*house.config).clone();
+        config.ai.workers = 1;
+        change(&mut config.ai);
+        let (bus, store) = (house.bus.clone(), house.store.clone());
+        let arbiter = Arbiter::current();
+        let thinking = Pool::start(bus.clone(), store, config.into(), filter, &arbiter).expect("starts");
+        let base_url = BaseUrl::parse(&format!("http://{engine}/v1")).expect("an address");
+        let terms = Box::new(AssistantTerms::new(base_url, "m").expect("a model"));
+        let name = Name::parse("name", "Ada").expect("a name");
+        let enrolment = Enrolment::OperatorsAssistant { name, terms };
+        let made = bus.enrol(enrolment, Origin::SYSTEM, TraceId::random()).await;
+        let Ok(Ack::Enrolled { person: ada, .. }) = made else { panic!("{made:?}") };
+        // Open to all.
+        let room = house.rooms[0];
+        Self { house, thinking, ada, room }
+    }
+
+    async fn asks(&self, text: &str) -> RunId {
+        let body = MessageBody::parse(&format!("@Ada {text}")).expect("a body");
+        let command =
+            Command::PostMessage { room: self.room, client_message_id: Uuid::new_v4(), body, settings: None };
+        let ann = Principal::of_system(self.house.people[0].clone());
+        match self.house.bus.submit(ann, command, TraceId::random()).await {
+            Ok(Ack::Posted { runs, .. }) => runs[0].outcome.clone().expect("admitted").run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn sees_the_end(&self, run: RunId) -> Run {
+        for _ in 0..3_000 {
+            let run = self.house.store.run(self.room, run).await.expect("read").expect("there");
+            if !run.state.is_open() {
+                return run;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it doesn't end");
+    }
+}
+
+/// What fails every time it is worked at is given up after as often as may be tried, and the one worker goes on with what comes next.
+///
+/// Proves AI-22.
+#[test]
+fn a_run_at_which_a_worker_fails_is_given_up_and_holds_up_nobody() {
+    let lived = Ground::new().run(1, |house| async move {
+        let filter = Arc::new(Fragile::default());
+        // Nobody listens there.
+        let scene = Scene::set(house, Arc::clone(&filter), "127.0.0.1:9", |_| ()).await;
+        let poisoned = scene.asks("poison").await;
+        let end = scene.sees_the_end(poisoned).await;
+        assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some(reason::DEAD_LETTER)));
+        let took = end.ended_at.expect("ended").as_millis() - end.created_at.as_millis();
+        let lease = scene.house.config.ai.lease.as_millis();
+        assert!(
+            u128::try_from(took).expect("later") < lease,
+            "nobody had to find out by its lease: {took} ms"
+        );
+        let attempts = scene.house.config.ai.attempts;
+        assert_eq!(end.attempts, i64::from(attempts));
+        assert_eq!(filter.failed.load(Ordering::Relaxed), usize::try_from(attempts).expect("few"));
+
+        let next = scene.asks("and now?").await;
+        let end = scene.sees_the_end(next).await;
+        assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("connect")));
+        assert_eq!((scene.thinking.under_way(), scene.ada.name.as_ref()), (0, "Ada"));
+    });
+    assert!(lived.is_ok());
+}
+
+/// What is worked at here isn't taken for left behind, even if that it is alive couldn't be noted for as long as the lease.
+///
+/// Proves AI-23.
+#[test]
+fn nobody_takes_over_what_they_work_at() {
+    let lived = Ground::new().run(1, |house| async move {
+        let engine = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let address = engine.local_addr().expect("bound").to_string();
+        let scene = Scene::set(house, Arc::default(), &address, |ai| {
+            ai.lease = Duration::from_secs(1);
+            (ai.heartbeat, ai.checkpoint) = (Duration::from_secs(120), Duration::from_secs(120));
+            (ai.first_token_timeout, ai.retries) = (Duration::from_secs(60), 0);
+        })
+        .await;
+        let run = scene.asks("anybody there?").await;
+        let end = scene.sees_the_end(run).await;
+        assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("first_token_timeout")));
+        assert_eq!(end.attempts, 1, "it was taken once");
+    });
+    assert!(lived.is_ok());
+}
