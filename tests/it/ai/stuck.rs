@@ -1,6 +1,9 @@
 //! Action requests while the store can't be written: who waits is told in time, what is refused says so, and it goes on afterwards.
 
 use super::actions::Stage;
+use super::scene::{asks, assistant};
+use crate::harness::upstream::Upstream;
+use crate::harness::upstream::script::{Gate, says};
 use crate::harness::{Ground, House, on_both};
 use crate::overload::{Hand, becomes};
 use serde_json::json;
@@ -16,6 +19,18 @@ fn hand_on_requests(house: &House) -> Hand {
         }
     }
 }
+
+/// Two commits that fail make a server read-only, and it finds out soon that it needn't be any more.
+const READ_ONLY: [&str; 8] = [
+    "--set",
+    "load.sample_ms=20",
+    "--set",
+    "load.probe_ms=50",
+    "--set",
+    "load.store_failures=2",
+    "--set",
+    "storage.patience_ms=100",
+];
 
 on_both!(
     /// That a deadline is over can't be noted: whoever waits is told all the same, and the row follows.
@@ -53,11 +68,7 @@ on_both!(
     /// Proves LIM-12.
     nothing_is_asked_or_answered_read_only,
     async |ground| {
-        let args = [
-            "--set", "load.sample_ms=20", "--set", "load.probe_ms=50", "--set", "load.store_failures=2",
-            "--set", "storage.patience_ms=100",
-        ];
-        let stage = Stage::set(ground, &args).await;
+        let stage = Stage::set(ground, &READ_ONLY).await;
         let mut client = stage.bob.connects().await;
         let id = stage.asks(json!({ "timeout_ms": 60_000 })).await;
         assert_eq!(client.notices("action.request").await["data"]["request_id"], json!(id));
@@ -80,6 +91,34 @@ on_both!(
         let told = client.asks("action.result", done).await;
         assert_eq!(told, json!({ "request_id": id, "state": "done" }));
         stage.house.metric_becomes("hearth_registry_entries", "\"actions\"", 0.0).await;
+    }
+);
+
+on_both!(
+    /// An assistant that calls for an action then is told why nobody is asked, and goes on.
+    ///
+    /// Proves LIM-12.
+    an_assistant_is_told_that_it_is_read_only,
+    async |ground| {
+        let stage = Stage::set(ground, &READ_ONLY).await;
+        let upstream = Upstream::start().await;
+        assistant(&stage.house, "Dora", &upstream.url(), json!({ "tools": ["dice.roll"] })).await;
+        let gate = Gate::new();
+        let calls = says([]).then_calls(0, ("call-1", "dice_roll"), ["{\"count\":2,", "\"sides\":6}"]);
+        upstream.answers(calls.then_usage(20, 5).once(&gate)).answers(says(["No dice."]));
+        let bob = stage.caller_of_bob();
+        let asked = asks(&bob, stage.house.lobby, "@Dora roll two dice").await;
+        gate.is_reached().await;
+        let hand = Hand::on_the_log(&stage.house);
+        let path = format!("/rooms/{}/messages", stage.house.lobby);
+        becomes("read_only", async || bob.post(&path, json!({ "body": "lost" })).await.json()["code"] == "read_only").await;
+        gate.opens();
+        upstream.ended(2).await;
+        let told = upstream.asked(2).json["messages"].to_string();
+        assert!(told.contains("read_only"), "{told}");
+        drop(hand);
+        let run = format!("/rooms/{}/runs/{}", stage.house.lobby, asked.run);
+        becomes("it has answered", async || bob.get(&run).await.expect(200)["state"] == "done").await;
     }
 );
 

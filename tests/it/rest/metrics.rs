@@ -224,6 +224,8 @@ async fn frames_and_handshakes_are_counted_by_what_they_are() {
     let nobody = loadtest::wire::Credentials::Bearer("1-nonsense".to_owned());
     let refused = loadtest::socket::Socket::connect(&house.url(), &nobody).await;
     assert!(refused.is_err(), "nobody knows it");
+    let took = house.metric("hearth_handshake_seconds_sum", "outcome=\"refused\"").await;
+    assert!(took > 0.0, "to refuse takes a while, too");
     let second = house.admin.connects().await;
     let third = loadtest::socket::Socket::connect(&house.url(), &house.admin.client.credentials()).await;
     assert!(third.is_err(), "it is one too many");
