@@ -6,6 +6,7 @@
 mod figures;
 mod handle;
 mod lines;
+mod rows;
 
 pub use figures::{ActionStats, Latency};
 pub use handle::{ActionsHandle, ActionsMsg, Made};
@@ -13,6 +14,7 @@ pub use lines::Used;
 
 use super::clock;
 use super::hub::{ConnId, HubMsg};
+use super::outbox::Class;
 use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::sequencer::rejection_of;
@@ -24,8 +26,8 @@ use crate::protocol::{action, websocket};
 use crate::storage::{ActionBounds, Answered, StoreError};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use bytes::Bytes;
-use handle::{End, Shared};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use handle::{Care, End, Shared};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -70,6 +72,11 @@ pub struct Actions {
     /// Which requests a socket has and which none, to be noted.
     marks: HashMap<ActionId, bool>,
     marking: bool,
+    /// The rows are being read; again, when they are.
+    looking: bool,
+    look_again: bool,
+    /// What ended meanwhile: as it was read it may be open.
+    left: HashSet<ActionId>,
 }
 
 impl Actions {
@@ -88,28 +95,12 @@ impl Actions {
             answering: false,
             marks: HashMap::new(),
             marking: false,
+            looking: false,
+            look_again: false,
+            left: HashSet::new(),
         };
         let address = watch::start_vital(Context::new(), actions, "actions");
         *shared.address.write().unwrap_or_else(PoisonError::into_inner) = Some(address);
-    }
-
-    /// Reads the requests that are open. Those made before the start are offered anew: their clients know them by their ids.
-    fn load(&mut self, ctx: &mut Context<Self>) {
-        let (store, most) = (self.rooms.store().clone(), self.shared.config.pending_max);
-        let read = async move { store.open_actions(most).await };
-        ctx.spawn(read.into_actor(self).map(|read, actions, ctx| match read {
-            Ok(open) => {
-                for request in open {
-                    if !actions.entries.contains_key(&request.id) {
-                        actions.enter(&request, None, ctx);
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "open action requests can't be read; tried again soon");
-                ctx.run_later(AGAIN, |actions, ctx| actions.load(ctx));
-            }
-        }));
     }
 
     fn ask(
@@ -132,12 +123,13 @@ impl Actions {
                 Ok(Ok(request)) => {
                     let (waiter, end) = oneshot::channel();
                     actions.enter(&request, Some(waiter), ctx);
-                    Ok(Made { request, end })
+                    let care = Care::of(&request, Arc::clone(&actions.shared));
+                    Ok(Made { request, end, care })
                 }
                 Ok(Err(rejection)) => Err(rejection),
                 Err(error) => Err(refused(&error)),
             };
-            // Whoever asked may have gone: the request is left to its deadline.
+            // Whoever asked may have gone: the request is left to its deadline, or withdrawn.
             drop(asker.send(made));
             drop(permit);
         }));
@@ -286,8 +278,23 @@ impl Actions {
         sink.answer(outcome);
     }
 
+    /// A request has ended, and the socket that has it doesn't know.
+    fn over(&mut self, id: ActionId, state: ActionState, end: End) {
+        let conn = self.entries.get(&id).and_then(|entry| entry.offered);
+        if let Some(conn) = conn
+            && let Some(hub) = self.rooms.hubs().iter().find(|hub| hub.id() == conn.hub)
+        {
+            let frame = websocket::text(&action::ended(id, state));
+            hub.tell(HubMsg::Send { conn, class: Class::Control, frame });
+        }
+        self.leave(id, end);
+    }
+
     /// A request has ended: nothing of it is kept.
     fn leave(&mut self, id: ActionId, end: End) {
+        if self.looking {
+            self.left.insert(id);
+        }
         let Some(entry) = self.entries.remove(&id) else { return };
         self.deadlines.remove(&(entry.deadline, id));
         self.marks.remove(&id);
@@ -340,7 +347,7 @@ impl Actions {
                 Ok(expired) => {
                     for id in expired {
                         actions.shared.figures.count(figures::Outcome::Timeout);
-                        actions.leave(id, Err(Rejection::request_timeout()));
+                        actions.over(id, ActionState::Expired, Err(Rejection::request_timeout()));
                     }
                     actions.look_up(now, ctx);
                     actions.arm(ctx);
@@ -378,17 +385,10 @@ impl Actions {
             }
             let store = self.rooms.store().clone();
             let read = async move { store.action(id).await };
-            ctx.spawn(read.into_actor(self).map(move |read, actions, _| {
-                let end = match read {
-                    Ok(Some(ActionRequest {
-                        state: state @ (ActionState::Done | ActionState::Failed),
-                        result: Some(result),
-                        ..
-                    })) => Ok(Outcome { state, result }),
-                    Ok(_) => Err(Rejection::request_timeout()),
-                    Err(error) => Err(refused(&error)),
-                };
-                actions.leave(id, end);
+            ctx.spawn(read.into_actor(self).map(move |read, actions, _| match read {
+                Ok(Some(request)) => actions.on_ended(request),
+                Ok(None) => actions.leave(id, Err(Rejection::request_timeout())),
+                Err(error) => actions.leave(id, Err(refused(&error))),
             }));
         }
     }
@@ -406,6 +406,8 @@ impl Actions {
             ActionsMsg::Came { user } => self.offer_all(user),
             ActionsMsg::Went { user, conn } => self.on_gone(user, conn, ctx),
             ActionsMsg::Offered { id, conn, taken } => self.on_offered(id, conn, taken, ctx),
+            ActionsMsg::Withdraw { id } => self.withdraw(id, ctx),
+            ActionsMsg::Look => self.look(ctx),
         }
     }
 
@@ -419,7 +421,7 @@ impl Actions {
         self.deadlines.clear();
         self.marks.clear();
         self.count();
-        self.load(ctx);
+        self.look(ctx);
     }
 }
 
@@ -432,7 +434,7 @@ impl Actor for Actions {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.load(ctx);
+        self.look(ctx);
     }
 }
 

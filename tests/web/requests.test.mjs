@@ -130,6 +130,21 @@ test('offered again it is on the page once, and answered with the same answer', 
   assert.deepEqual([store.state.requests.length, store.state.requests[0].state], [1, 'done']);
 });
 
+test('what ended without us goes away, and what we answered isn’t touched by it', async () => {
+  const { sent, answerer, asks, reply, shown, wire } = desk();
+  const ended = (request_id, state) => wire.receive(JSON.stringify({ type: 'action.ended', data: { request_id, state } }));
+  for (const request_id of ['r1', 'r2', 'r3']) asks({ request_id });
+  answerer.answer('r2', 'done', { rolls: [1, 2] });
+  ended('r1', 'expired');
+  ended('r2', 'expired');
+  ended('r3', 'done');
+  ended('r4', 'expired');
+  assert.deepEqual(shown(), [['expired', null], ['sending', 'done'], ['done', null]]);
+  await reply(sent[0], { type: 'reply', data: { state: 'done' } });
+  ended('r2', 'expired');
+  assert.deepEqual(shown()[1], ['done', 'done']);
+});
+
 test('what can’t be done here is answered as failed, at once', async () => {
   const { sent, asks, reply, shown } = desk();
   asks({ kind: 'door.open' });

@@ -49,6 +49,44 @@ on_both!(
     }
 );
 
+/// Engines that give both calls of a turn the same index, whole, each with an id of its own.
+///
+/// Proves CORR-01.
+#[tokio::test]
+async fn two_calls_of_one_index_are_two() {
+    let scene = Scene::open(Ground::Sqlite).await;
+    assistant(&scene.house, "Dora", &scene.upstream.url(), json!({ "tools": ["dice.roll"] })).await;
+    let mut client = scene.house.admin.connects().await;
+    let mut follower = scene.follows().await;
+    let call = |id: &str, sides: u8| {
+        let arguments = json!({ "count": 1, "sides": sides }).to_string();
+        let call = json!({ "index": 0, "id": id, "type": "function",
+            "function": { "name": "dice_roll", "arguments": arguments } });
+        json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [call] }, "finish_reason": null }] })
+    };
+    let both =
+        says([]).then_chunk(call("call-1", 6)).then_chunk(call("call-2", 8)).then_finishes("tool_calls");
+    scene.upstream.answers(both).answers(says(["Five and seven."]));
+    client.asks("presence.set", json!({ "state": "active" })).await;
+    let asked = asks(&scene.ann(), scene.lobby(), "@Dora roll two dice").await;
+    for (sides, rolled) in [(6, 5), (8, 7)] {
+        let request = client.notices("action.request").await["data"].clone();
+        assert_eq!(request["arguments"], json!({ "count": 1, "sides": sides }));
+        let result =
+            json!({ "request_id": request["request_id"], "status": "done", "result": { "rolls": [rolled] } });
+        client.asks("action.result", result).await;
+    }
+    assert_eq!(follower.hears_the_end(asked.run).await["body"], "Five and seven.");
+    let second = scene.upstream.asked(2).json;
+    let told = second["messages"].as_array().expect("messages");
+    let [.., calls, one, other] = told.as_slice() else { panic!("{second}") };
+    assert_eq!(calls["tool_calls"].as_array().map(Vec::len), Some(2), "{calls}");
+    for (outcome, id, rolled) in [(one, "call-1", "5"), (other, "call-2", "7")] {
+        assert_eq!(outcome["tool_call_id"], id);
+        assert!(outcome["content"].as_str().is_some_and(|text| text.contains(rolled)), "{outcome}");
+    }
+}
+
 /// Proves AI-16.
 #[tokio::test]
 async fn nothing_is_called_that_is_not_offered() {
