@@ -70,6 +70,17 @@ test('a result that isn’t taken is sent again after 100, 200 and 400 ms, the l
   assert.deepEqual(shown(), [['done', 'done']]);
 });
 
+test('a server that says when to come back isn’t asked before', async () => {
+  const { sent, answerer, asks, reply } = desk();
+  asks();
+  answerer.answer('r1', 'done', { rolls: [1, 2] });
+  await reply(sent[0], { type: 'error', error: { ...BUSY, retry_after_ms: 1_500 } });
+  await pass(1_499);
+  assert.equal(sent.length, 1);
+  await pass(1);
+  assert.deepEqual(sent.map(({ at }) => at), [0, 1_500]);
+});
+
 test('after the last try it is over, and said', async () => {
   const { store, line, answerer, asks, wire, shown } = desk();
   asks();
