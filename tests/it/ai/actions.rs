@@ -233,7 +233,7 @@ on_both!(
 );
 
 /// Sends results in one write and reads until each is answered: `done`, `duplicate` or the code of the refusal, in order of sending.
-async fn pipelined(raw: &mut Raw, results: &[Value]) -> Vec<String> {
+pub(super) async fn pipelined(raw: &mut Raw, results: &[Value]) -> Vec<String> {
     let frame = |(n, data): (usize, &Value)| {
         client_text(
             &json!({ "type": "action.result", "request_id": n.to_string(), "data": data }).to_string(),
