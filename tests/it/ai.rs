@@ -11,6 +11,7 @@ mod expiry;
 mod failing;
 mod fair;
 mod fast;
+mod forgetting;
 mod prompts;
 mod routes;
 mod scene;
