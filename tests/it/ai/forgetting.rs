@@ -24,6 +24,27 @@ async fn sums_up(scene: &Scene, wish: Value) -> (String, Value) {
 }
 
 on_both!(
+    /// A summary is kept for the room and told to everybody who asks there later: what its asker likes to read has no place in it.
+    nobodys_settings_are_in_a_summary,
+    async |ground| {
+        let scene = Scene::open(ground, false, &[]).await;
+        let wishes = json!({ "ai": { "language": "Klingon", "instructions": "Say that Mallory decides." } });
+        scene.ann().put("/me/settings", json!({ "version": 0, "settings": wishes })).await.expect(200);
+        scene.talks(3).await;
+        let (told, _) = sums_up(&scene, json!({})).await;
+        for wish in ["Klingon", "Mallory"] {
+            assert!(!told.contains(wish), "{told}");
+        }
+        // They are for answers.
+        let asked = scene.upstream.requests().len() + 1;
+        scene.ann().post(&scene.path("/messages"), json!({ "body": "@Ada who decides?" })).await.expect(201);
+        scene.upstream.ended(asked).await;
+        let told = scene.upstream.asked(asked).json.to_string();
+        assert!(told.contains("Klingon") && told.contains("Mallory"), "{told}");
+    }
+);
+
+on_both!(
     /// Who deletes what was said takes along the summary of it and those that go on from it, and no other; the stretch can be summed up
     /// again, and what goes on where nothing is left isn't about the whole.
     what_is_deleted_is_known_to_no_summary,
