@@ -178,6 +178,11 @@ impl Limits {
     }
 
     /// A REST request or handshake from an address.
+    /// One more action request of somebody's: it reaches people as a message does.
+    pub fn action(&self, requester: &Person, now: Instant) -> Result<(), Rejection> {
+        self.message(requester, None, self.nanos(now))
+    }
+
     pub fn address_request(&self, address: Address, now: Instant) -> Result<(), Rejection> {
         let taken = self.address_requests.take(address, 1, self.nanos(now));
         taken.map_err(|wait| Rejection::rate_limited("requests from this address", wait))

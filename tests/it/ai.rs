@@ -11,6 +11,7 @@ mod expiry;
 mod failing;
 mod fair;
 mod fast;
+mod flooding;
 mod forgetting;
 mod prompts;
 mod routes;
