@@ -32,7 +32,7 @@ use actix::{
 use breakers::Breakers;
 use dashmap::DashMap;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch as signal};
@@ -101,6 +101,8 @@ pub(super) struct Active {
     unsaid: AtomicI64,
     /// Bytes that were said before the current request.
     from: AtomicUsize,
+    /// How long it waited for what it called.
+    waited_ms: AtomicU64,
     /// What the requests before the current one used, those of attempts before included.
     before: Mutex<Usage>,
     /// It isn't ours any more.

@@ -5,7 +5,6 @@ mod accounting;
 mod actions;
 mod administration;
 mod answers;
-mod apart;
 mod budgets;
 mod crashing;
 mod elsewhere;

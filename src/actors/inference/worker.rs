@@ -10,7 +10,7 @@ use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -92,6 +92,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
         used: Mutex::default(),
         unsaid: AtomicI64::new(0),
         from: AtomicUsize::new(0),
+        waited_ms: AtomicU64::new(0),
         before: Mutex::new(task.used),
         lost: Notify::new(),
     });

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 const PEOPLE: [&str; 3] = [Role::Admin.as_str(), Role::Member.as_str(), Role::Guest.as_str()];
 
 /// When the answer was asked for, when it ended, by whom, and about which message.
-type Hop = (i64, Option<i64>, Option<String>, i64);
+type Hop = (i64, i64, Option<String>, i64);
 
 /// Why a program may not ask in this room now, if it may not: as many answers as may were asked for by programs, each right after the
 /// one before, and nobody else has said anything since.
@@ -28,9 +28,16 @@ pub(super) fn check(tx: &mut Tx<'_>, room: RoomId) -> Result<Option<Rejection>, 
         .left_join(users::table.on(users::id.nullable().eq(runs::asker_id)))
         .filter(runs::room_id.eq(room.get()))
         .filter(is_answer())
+        // What isn't answered yet nobody goes on from.
+        .filter(runs::ended_at.is_not_null())
         .order(runs::id.desc())
         .limit(i64::from(most))
-        .select((runs::created_at, runs::ended_at, users::role.nullable(), runs::prompt_id));
+        .select((
+            runs::created_at,
+            runs::ended_at.assume_not_null(),
+            users::role.nullable(),
+            runs::prompt_id,
+        ));
     let hops: Vec<Hop> = on!(&mut *tx.conn, |c| query.load(c))?;
     let Some(wait) = until_broken(tx.now, &hops, most) else { return Ok(None) };
     tx.flush()?;
@@ -49,16 +56,14 @@ pub(super) fn check(tx: &mut Tx<'_>, room: RoomId) -> Result<Option<Rejection>, 
 fn until_broken(now: Timestamp, hops: &[Hop], most: u32) -> Option<Duration> {
     let mut next = now.as_millis();
     for (asked, ended, role, _) in hops {
-        let pause = next - ended.unwrap_or(next);
-        if role.as_deref() != Some(Role::Bot.as_str())
-            || u128::try_from(pause).unwrap_or(0) >= PAUSE.as_millis()
-        {
+        // Where several were asked at once, one may have ended after the next was asked.
+        let pause = u128::try_from(next - ended).unwrap_or_default();
+        if role.as_deref() != Some(Role::Bot.as_str()) || pause >= PAUSE.as_millis() {
             return None;
         }
         next = *asked;
     }
     let (_, ended, ..) = hops.first()?;
-    let since = now.as_millis() - ended.unwrap_or(now.as_millis());
-    let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
+    let since = Duration::from_millis(u64::try_from(now.as_millis() - ended).unwrap_or_default());
     (hops.len() >= usize::try_from(most).unwrap_or(usize::MAX)).then(|| PAUSE.saturating_sub(since))
 }
