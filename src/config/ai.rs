@@ -272,6 +272,22 @@ mod tests {
         }
     }
 
+    /// Proves AI-10.
+    #[test]
+    fn how_long_an_engine_is_waited_for_is_what_the_protocol_states() {
+        let ai = Ai::default();
+        let waits = [ai.connect_timeout, ai.first_token_timeout, ai.idle_timeout, ai.total_timeout];
+        let [connect, first, idle, total] = waits.map(|wait| format!("{} s", wait.as_secs()));
+        let protocol = include_str!("../../PROTOCOL.md");
+        assert!(protocol.contains(&format!("| {connect}; {first}; {idle}; {total} |")), "{waits:?}");
+        let (attempts, first) = (ai.retries + 1, ai.backoff.as_millis());
+        let (second, most) = (ai.backoff.as_secs_f32() * 2.0, ai.backoff_max.as_secs());
+        let row = format!(
+            "| {attempts}; at most {first} ms, then {second} s, or what the engine asks for up to {most} s |"
+        );
+        assert!(protocol.contains(&row), "{row}");
+    }
+
     #[test]
     fn phrases_are_a_list_or_a_text_with_commas() {
         for text in [r#"{"blocked_phrases": ["a b", "c"]}"#, r#"{"blocked_phrases": " a b , c,"}"#] {

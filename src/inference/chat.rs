@@ -1,6 +1,7 @@
 //! The language of `/chat/completions`, as OpenAI and those who speak it after them have it: what is asked, and what comes back.
 
 use super::failure::{Failure, Report};
+use super::tokens;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -242,6 +243,8 @@ pub(super) struct Heard {
 pub(super) struct Assembly {
     calls: Vec<(Option<u64>, ToolCall)>,
     usage: Option<Usage>,
+    /// Tokens of what the model thought and didn't say, as we count them.
+    thought: usize,
     finish: Option<FinishReason>,
     is_over: bool,
 }
@@ -270,8 +273,10 @@ impl Assembly {
             chunk.choices.unwrap_or_default().into_iter().find(|choice| choice.index.unwrap_or(0) == 0);
         let Some(choice) = first else { return Ok(heard) };
         let delta = choice.delta.or(choice.message).unwrap_or_default();
-        let thought = [&delta.reasoning_content, &delta.reasoning];
-        heard.is_alive |= thought.into_iter().flatten().any(|thought| !thought.is_empty());
+        // Engines that give both give the same twice.
+        let thought = delta.reasoning_content.or(delta.reasoning).unwrap_or_default();
+        heard.is_alive |= !thought.is_empty();
+        self.thought = self.thought.saturating_add(tokens::estimate(&thought));
         heard.text = [delta.content, delta.refusal].into_iter().flatten().collect();
         heard.is_alive |= !heard.text.is_empty();
         for fragment in delta.tool_calls.unwrap_or_default() {
@@ -319,7 +324,13 @@ impl Assembly {
         self.usage
     }
 
-    /// Puts a piece of a call where it belongs: by its index; without one, to the last unless it begins another.
+    /// Tokens of what the model thought, as we count them: written, and paid for, without being said.
+    pub(super) fn thought(&self) -> usize {
+        self.thought
+    }
+
+    /// Puts a piece of a call where it belongs: by its index; without one, to the last unless it begins another. Engines that give all
+    /// calls of an answer the same index tell them apart by id.
     fn add(&mut self, fragment: Fragment) -> Result<bool, Failure> {
         let Function { name, arguments } = fragment.function.unwrap_or_default();
         let (id, name) = (fragment.id.unwrap_or_default(), name.unwrap_or_default());
@@ -330,7 +341,15 @@ impl Assembly {
             Some(other) => other.to_string(),
         };
         let place = match fragment.index {
-            Some(_) => self.calls.iter().position(|(index, _)| *index == fragment.index),
+            Some(_) => {
+                let of_index = |(index, _): &(Option<u64>, ToolCall)| *index == fragment.index;
+                let same = self.calls.iter().position(|call| of_index(call) && call.1.id == id);
+                let last = self.calls.iter().rposition(of_index);
+                let is_named = |at: &usize| self.calls.get(*at).is_some_and(|(_, call)| !call.id.is_empty());
+                // An id alone begins nothing: some give each fragment a new one.
+                let begins = !id.is_empty() && !name.is_empty() && last.as_ref().is_some_and(is_named);
+                if id.is_empty() { last } else { same.or(last.filter(|_| !begins)) }
+            }
             None if id.is_empty() && name.is_empty() => self.calls.len().checked_sub(1),
             None if id.is_empty() => None,
             None => self.calls.iter().position(|(_, call)| call.id == id),
@@ -360,12 +379,10 @@ impl Assembly {
     }
 }
 
+/// Half of it is none, for the other half would be free; and so is what can't be.
 fn usage(value: &Value) -> Option<Usage> {
-    let count = |key: &str| value.get(key).and_then(Value::as_u64);
-    let (prompt, completion) = (count("prompt_tokens"), count("completion_tokens"));
-    let is_absurd = [prompt, completion].into_iter().flatten().any(|tokens| tokens > TOKENS_MAX);
-    (!is_absurd && (prompt.is_some() || completion.is_some()))
-        .then(|| Usage { prompt: prompt.unwrap_or(0), completion: completion.unwrap_or(0) })
+    let count = |key: &str| value.get(key).and_then(Value::as_u64).filter(|tokens| *tokens <= TOKENS_MAX);
+    Some(Usage { prompt: count("prompt_tokens")?, completion: count("completion_tokens")? })
 }
 
 /// What an error object says: `{"error": {"message", "type", "code"}}`, the same without the wrapping, or `{"error": "text"}`.

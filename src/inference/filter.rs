@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Whose text it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// What a person asks.
+    /// What a person asks, and what they want of all answers.
     Input,
     /// What a model answers.
     Output,
@@ -110,6 +110,7 @@ const HELD_BYTES: usize = 4096;
 
 /// An answer on its way through the filter, piece by piece: what could be the beginning of something refused is held back until it
 /// is known, so that nothing of it leaves.
+#[derive(Clone)]
 pub struct Sieve {
     filter: Arc<dyn ContentFilter>,
     held: String,
@@ -138,9 +139,14 @@ impl Sieve {
         Ok(std::mem::replace(&mut self.held, tail))
     }
 
+    /// What is held back at present.
+    pub fn held(&self) -> &str {
+        &self.held
+    }
+
     /// What was held back, when the answer ends before it became something refused.
-    pub fn finish(self) -> String {
-        self.held
+    pub fn finish(&mut self) -> String {
+        std::mem::take(&mut self.held)
     }
 }
 
