@@ -2,7 +2,7 @@
 //!
 //! A room that is loaded in the middle of an answer finds it here, so that what it tells goes on where a newcomer's snapshot ends.
 
-use crate::domain::{MessageId, RoomId, RunId, UserId};
+use crate::domain::{EventBody, MessageId, RoomId, RunId, UserId};
 use dashmap::DashMap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +77,13 @@ impl Answer {
         }
     }
 
-    /// Whether nothing is said any more.
+    /// Nothing of it is told any more, whatever is said, and whoever writes it may end.
+    fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.stop();
+    }
+
+    /// Whether nothing of it is told any more.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
@@ -108,7 +114,9 @@ impl Drop for Speaking {
         let answer = &self.answer;
         answer.over.store(true, Ordering::Release);
         self.answers.rooms.remove_if_mut(&answer.room, |_, runs| {
-            runs.remove(&answer.run);
+            if runs.get(&answer.run).is_some_and(|known| Arc::ptr_eq(known, answer)) {
+                runs.remove(&answer.run);
+            }
             runs.is_empty()
         });
     }
@@ -146,6 +154,19 @@ impl Answers {
     pub fn stop(&self, room: RoomId, run: RunId) -> bool {
         let answer = self.rooms.get(&room).and_then(|runs| runs.get(&run).cloned());
         answer.is_some_and(|answer| answer.stop())
+    }
+
+    /// What became known of the room's answers by an event: one that ended, or whose message is deleted, is told no further, so that
+    /// nothing follows its end (AI-05).
+    pub fn end_by(&self, room: RoomId, event: &EventBody) {
+        let is_its = |answer: &Answer| match event {
+            EventBody::AnswerEnded { run } => answer.run == run.id,
+            EventBody::MessageDeleted { message, .. } => answer.message == Some(*message),
+            EventBody::RoomDeleted { .. } => true,
+            _ => false,
+        };
+        let Some(runs) = self.rooms.get(&room) else { return };
+        runs.values().filter(|answer| is_its(answer)).for_each(|answer| answer.end());
     }
 
     /// How many there are.

@@ -20,7 +20,7 @@ use super::watch::{self, Ending};
 use crate::config::Config;
 use crate::domain::{Command, Person, Principal, RoomId, RunEnd, RunId, Timestamp, Usage, UserId};
 use crate::inference::upstream::Timeouts;
-use crate::inference::{ContentFilter, Upstream};
+use crate::inference::{ContentFilter, Upstream, tokens};
 use crate::protocol::TraceId;
 use crate::storage::{Store, StoreError, Task, Waiting};
 use crate::telemetry::{ai, metrics};
@@ -44,10 +44,10 @@ const LOOK: usize = 1000;
 const POLL: Duration = Duration::from_secs(1);
 /// A pool that failed starts anew after this long.
 const RESTART: Duration = Duration::from_secs(1);
-/// Between two tries to note how a run ended.
+/// Between the first two tries to note how a run ended; from then on twice as long each time.
 const END_AGAIN: Duration = Duration::from_millis(200);
-/// How long that is tried; after it the run is found as an orphan.
-const END_WITHIN: Duration = Duration::from_secs(60);
+/// Between two of them at most.
+const END_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// How far the process is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -95,6 +95,10 @@ pub(super) struct Active {
     dispatched: AtomicBool,
     /// What the engine says that it used.
     used: Mutex<Option<Usage>>,
+    /// Tokens the engine wrote for the current request that aren't in the text: thoughts and calls, as we count them.
+    unsaid: AtomicI64,
+    /// Bytes that were said before the current request.
+    from: AtomicUsize,
     /// What the requests before the current one used, those of attempts before included.
     before: Mutex<Usage>,
     /// It isn't ours any more.
@@ -110,12 +114,9 @@ struct Far {
 }
 
 impl Active {
-    /// One request more is over, and another follows: notes what it used.
-    fn goes_on(&self, used: Usage) {
-        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        *before = before.plus(used);
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.asked.store(false, Ordering::Relaxed);
+    /// What all requests used by now.
+    fn usage(&self) -> Usage {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner).plus(self.of_this_request())
     }
 
     /// Tokens of all prompts so far, those of attempts before included.
@@ -125,11 +126,31 @@ impl Active {
         before.saturating_add(if asked { self.prompt_tokens.load(Ordering::Relaxed) } else { 0 })
     }
 
-    /// Notes what the engine says, if it says something.
-    fn uses(&self, usage: Option<Usage>) {
-        if usage.is_some() {
-            *self.used.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+    /// What the current request used: as the engine says, else as we count; one that reached no engine used nothing.
+    fn of_this_request(&self) -> Usage {
+        if !self.asked.load(Ordering::Relaxed) {
+            return Usage::default();
         }
+        let known = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        known.unwrap_or_else(|| {
+            let said = self.answer.since(self.from.load(Ordering::Relaxed)).unwrap_or_default();
+            let said = i64::try_from(tokens::estimate(&said)).unwrap_or(i64::MAX);
+            Usage {
+                prompt: self.prompt_tokens.load(Ordering::Relaxed),
+                completion: said.saturating_add(self.unsaid.load(Ordering::Relaxed)),
+                estimated: true,
+            }
+        })
+    }
+
+    /// One request is over, and another follows.
+    fn goes_on(&self) {
+        let used = self.usage();
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = used;
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.asked.store(false, Ordering::Relaxed);
+        self.unsaid.store(0, Ordering::Relaxed);
+        self.from.store(self.answer.said(), Ordering::Relaxed);
     }
 }
 
@@ -244,10 +265,13 @@ impl Pool {
         });
         let upkeep = Arc::clone(&shared);
         arbiter.spawn_fn(move || {
-            actix_rt::spawn(upkeep::heartbeats(Arc::clone(&upkeep)));
-            actix_rt::spawn(upkeep::orphans(Arc::clone(&upkeep)));
-            actix_rt::spawn(summaries::run(Arc::clone(&upkeep)));
-            actix_rt::spawn(upkeep::gauges(upkeep));
+            let shared = Arc::clone(&upkeep);
+            actix_rt::spawn(upkeep::steadily(move || upkeep::heartbeats(Arc::clone(&shared))));
+            let shared = Arc::clone(&upkeep);
+            actix_rt::spawn(upkeep::steadily(move || upkeep::orphans(Arc::clone(&shared))));
+            let shared = Arc::clone(&upkeep);
+            actix_rt::spawn(upkeep::steadily(move || summaries::run(Arc::clone(&shared))));
+            actix_rt::spawn(upkeep::steadily(move || upkeep::gauges(Arc::clone(&upkeep))));
         });
         launch(Arc::clone(&shared), arbiter.clone());
         Ok(InferenceHandle { shared })
@@ -288,7 +312,10 @@ impl Pool {
             for waiting in due.into_iter().take(free) {
                 match store.take_run(waiting.run, holder, now, now.after(lease)).await {
                     Ok(Some(Ok(task))) => taken.push(task),
-                    Ok(Some(Err(poisoned))) => upkeep::adopt(&shared, poisoned).await,
+                    Ok(Some(Err(poisoned))) => {
+                        let shared = Arc::clone(&shared);
+                        actix_rt::spawn(async move { upkeep::adopt(&shared, poisoned).await });
+                    }
                     // Another node took one of the same room at the same moment.
                     Ok(None) | Err(StoreError::Conflict(_)) => {}
                     // Those that were taken before are worked at all the same.
@@ -430,16 +457,18 @@ impl Handler<Freed> for Pool {
 }
 
 impl Shared {
-    /// Ends a run in the log, trying until it is known to be ended or not ours any more.
+    /// Ends a run in the log, trying until it is known to be ended or not ours any more: while the store takes nothing, nothing else
+    /// could be begun either, and what was said isn't lost.
     async fn end(&self, room: RoomId, run: RunId, assistant: Person, end: RunEnd) {
-        let until = tokio::time::Instant::now() + END_WITHIN;
+        let mut wait = END_AGAIN;
         let command = Command::EndRun { room, run, holder: self.holder, end };
         loop {
             let by = Principal::of_system(assistant.clone());
             match self.bus.submit(by, command.clone(), TraceId::random()).await {
                 Ok(_) => return,
-                Err(rejection) if rejection.code.retryable() && tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(END_AGAIN).await;
+                Err(rejection) if rejection.code.retryable() => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(END_AGAIN_MAX);
                 }
                 Err(rejection) => {
                     tracing::warn!(run.id = %run, code = rejection.code.as_str(), "a run can't be ended; it is found again when its lease is over");

@@ -213,9 +213,10 @@ impl Room {
                 self.on_removed(user, ctx);
             }
             EventBody::RoomDeleted { .. } => self.send_away(|_| true, ctx),
-            EventBody::AnswerEnded { ref run } => self.streaming.end(run.id),
             _ => {}
         }
+        // Of events that another process committed nobody here was told before.
+        self.rooms.answers().end_by(self.id, &event.body);
         self.following.badges.on_event(event);
         self.arm_badges(ctx);
     }

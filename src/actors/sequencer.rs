@@ -140,6 +140,7 @@ impl Sequencer {
                         ai::committed(&recorded.event.body);
                         // Before anything that follows in the log is on its way to a hub.
                         self.rooms.end_by(&recorded.event.body);
+                        self.rooms.answers().end_by(recorded.event.room, &recorded.event.body);
                         if !touched.contains(&recorded.event.room) {
                             touched.push(recorded.event.room);
                         }

@@ -6,7 +6,7 @@ use super::switchboard::{Switchboard, hold};
 use crate::actors::outbox::{Class, Pushed};
 use crate::domain::{RoomId, Seq, UserId};
 use crate::protocol::outgoing::OutType;
-use crate::protocol::{encode, websocket};
+
 use crate::telemetry::metrics;
 use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
@@ -135,7 +135,7 @@ impl Switchboard {
         }
         for peer in missed {
             self.leave(&peer, room);
-            self.push(&peer, Class::Control, websocket::text(&encode::resync(room, from)));
+            self.resync(&peer, room, from);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::actors::outbox::Class;
 use crate::actors::peer::{Peer, Place, Seat};
 use crate::domain::{Rejection, RoomId, Seq};
 use crate::protocol::{Level, encode, websocket};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, SlowConsumer};
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -60,6 +60,12 @@ impl Switchboard {
         if let Some(join) = self.strike(peer, room) {
             self.rooms.left(room, peer.id, join);
         }
+    }
+
+    /// Tells a peer whose subscription ended that it is to be made anew, from which event on.
+    pub(super) fn resync(&mut self, peer: &Rc<Peer>, room: RoomId, from: Seq) {
+        metrics::slow_consumer(SlowConsumer::Resync);
+        self.push(peer, Class::Control, websocket::text(&encode::resync(room, from)));
     }
 
     /// Takes a peer off the room's list. The number of the request that had put it there.
@@ -142,8 +148,7 @@ impl Switchboard {
             {
                 continue;
             }
-            let frame = websocket::text(&encode::resync(room, head.next()));
-            self.push(&peer, Class::Control, frame);
+            self.resync(&peer, room, head.next());
         }
         dismissed
     }

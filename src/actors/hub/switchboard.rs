@@ -290,8 +290,7 @@ impl Switchboard {
                 let next = || self.audiences.get(&room).map(|audience| audience.head.next());
                 let from = waiting.or_else(next);
                 self.leave(peer, room);
-                let resync = encode::resync(room, from.unwrap_or_default());
-                self.push(peer, Class::Control, websocket::text(&resync));
+                self.resync(peer, room, from.unwrap_or_default());
             }
             _ => {}
         }

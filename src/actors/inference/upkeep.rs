@@ -1,13 +1,15 @@
 //! What has to be done for runs beside working at them: signs of life with checkpoints, and runs whose worker is gone.
 
 use super::worker::put_back;
-use super::{Active, Far, Leaving, Shared};
+use super::{Active, Far, Leaving, RESTART, Shared};
 use crate::actors::clock;
 use crate::domain::run::reason;
 use crate::domain::{RunEnd, RunId, RunState, Usage};
 use crate::inference::tokens;
 use crate::storage::{News, Orphan, Progress};
-use crate::telemetry::ai;
+use crate::telemetry::{ai, metrics};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,15 @@ const GAP: Duration = Duration::from_millis(200);
 const ORPHANS: usize = 100;
 /// How often the gauges are read.
 const GAUGES: Duration = Duration::from_secs(5);
+
+/// Has something done for ever, even if it fails.
+pub(super) async fn steadily<F: Future<Output = ()>>(work: impl Fn() -> F) {
+    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+        metrics::actor_panicked("inference");
+        tracing::error!("the upkeep of runs failed; it starts anew");
+        tokio::time::sleep(RESTART).await;
+    }
+}
 
 /// Notes how far the runs here are, all in one commit, and hears which are to be stopped.
 pub(super) async fn heartbeats(shared: Arc<Shared>) {
@@ -55,7 +66,9 @@ async fn beat(shared: &Shared) {
     match shared.store.renew_runs(shared.holder, progress, lease).await {
         Ok(renewed) => {
             for ((run, active), far) in active.iter().zip(noted) {
-                *active.noted.lock().unwrap_or_else(PoisonError::into_inner) = far;
+                if !renewed.passed.contains(run) {
+                    *active.noted.lock().unwrap_or_else(PoisonError::into_inner) = far;
+                }
                 if renewed.stopping.contains(run) {
                     active.answer.stop();
                 }
@@ -78,7 +91,8 @@ pub(super) async fn orphans(shared: Arc<Shared>) {
         match shared.store.orphaned_runs(shared.holder, clock::now(), alone, lease, ORPHANS).await {
             Ok(found) => {
                 let is_all = found.len() < ORPHANS;
-                for orphan in found {
+                // What is worked at here lives: it just couldn't be noted for as long as the lease.
+                for orphan in found.into_iter().filter(|orphan| !shared.active.contains_key(&orphan.run)) {
                     adopt(&shared, orphan).await;
                 }
                 if !is_all {

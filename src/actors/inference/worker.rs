@@ -10,7 +10,7 @@ use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -31,11 +31,11 @@ pub(super) struct Worker {
 }
 
 /// Is there as long as a run is worked at, and takes it off the list when it isn't, however that came.
-struct OnList<'s>(&'s Shared, RunId);
+struct OnList<'s>(&'s Shared, RunId, Arc<Active>);
 
 impl Drop for OnList<'_> {
     fn drop(&mut self) {
-        self.0.active.remove(&self.1);
+        self.0.active.remove_if(&self.1, |_, active| Arc::ptr_eq(active, &self.2));
     }
 }
 
@@ -90,11 +90,13 @@ async fn work(shared: &Shared, task: Task) -> bool {
         asked: AtomicBool::new(false),
         dispatched: AtomicBool::new(false),
         used: Mutex::default(),
+        unsaid: AtomicI64::new(0),
+        from: AtomicUsize::new(0),
         before: Mutex::new(task.used),
         lost: Notify::new(),
     });
     shared.active.insert(run, Arc::clone(&active));
-    let _on_list = OnList(shared, run);
+    let _on_list = OnList(shared, run, Arc::clone(&active));
     shared.bus.rooms().said(&answer);
     let began = Instant::now();
     let attempt = AssertUnwindSafe(job::run(shared, &task, &active)).catch_unwind();
@@ -111,11 +113,11 @@ async fn work(shared: &Shared, task: Task) -> bool {
         Outcome::Again(after) if task.attempts < i64::from(shared.config.ai.attempts) => {
             ai::requeued();
             let again_at = clock::now().after(after);
-            put_back(shared, run, again_at, true, job::spent(&active, None)).await;
+            put_back(shared, run, again_at, true, active.usage()).await;
             return false;
         }
-        Outcome::PutBack => {
-            put_back(shared, run, clock::now(), false, job::spent(&active, None)).await;
+        Outcome::PutBack(after) => {
+            put_back(shared, run, clock::now().after(after), false, active.usage()).await;
             return false;
         }
         Outcome::Again(_) => RunEnd {
@@ -123,7 +125,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
             text: "".into(),
             reason: Some(reason::DEAD_LETTER),
             truncated: false,
-            usage: job::spent(&active, None),
+            usage: active.usage(),
             first_token_at: None,
         },
         Outcome::Lost => {

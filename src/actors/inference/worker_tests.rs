@@ -2,6 +2,7 @@
 
 use super::{InferenceHandle, Pool};
 use crate::actors::simulation::{Ground, House};
+use crate::config::Ai;
 use crate::domain::run::reason;
 use crate::domain::{
     Ack, AssistantTerms, BaseUrl, Command, Enrolment, MessageBody, Name, Origin, Person, Principal, RoomId,
@@ -12,21 +13,23 @@ use crate::inference::filter::{Side, Verdict};
 use crate::protocol::TraceId;
 use crate::storage::Run;
 use actix_rt::Arbiter;
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// Fails at what it is told to fail at.
+/// Fails at poison until it is healed.
 #[derive(Default)]
 struct Fragile {
     failed: AtomicUsize,
+    healed: AtomicBool,
 }
 
 impl ContentFilter for Fragile {
     fn check(&self, text: &str, _: Side) -> Verdict {
-        if text.contains("poison") {
+        if text.contains("poison") && !self.healed.load(Ordering::Relaxed) {
             self.failed.fetch_add(1, Ordering::Relaxed);
             // Without the panic hook: it is meant.
             std::panic::resume_unwind(Box::new("poisoned"));
@@ -47,14 +50,15 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(house: House, filter: Arc<Fragile>) -> Self {
+    /// One worker, and an engine at that address.
+    async fn set(house: House, filter: Arc<Fragile>, engine: &str, change: impl FnOnce(&mut Ai)) -> Self {
         let mut config = (*house.config).clone();
         config.ai.workers = 1;
+        change(&mut config.ai);
         let (bus, store) = (house.bus.clone(), house.store.clone());
         let arbiter = Arbiter::current();
         let thinking = Pool::start(bus.clone(), store, config.into(), filter, &arbiter).expect("starts");
-        // Nobody listens there.
-        let base_url = BaseUrl::parse("http://127.0.0.1:9/v1").expect("an address");
+        let base_url = BaseUrl::parse(&format!("http://{engine}/v1")).expect("an address");
         let terms = Box::new(AssistantTerms::new(base_url, "m").expect("a model"));
         let name = Name::parse("name", "Ada").expect("a name");
         let enrolment = Enrolment::OperatorsAssistant { name, terms };
@@ -95,7 +99,8 @@ impl Scene {
 fn a_run_at_which_a_worker_fails_is_given_up_and_holds_up_nobody() {
     let lived = Ground::new().run(1, |house| async move {
         let filter = Arc::new(Fragile::default());
-        let scene = Scene::set(house, Arc::clone(&filter)).await;
+        // Nobody listens there.
+        let scene = Scene::set(house, Arc::clone(&filter), "127.0.0.1:9", |_| ()).await;
         let poisoned = scene.asks("poison").await;
         let end = scene.sees_the_end(poisoned).await;
         assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some(reason::DEAD_LETTER)));
@@ -109,10 +114,33 @@ fn a_run_at_which_a_worker_fails_is_given_up_and_holds_up_nobody() {
         assert_eq!(end.attempts, i64::from(attempts));
         assert_eq!(filter.failed.load(Ordering::Relaxed), usize::try_from(attempts).expect("few"));
 
+        filter.healed.store(true, Ordering::Relaxed);
         let next = scene.asks("and now?").await;
         let end = scene.sees_the_end(next).await;
         assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("connect")));
         assert_eq!((scene.thinking.under_way(), scene.ada.name.as_ref()), (0, "Ada"));
+    });
+    assert!(lived.is_ok());
+}
+
+/// What is worked at here isn't taken for left behind, even if that it is alive couldn't be noted for as long as the lease.
+///
+/// Proves AI-23.
+#[test]
+fn nobody_takes_over_what_they_work_at() {
+    let lived = Ground::new().run(1, |house| async move {
+        let engine = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let address = engine.local_addr().expect("bound").to_string();
+        let scene = Scene::set(house, Arc::default(), &address, |ai| {
+            ai.lease = Duration::from_secs(1);
+            (ai.heartbeat, ai.checkpoint) = (Duration::from_secs(120), Duration::from_secs(120));
+            (ai.first_token_timeout, ai.retries) = (Duration::from_secs(60), 0);
+        })
+        .await;
+        let run = scene.asks("anybody there?").await;
+        let end = scene.sees_the_end(run).await;
+        assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("first_token_timeout")));
+        assert_eq!(end.attempts, 1, "it was taken once");
     });
     assert!(lived.is_ok());
 }

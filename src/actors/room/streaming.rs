@@ -23,12 +23,13 @@ struct Told {
 impl Streaming {
     /// Takes over what was said before the room was loaded: nobody has heard of it here, and newcomers find it in their snapshot.
     pub(super) fn load(&mut self, answers: Vec<Arc<Answer>>) {
-        let seen = answers.into_iter().filter(|answer| answer.message.is_some());
+        let seen = answers.into_iter().filter(|answer| answer.message.is_some() && !answer.is_over());
         self.0 = seen.map(|answer| (answer.run, (Arc::clone(&answer), answer.said()))).collect();
     }
 
     fn tell(&mut self, answer: &Arc<Answer>) -> Option<Told> {
-        let message = answer.message?;
+        self.0.retain(|_, (known, _)| !known.is_over());
+        let message = answer.message.filter(|_| !answer.is_over())?;
         let known = self.0.get(&answer.run).filter(|(known, _)| Arc::ptr_eq(known, answer));
         let begins = known.is_none();
         let offset = known.map_or(0, |(_, told)| *told);
@@ -38,13 +39,9 @@ impl Streaming {
         Some(Told { begins, message, offset, text })
     }
 
-    /// It is over.
-    pub(super) fn end(&mut self, run: RunId) {
-        self.0.remove(&run);
-    }
-
-    /// What was told so far.
-    pub(super) fn snapshot(&self) -> Vec<Stream> {
+    /// What was told so far of what goes on.
+    pub(super) fn snapshot(&mut self) -> Vec<Stream> {
+        self.0.retain(|_, (known, _)| !known.is_over());
         self.0
             .values()
             .filter_map(|(answer, told)| Some(Stream::new(answer.run, answer.message?, answer.until(*told))))

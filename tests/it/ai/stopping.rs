@@ -1,9 +1,10 @@
 //! Stopping answers, asking again, and what is taken away meanwhile.
 
-use super::scene::{Asked, Scene, asks, assistant, is_refused};
+use super::scene::{Asked, Follower, Scene, asks, assistant, is_refused};
 use crate::harness::upstream::script::{Gate, Script, says};
 use crate::harness::{Ground, on_both};
 use crate::rest::Caller;
+use loadtest::socket::Frame;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,48 @@ on_both!(
         gate.opens();
         assert_eq!(follower.hears_the_end(first.run).await["state"], "done");
         assert_eq!(scene.upstream.requests().len(), 3);
+    }
+);
+
+on_both!(
+    /// Whoever writes an answer hears at once that it ended by another's doing, and what they say meanwhile is told nobody.
+    ///
+    /// Proves AI-05, AI-08.
+    what_ended_is_told_no_further,
+    async |ground| {
+        // Nobody hears it by a sign of life.
+        let scene = Scene::open_with(ground, &["ai.checkpoint_ms=60000", "ai.checkpoint_bytes=100000"]).await;
+        let body = json!({ "kind": "closed", "name": "Den", "members": [scene.ada] });
+        let made = scene.ann().post("/rooms", body).await.expect(201);
+        let den = made["id"].as_u64().expect("an id");
+        let talks = || says(["word "]).then_says_every(Duration::from_millis(20), vec!["word "; 400]);
+
+        let mut follower = Follower::of(&scene.house.admin, den).await;
+        scene.upstream.answers(talks());
+        let asked = scene.asks_in(den, "one?").await;
+        follower.hears_said_more_than(asked.run, 20).await;
+        scene.ann().delete(&format!("/messages/{}", asked.message)).await.expect(204);
+        let mut is_deleted = false;
+        while !follower.ended.contains_key(&asked.run) {
+            let frame = follower.next().await;
+            is_deleted |= matches!(&frame, Frame::Event(event) if event.kind == "message.deleted");
+            let is_delta = matches!(&frame, Frame::Signal { kind, .. } if kind == "ai.delta");
+            assert!(!(is_deleted && is_delta), "{frame:?}");
+        }
+        scene.upstream.closed(1).await;
+
+        scene.upstream.answers(talks());
+        let asked = scene.asks_in(den, "two?").await;
+        follower.hears_said_more_than(asked.run, 20).await;
+        scene.ann().delete(&format!("/rooms/{den}/members/{}", scene.ada)).await.expect(204);
+        let end = follower.hears_the_end(asked.run).await;
+        assert_eq!((&end["state"], &end["reason"]), (&json!("cancelled"), &json!("assistant_gone")));
+        scene.upstream.closed(2).await;
+        // The follower minds that nothing of it comes after its end.
+        scene.ann().post(&format!("/rooms/{den}/messages"), json!({ "body": "silence" })).await.expect(201);
+        follower.hears_message("silence").await;
+        let newcomer = Follower::of(&scene.house.admin, den).await;
+        assert!(newcomer.said.is_empty(), "{:?}", newcomer.said);
     }
 );
 
