@@ -32,7 +32,7 @@ pub use action::{ActionId, ActionKind, ActionRequest, ActionResult, ActionState,
 pub use assistant::{ApiKey, AssistantChange, AssistantTerms, BaseUrl};
 pub use audit::{AuditAction, AuditNote, AuditTarget};
 pub use badge::Badge;
-pub use budget::{Amount, Budget, Scope};
+pub use budget::{Allowance, Amount, Budget, Scope};
 pub use command::{Ack, Command, Enrolment, NewRoomKind, Recorded};
 pub use decide::{Decision, MessageFacts, Subject};
 pub use event::{Event, EventBody};

@@ -20,7 +20,7 @@ use super::watch::{self, Ending};
 use crate::config::Config;
 use crate::domain::{Command, Person, Principal, RoomId, RunEnd, RunId, Timestamp, Usage, UserId};
 use crate::inference::upstream::Timeouts;
-use crate::inference::{ContentFilter, Upstream};
+use crate::inference::{ContentFilter, Upstream, tokens};
 use crate::protocol::TraceId;
 use crate::storage::{Store, StoreError, Task, Waiting};
 use crate::telemetry::{ai, metrics};
@@ -95,6 +95,10 @@ pub(super) struct Active {
     dispatched: AtomicBool,
     /// What the engine says that it used.
     used: Mutex<Option<Usage>>,
+    /// Tokens the engine wrote for the current request that aren't in the text: thoughts and calls, as we count them.
+    unsaid: AtomicI64,
+    /// Bytes that were said before the current request.
+    from: AtomicUsize,
     /// What the requests before the current one used.
     before: Mutex<Usage>,
     /// It isn't ours any more.
@@ -110,19 +114,36 @@ struct Far {
 }
 
 impl Active {
-    /// One request more is over, and another follows: notes what it used.
-    fn goes_on(&self, used: Usage) {
-        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        *before = before.plus(used);
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.asked.store(false, Ordering::Relaxed);
+    /// What all requests used by now.
+    fn usage(&self) -> Usage {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner).plus(self.of_this_request())
     }
 
-    /// Notes what the engine says, if it says something.
-    fn uses(&self, usage: Option<Usage>) {
-        if usage.is_some() {
-            *self.used.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+    /// What the current request used: as the engine says, else as we count; one that reached no engine used nothing.
+    fn of_this_request(&self) -> Usage {
+        if !self.asked.load(Ordering::Relaxed) {
+            return Usage::default();
         }
+        let known = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        known.unwrap_or_else(|| {
+            let said = self.answer.since(self.from.load(Ordering::Relaxed)).unwrap_or_default();
+            let said = i64::try_from(tokens::estimate(&said)).unwrap_or(i64::MAX);
+            Usage {
+                prompt: self.prompt_tokens.load(Ordering::Relaxed),
+                completion: said.saturating_add(self.unsaid.load(Ordering::Relaxed)),
+                estimated: true,
+            }
+        })
+    }
+
+    /// One request is over, and another follows.
+    fn goes_on(&self) {
+        let used = self.usage();
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = used;
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.asked.store(false, Ordering::Relaxed);
+        self.unsaid.store(0, Ordering::Relaxed);
+        self.from.store(self.answer.said(), Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,7 @@
 //! How much assistants may use: in tokens and micro-dollars, of a user in a month, in a room in a day, of the account in a month.
 
 use super::ids::{RoomId, UserId};
+use super::run::{CALL_ROUNDS, Prices, Usage};
 use super::time::Timestamp;
 use chrono::{DateTime, Utc};
 
@@ -80,6 +81,50 @@ impl Amount {
     }
 }
 
+/// What one run may use at most, by what its assistant was when it was asked for (AI-15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// How often the engine is asked (count).
+    pub requests: i64,
+    /// Tokens of one request, as they are counted by us.
+    pub prompt: i64,
+    pub output: i64,
+    pub prices: Prices,
+}
+
+impl Allowance {
+    /// That of an assistant with this window: answer included, and longer than it.
+    pub fn of(context: i64, output: i64, prices: Prices, has_tools: bool) -> Self {
+        // Each round of calls is a request more.
+        let requests = if has_tools { Self::with_tools() } else { 1 };
+        Self { requests, prompt: context - output, output, prices }
+    }
+
+    fn with_tools() -> i64 {
+        1 + i64::from(CALL_ROUNDS)
+    }
+
+    /// What is to be set aside.
+    pub fn amount(self) -> Amount {
+        let once = Usage { prompt: self.prompt, completion: self.output, estimated: true };
+        Amount {
+            tokens: once.total().saturating_mul(self.requests),
+            micros: self.prices.of(once).saturating_mul(self.requests),
+        }
+    }
+
+    /// The window, and the answer's part of it, of an assistant that has this window by now.
+    pub fn window(self, context: i64, output: i64) -> (i64, i64) {
+        let output = output.min(self.output);
+        (context.min(self.prompt.saturating_add(output)), output)
+    }
+
+    /// Whether there is enough for calls.
+    pub fn has_tools(self) -> bool {
+        self.requests >= Self::with_tools()
+    }
+}
+
 impl Budget {
     /// Below 2^53, so that every client can hold it.
     pub const MOST: i64 = (1 << 53) - 1;
@@ -105,6 +150,28 @@ mod tests {
             (Scope::Account.period(last), Scope::Account.period(first)),
             ("2026-11".into(), "2026-12".into())
         );
+    }
+
+    /// Whatever an assistant becomes, what its run uses by then is within what was set aside.
+    #[test]
+    fn an_allowance_holds_whatever_changes() {
+        let sizes = [(256, 1), (1000, 200), (1000, 999), (8192, 1024), (10_000_000, 1)];
+        let prices = [(0, 0), (1, 999_999), (1_000_000, 2_000_000), (10_000_000_000, 3)];
+        for ((context, output), (prompt, completion)) in sizes.iter().flat_map(|s| prices.map(|p| (*s, p))) {
+            for has_tools in [false, true] {
+                let then = Allowance::of(context, output, Prices { prompt, completion }, has_tools);
+                assert_eq!((then.window(context, output), then.has_tools()), ((context, output), has_tools));
+                for (context, output) in sizes {
+                    let (window, answer) = then.window(context, output);
+                    assert!(0 < answer && answer < window && window <= context && answer <= output);
+                    let once = Usage { prompt: window - answer, completion: answer, estimated: false };
+                    let all = (0..then.requests).fold(Usage::default(), |all, _| all.plus(once));
+                    let used = Amount { tokens: all.total(), micros: then.prices.of(all) };
+                    let most = then.amount();
+                    assert!(used.tokens <= most.tokens && used.micros <= most.micros, "{used:?} {most:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -163,6 +163,19 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The most that is believed of one run, of the prompt and of the answer: far more than any window holds, and so little that what
+    /// millions of runs used can be summed up.
+    pub const MOST: i64 = 1 << 40;
+
+    /// As far as it can be believed: what an engine claims beyond that is a guess as good as ours.
+    #[must_use]
+    pub fn plausible(self) -> Self {
+        let believed = |tokens: i64| tokens.clamp(0, Self::MOST);
+        let (prompt, completion) = (believed(self.prompt), believed(self.completion));
+        let is_said = prompt == self.prompt && completion == self.completion;
+        Self { prompt, completion, estimated: self.estimated || !is_said }
+    }
+
     /// Both added.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -187,13 +200,17 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// In micro-dollars, rounded up.
+    /// The most that one run costs, in micro-dollars: more than the largest window at the highest price, and so little that the costs
+    /// of millions of runs can be summed up.
+    pub const MOST: i64 = 1 << 40;
+
+    /// In micro-dollars, rounded up, and at most [`Prices::MOST`].
     pub fn of(self, usage: Usage) -> i64 {
         let prompt = i128::from(self.prompt) * i128::from(usage.prompt);
         let completion = i128::from(self.completion) * i128::from(usage.completion);
         // Rounded up: what is reserved is never less than what is spent.
         let micros = (prompt + completion + 999_999) / 1_000_000;
-        i64::try_from(micros).unwrap_or(i64::MAX)
+        i64::try_from(micros).map_or(Self::MOST, |micros| micros.min(Self::MOST))
     }
 }
 
@@ -265,6 +282,7 @@ pub const PLACEHOLDER: &str = "…";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::AssistantTerms;
 
     #[test]
     fn an_end_is_the_end() {
@@ -286,6 +304,20 @@ mod tests {
         assert_eq!(prices.of(Usage { prompt: 1, completion: 0, estimated: false }), 1);
         assert_eq!(prices.of(Usage { prompt: 1_000_000, completion: 1_000_000, estimated: false }), 750_000);
         let most = Usage { prompt: i64::MAX, completion: i64::MAX, estimated: true };
-        assert_eq!(Prices { prompt: i64::MAX, completion: i64::MAX }.of(most), i64::MAX);
+        assert_eq!(Prices { prompt: i64::MAX, completion: i64::MAX }.of(most), Prices::MOST);
+    }
+
+    #[test]
+    fn what_nobody_believes_is_a_guess() {
+        let said = Usage { prompt: 100, completion: 10, estimated: false };
+        assert_eq!(said.plausible(), said);
+        let absurd = Usage { prompt: i64::MAX, completion: -1, estimated: false };
+        assert_eq!(absurd.plausible(), Usage { prompt: Usage::MOST, completion: 0, estimated: true });
+        // A thousand times a thousand of the most there can be are summed up without overflow.
+        assert!(absurd.plausible().total().checked_mul(1_000_000).is_some());
+        assert!(Prices::MOST.checked_mul(1_000_000).is_some());
+        let highest = Prices { prompt: AssistantTerms::MAX_PRICE, completion: AssistantTerms::MAX_PRICE };
+        let window = Usage { prompt: 10_000_000, completion: 0, estimated: false };
+        assert!(highest.of(window) * (1 + i64::from(CALL_ROUNDS)) < Prices::MOST);
     }
 }

@@ -1,6 +1,7 @@
 //! The language of `/chat/completions`, as OpenAI and those who speak it after them have it: what is asked, and what comes back.
 
 use super::failure::{Failure, Report};
+use super::tokens;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -8,6 +9,10 @@ use serde_json::{Value, json};
 const CALLS_MAX: usize = 16;
 /// Bytes of a call's name and arguments; over it: malformed.
 const CALL_BYTES: usize = 64 * 1024;
+
+/// Tokens that an engine may claim for the prompt or the answer of one request (count), far more than any window holds; over it: as if
+/// it had said nothing.
+const TOKENS_MAX: u64 = 1 << 30;
 
 /// One request for an answer. `stream` and the rest that is always the same is added when it is encoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -238,6 +243,8 @@ pub(super) struct Heard {
 pub(super) struct Assembly {
     calls: Vec<(Option<u64>, ToolCall)>,
     usage: Option<Usage>,
+    /// Tokens of what the model thought and didn't say, as we count them.
+    thought: usize,
     finish: Option<FinishReason>,
     is_over: bool,
 }
@@ -266,8 +273,10 @@ impl Assembly {
             chunk.choices.unwrap_or_default().into_iter().find(|choice| choice.index.unwrap_or(0) == 0);
         let Some(choice) = first else { return Ok(heard) };
         let delta = choice.delta.or(choice.message).unwrap_or_default();
-        let thought = [&delta.reasoning_content, &delta.reasoning];
-        heard.is_alive |= thought.into_iter().flatten().any(|thought| !thought.is_empty());
+        // Engines that give both give the same twice.
+        let thought = delta.reasoning_content.or(delta.reasoning).unwrap_or_default();
+        heard.is_alive |= !thought.is_empty();
+        self.thought = self.thought.saturating_add(tokens::estimate(&thought));
         heard.text = [delta.content, delta.refusal].into_iter().flatten().collect();
         heard.is_alive |= !heard.text.is_empty();
         for fragment in delta.tool_calls.unwrap_or_default() {
@@ -315,6 +324,11 @@ impl Assembly {
         self.usage
     }
 
+    /// Tokens of what the model thought, as we count them: written, and paid for, without being said.
+    pub(super) fn thought(&self) -> usize {
+        self.thought
+    }
+
     /// Puts a piece of a call where it belongs: by its index; without one, to the last unless it begins another.
     fn add(&mut self, fragment: Fragment) -> Result<bool, Failure> {
         let Function { name, arguments } = fragment.function.unwrap_or_default();
@@ -356,11 +370,10 @@ impl Assembly {
     }
 }
 
+/// Half of it is none, for the other half would be free; and so is what can't be.
 fn usage(value: &Value) -> Option<Usage> {
-    let count = |key: &str| value.get(key).and_then(Value::as_u64);
-    let (prompt, completion) = (count("prompt_tokens"), count("completion_tokens"));
-    (prompt.is_some() || completion.is_some())
-        .then(|| Usage { prompt: prompt.unwrap_or(0), completion: completion.unwrap_or(0) })
+    let count = |key: &str| value.get(key).and_then(Value::as_u64).filter(|tokens| *tokens <= TOKENS_MAX);
+    Some(Usage { prompt: count("prompt_tokens")?, completion: count("completion_tokens")? })
 }
 
 /// What an error object says: `{"error": {"message", "type", "code"}}`, the same without the wrapping, or `{"error": "text"}`.

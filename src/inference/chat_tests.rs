@@ -65,6 +65,16 @@ fn a_request_is_what_endpoints_expect() {
 }
 
 #[test]
+fn an_absurd_usage_says_nothing() {
+    let of = |prompt: u64, completion: u64| {
+        usage(&json!({"prompt_tokens": prompt, "completion_tokens": completion}))
+    };
+    assert_eq!(of(TOKENS_MAX, 2), Some(Usage { prompt: TOKENS_MAX, completion: 2 }));
+    assert_eq!(of(TOKENS_MAX + 1, 2), None);
+    assert_eq!(of(2, u64::MAX), None);
+}
+
+#[test]
 fn text_usage_and_end_come_out() {
     let (text, end) = hear(&[
         r#"{"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}"#,

@@ -110,6 +110,7 @@ const HELD_BYTES: usize = 4096;
 
 /// An answer on its way through the filter, piece by piece: what could be the beginning of something refused is held back until it
 /// is known, so that nothing of it leaves.
+#[derive(Clone)]
 pub struct Sieve {
     filter: Arc<dyn ContentFilter>,
     held: String,
@@ -138,9 +139,14 @@ impl Sieve {
         Ok(std::mem::replace(&mut self.held, tail))
     }
 
+    /// What is held back at present.
+    pub fn held(&self) -> &str {
+        &self.held
+    }
+
     /// What was held back, when the answer ends before it became something refused.
-    pub fn finish(self) -> String {
-        self.held
+    pub fn finish(&mut self) -> String {
+        std::mem::take(&mut self.held)
     }
 }
 

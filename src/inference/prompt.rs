@@ -182,6 +182,27 @@ pub fn untrusted(text: &str, most: usize) -> Option<(String, bool)> {
     Some((format!("<data>{}</data>", fitted.json), fitted.is_cut))
 }
 
+/// What a model said, told to it again: without the marks by which an engine tells roles apart.
+pub fn unmarked(text: &str) -> String {
+    text.replace('<', "< ").replace('[', "[ ")
+}
+
+/// The arguments of a call, told to the model again: the same JSON, in which nothing can be taken for a mark, of at most so many tokens.
+pub fn unmarked_json(text: &str, most: usize) -> String {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let mut told = String::new();
+    let (mut is_string, mut is_escaped) = (false, false);
+    for char in value.to_string().chars() {
+        match char {
+            '<' | '>' | '[' if is_string => escape(char, &mut told),
+            _ => told.push(char),
+        }
+        is_string ^= char == '"' && !is_escaped;
+        is_escaped = char == '\\' && !is_escaped;
+    }
+    if value.is_object() && tokens::estimate(&told) <= most { told } else { "{}".to_owned() }
+}
+
 const AFTER_CUT: &str = ",\"cut\":true";
 
 /// The parts of a prompt, each rendered already.

@@ -313,6 +313,11 @@ impl Answer {
         self.assembly.usage()
     }
 
+    /// Tokens of what the model thought by now and didn't say, as we count them.
+    pub fn thought(&self) -> usize {
+        self.assembly.thought()
+    }
+
     /// Takes what arrived, and says whether that was the end.
     fn hear(&mut self, chunk: &[u8]) -> Result<bool, Failure> {
         self.read += chunk.len();

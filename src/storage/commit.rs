@@ -24,6 +24,7 @@ mod sessions;
 mod settings;
 mod standing;
 mod summaries;
+mod summoning;
 mod tokens;
 mod transfers;
 mod tx;

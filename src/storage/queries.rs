@@ -1,6 +1,7 @@
 //! Typed questions to the store, a file per group of tables.
 
 pub(super) mod actions;
+pub(super) mod allowances;
 pub(super) mod assistants;
 pub(super) mod audit;
 pub(super) mod badges;

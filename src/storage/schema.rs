@@ -275,6 +275,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    run_terms (run_id) {
+        run_id -> BigInt,
+        requests -> BigInt,
+        prompt_tokens -> BigInt,
+        output_tokens -> BigInt,
+        prompt_price -> BigInt,
+        completion_price -> BigInt,
+    }
+}
+
+diesel::table! {
     summaries (id) {
         id -> BigInt,
         room_id -> BigInt,
@@ -364,6 +375,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     webhooks,
     assistants,
     runs,
+    run_terms,
     summaries,
     action_requests,
 );

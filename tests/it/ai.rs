@@ -1,6 +1,7 @@
 //! Assistants from outside: what they answer and how it is told, who looks after them, what they may use, and what people's clients are
 //! asked to do.
 
+mod accounting;
 mod actions;
 mod administration;
 mod answers;
@@ -11,6 +12,7 @@ mod expiry;
 mod failing;
 mod fair;
 mod fast;
+mod filtering;
 mod measured;
 mod prompts;
 mod routes;

@@ -15,6 +15,7 @@ mod model;
 mod outage;
 mod outbox;
 mod people;
+mod plans;
 mod posting;
 mod remains;
 mod rooms;

@@ -8,10 +8,11 @@ use crate::domain::{Action, MessageId, Person, RunEnd, RunKind, RunState, Status
 use crate::inference::breaker::Ended;
 use crate::inference::filter::{Side, Verdict};
 use crate::inference::prompt::{self, Brief, Line, Settings};
-use crate::inference::{Endpoint, upstream};
 use crate::inference::{
-    Failure, FinishReason, Message, Piece, Request, Sieve, ToolCall, retry, stable_seed, tokens,
+    ContentFilter, Failure, FinishReason, Message, Piece, Request, Sieve, ToolCall, retry, stable_seed,
+    tokens,
 };
+use crate::inference::{Endpoint, upstream};
 use crate::storage::{HistoryPage, StoreError, Summary, Task};
 use crate::telemetry::ai;
 use std::sync::atomic::Ordering;
@@ -43,29 +44,14 @@ pub(super) fn put_down(shared: &Shared, active: &Active, why: EndReason) -> Outc
             Outcome::Again(shared.config.ai.backoff)
         };
     }
-    Outcome::End(ended(active, RunState::Interrupted, Some(why), None, false))
+    Outcome::End(ended(active, RunState::Interrupted, Some(why), false))
 }
 
 /// The end of a run, with all it said so far.
-fn ended(
-    active: &Active,
-    state: RunState,
-    why: Option<EndReason>,
-    usage: Option<Usage>,
-    truncated: bool,
-) -> RunEnd {
+fn ended(active: &Active, state: RunState, why: Option<EndReason>, truncated: bool) -> RunEnd {
     let text: Arc<str> = active.answer.until(active.answer.said()).into();
-    let known = || *active.used.lock().unwrap_or_else(PoisonError::into_inner);
-    let usage = usage.or_else(known).unwrap_or_else(|| Usage {
-        prompt: active.prompt_tokens.load(Ordering::Relaxed),
-        completion: count(tokens::estimate(&text)),
-        estimated: true,
-    });
-    // What never reached an engine used nothing.
-    let usage = if active.asked.load(Ordering::Relaxed) { usage } else { Usage::default() };
-    let usage = active.before.lock().unwrap_or_else(PoisonError::into_inner).plus(usage);
     let first_token_at = active.first_token_at.get().copied();
-    RunEnd { state, text, reason: why, truncated, usage, first_token_at }
+    RunEnd { state, text, reason: why, truncated, usage: active.usage(), first_token_at }
 }
 
 fn count(tokens: usize) -> i64 {
@@ -74,7 +60,7 @@ fn count(tokens: usize) -> i64 {
 
 /// Works at a run until something comes of it.
 pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcome {
-    let end = |state, why: EndReason| Outcome::End(ended(active, state, Some(why), None, false));
+    let end = |state, why: EndReason| Outcome::End(ended(active, state, Some(why), false));
     let material = match gather(shared, task).await {
         Ok(Ok(material)) => material,
         Ok(Err(why)) => return end(RunState::Cancelled, why),
@@ -85,12 +71,9 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
             return if is_transient { Outcome::PutBack(STORE_AGAIN) } else { Outcome::Again(STORE_AGAIN) };
         }
     };
-    // What the asker wants of all answers is part of what they ask.
-    let wishes = [&material.settings.language, &material.settings.instructions];
-    let mut asked = wishes.into_iter().flatten().chain([&material.question.text]);
-    if asked.any(|text| shared.filter.check(text, Side::Input) == Verdict::Refuse) {
+    let Some(material) = sifted(&*shared.filter, material) else {
         return end(RunState::Failed, Failure::ContentFilter.as_str());
-    }
+    };
     let key = Secret::new(task.engine.api_key.as_ref().map_or("", |key| key.reveal()));
     let Ok(endpoint) = Endpoint::parse(task.engine.base_url.as_str(), key, &task.engine.model) else {
         return end(RunState::Failed, Failure::Rejected.as_str());
@@ -126,9 +109,12 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
     let mut made = 0;
     let mut was_shortened = false;
     let mut rounds = 0;
+    // One for all requests: what is split between two is seen, too.
+    let mut sieve = Sieve::new(Arc::clone(&shared.filter));
     loop {
         made += 1;
-        let failure = match attempt(shared, task, active, &endpoint, &request, truncated).await {
+        let before = sieve.clone();
+        let failure = match attempt(shared, task, active, &endpoint, &request, &mut sieve, truncated).await {
             Ok(Step::Over(outcome)) => return outcome,
             Ok(Step::Called { said, calls }) => {
                 rounds += 1;
@@ -165,6 +151,9 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
             return end(state, failure.as_str());
         };
         ai::upstream_retried(failure.as_str());
+        // Whoever read the prompt and said nothing of it is paid all the same.
+        active.goes_on();
+        sieve = before;
         let mut leaving = shared.leaving.subscribe();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -174,6 +163,19 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
             }
         }
     }
+}
+
+/// What may be told: nothing if the question or the asker's wishes may not, else without the lines that may not (AI-16).
+fn sifted(filter: &dyn ContentFilter, mut material: Material) -> Option<Material> {
+    let passes = |text: &str| filter.check(text, Side::Input) == Verdict::Pass;
+    let Settings { language, instructions } = &material.settings;
+    let asked = [Some(&material.question.text), language.as_ref(), instructions.as_ref()];
+    if !asked.into_iter().flatten().all(|text| passes(text)) {
+        return None;
+    }
+    material.history.retain(|line| passes(&line.text) && passes(&line.author));
+    material.recalled = material.recalled.filter(|summary| passes(&summary.body));
+    Some(material)
 }
 
 /// Carries out what the model calls, and puts what came of it into the next request; false when the run is to end.
@@ -186,10 +188,11 @@ async fn carry_out(
     free: usize,
 ) -> bool {
     calls.truncate(tools::CALLS);
-    request.messages.push(Message::Assistant { text: said, calls: calls.clone() });
+    let told = calls.iter().map(|call| tools::retold(call, free)).collect();
+    request.messages.push(Message::Assistant { text: prompt::unmarked(&said), calls: told });
     for call in calls {
         let Some(text) = tools::call(shared, task, active, &call, free).await else { return false };
-        request.messages.push(Message::Tool { call_id: call.id, text });
+        request.messages.push(Message::Tool { call_id: prompt::unmarked(&call.id), text });
     }
     active.prompt_tokens.store(count(tokens::of_messages(&request.messages)), Ordering::Relaxed);
     true
@@ -212,27 +215,24 @@ async fn attempt(
     active: &Active,
     endpoint: &Endpoint,
     request: &Request,
+    sieve: &mut Sieve,
     truncated: bool,
 ) -> Result<Step, Failure> {
     let identity = endpoint.identity();
     let Ok(permit) = shared.breakers.admit(&identity) else {
         // What was said before stays; else nobody was asked.
         let state = if active.answer.said() > 0 { RunState::Interrupted } else { RunState::Failed };
-        return Ok(Step::Over(Outcome::End(ended(
-            active,
-            state,
-            Some(reason::BREAKER_OPEN),
-            None,
-            truncated,
-        ))));
+        return Ok(Step::Over(Outcome::End(ended(active, state, Some(reason::BREAKER_OPEN), truncated))));
     };
     let mut health = Health { shared, task, identity, permit: Some(permit) };
-    let mut speech = Speech::new(shared, active);
+    let mut speech = Speech::new(shared, active, sieve);
     let mut leaving = shared.leaving.subscribe();
-    let until_stopped =
-        |why, state, usage| Ok(Step::Over(Outcome::End(ended(active, state, Some(why), usage, truncated))));
+    let cancelled = || {
+        let end = ended(active, RunState::Cancelled, Some(reason::CANCELLED), truncated);
+        Ok(Step::Over(Outcome::End(end)))
+    };
     let (from, mut calls) = (active.answer.said(), Vec::new());
-    let was_asked = active.asked.swap(true, Ordering::Relaxed);
+    active.asked.store(true, Ordering::Relaxed);
     if !active.dispatched.swap(true, Ordering::Relaxed) {
         let ours = clock::now().as_millis() - active.since.as_millis();
         ai::dispatched(Duration::from_millis(u64::try_from(ours).unwrap_or_default()));
@@ -243,12 +243,12 @@ async fn attempt(
             Err(failure) => {
                 // Who refuses, or was never reached, has read nothing.
                 let was_read = matches!(failure, Failure::FirstTokenTimeout | Failure::TotalTimeout | Failure::Dropped);
-                active.asked.fetch_and(was_read || was_asked, Ordering::Relaxed);
+                active.asked.store(was_read, Ordering::Relaxed);
                 health.ended_by(&failure).await;
                 return Err(failure);
             }
         },
-        () = active.answer.stopped() => return until_stopped(reason::CANCELLED, RunState::Cancelled, None),
+        () = active.answer.stopped() => return cancelled(),
         _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
             return Ok(Step::Over(put_down(shared, active, reason::SERVER_STOPPED)));
         }
@@ -263,11 +263,12 @@ async fn attempt(
             }
             () = active.answer.stopped() => {
                 speech.end();
-                let usage = used(&upstream);
-                return until_stopped(reason::CANCELLED, RunState::Cancelled, usage);
+                active.hears(&upstream);
+                return cancelled();
             }
             _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => {
                 speech.end();
+                active.hears(&upstream);
                 return Ok(Step::Over(put_down(shared, active, reason::SERVER_STOPPED)));
             }
             piece = upstream.next() => piece,
@@ -279,7 +280,7 @@ async fn attempt(
                 Ok(false) => FinishReason::Length,
                 Err(failure) => {
                     speech.tell();
-                    active.uses(used(&upstream));
+                    active.hears(&upstream);
                     health.settle(Ended::Well).await;
                     return Err(failure);
                 }
@@ -292,27 +293,29 @@ async fn attempt(
             Some(Ok(Piece::Finished(finished))) => finished,
             Some(Err(failure)) => {
                 speech.end();
-                active.uses(used(&upstream));
+                active.hears(&upstream);
                 health.ended_by(&failure).await;
                 return Err(failure);
             }
             None => FinishReason::Stop,
         };
-        speech.end();
-        active.uses(used(&upstream));
+        // What isn't offered isn't called, whatever the model says.
+        let goes_on =
+            finished != FinishReason::ContentFilter && !calls.is_empty() && !request.tools.is_empty();
+        if goes_on {
+            speech.tell();
+        } else {
+            speech.end();
+        }
+        active.hears(&upstream);
         health.settle(Ended::Well).await;
         if finished == FinishReason::ContentFilter {
             return Err(Failure::ContentFilter);
         }
-        // What isn't offered isn't called, whatever the model says.
-        if !calls.is_empty() && !request.tools.is_empty() {
-            let said = active.answer.since(from).unwrap_or_default();
-            let guess = Usage {
-                prompt: active.prompt_tokens.load(Ordering::Relaxed),
-                completion: count(tokens::estimate(&said) + calls.iter().map(cost).sum::<usize>()),
-                estimated: true,
-            };
-            active.goes_on(used(&upstream).unwrap_or(guess));
+        if goes_on {
+            let said = active.answer.since(from).unwrap_or_default() + sieve.held();
+            active.unsaid.fetch_add(count(calls.iter().map(cost).sum()), Ordering::Relaxed);
+            active.goes_on();
             return Ok(Step::Called { said, calls });
         }
         if active.answer.is_blank() {
@@ -320,7 +323,7 @@ async fn attempt(
             return Err(Failure::Malformed);
         }
         let truncated = truncated || finished == FinishReason::Length;
-        return Ok(Step::Over(Outcome::End(ended(active, RunState::Done, None, used(&upstream), truncated))));
+        return Ok(Step::Over(Outcome::End(ended(active, RunState::Done, None, truncated))));
     }
 }
 
@@ -329,10 +332,16 @@ fn cost(call: &ToolCall) -> usize {
     tokens::estimate(&call.name) + tokens::estimate(&call.arguments)
 }
 
-fn used(upstream: &upstream::Answer) -> Option<Usage> {
-    let usage = upstream.usage()?;
-    let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-    Some(Usage { prompt: count(usage.prompt), completion: count(usage.completion), estimated: false })
+impl Active {
+    /// Notes what an engine's answer used by now.
+    fn hears(&self, upstream: &upstream::Answer) {
+        self.unsaid.store(count(upstream.thought()), Ordering::Relaxed);
+        let Some(usage) = upstream.usage() else { return };
+        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let used =
+            Usage { prompt: count(usage.prompt), completion: count(usage.completion), estimated: false };
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
+    }
 }
 
 /// Tells the breaker how a request ended, once; one that is dropped says nothing.
@@ -357,7 +366,9 @@ impl Health<'_> {
         // Other processes are told by the row: nobody is admitted in vain (AI-12, AI-13).
         let until = changed.err().map(|refused| clock::now().after(refused.retry_after));
         tracing::warn!(assistant.id = %self.task.assistant.id, is_open = until.is_some(), "the breaker of an engine changed");
-        if let Err(error) = self.shared.store.pause_assistant(self.task.assistant.id, until).await {
+        let (assistant, engine) = (self.task.assistant.id, &self.task.engine);
+        let (base_url, model) = (engine.base_url.clone(), engine.model.clone());
+        if let Err(error) = self.shared.store.pause_assistant(assistant, base_url, model, until).await {
             tracing::warn!(%error, "that an engine fails can't be noted");
         }
     }
@@ -376,7 +387,7 @@ impl Drop for Health<'_> {
 struct Speech<'a> {
     shared: &'a Shared,
     active: &'a Active,
-    sieve: Option<Sieve>,
+    sieve: &'a mut Sieve,
     /// When what was said since the last time is told.
     due: Option<Instant>,
     /// When the first piece of that came.
@@ -387,23 +398,15 @@ struct Speech<'a> {
 }
 
 impl<'a> Speech<'a> {
-    fn new(shared: &'a Shared, active: &'a Active) -> Self {
-        Self {
-            shared,
-            active,
-            sieve: Some(Sieve::new(Arc::clone(&shared.filter))),
-            due: None,
-            heard: None,
-            told_at: None,
-            asked: 0,
-        }
+    fn new(shared: &'a Shared, active: &'a Active, sieve: &'a mut Sieve) -> Self {
+        Self { shared, active, sieve, due: None, heard: None, told_at: None, asked: 0 }
     }
 
     /// Takes a piece; false when the answer is as long as it may be.
     fn say(&mut self, piece: &str) -> Result<bool, Failure> {
         let now = Instant::now();
-        let Some(sieve) = &mut self.sieve else { return Ok(false) };
-        let text = sieve.feed(piece)?;
+        // No message has it, and offsets count what is kept.
+        let text = self.sieve.feed(&piece.replace('\0', ""))?;
         Ok(self.add(&text, now))
     }
 
@@ -453,10 +456,8 @@ impl<'a> Speech<'a> {
 
     /// Says what the filter held back, and tells all that isn't told.
     fn end(&mut self) {
-        if let Some(sieve) = self.sieve.take() {
-            let rest = sieve.finish();
-            self.add(&rest, Instant::now());
-        }
+        let rest = self.sieve.finish();
+        self.add(&rest, Instant::now());
         self.tell();
     }
 }

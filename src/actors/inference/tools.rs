@@ -5,13 +5,14 @@ use super::{Active, Leaving, Shared};
 use crate::domain::action::ACTION_BYTES;
 use crate::domain::run::CALL_ROUNDS;
 use crate::domain::{ActionKind, ActionState, NewAction, Principal, Role, Status, UserId};
+use crate::inference::filter::{Side, Verdict};
 use crate::inference::{Tool, ToolCall, prompt, tokens};
 use crate::storage::Task;
 use serde_json::{Value, json};
 
 /// Calls that are carried out in a round (count); the model is told nothing of those beyond.
 pub(super) const CALLS: usize = 2;
-/// Tokens that one call and its result may take of the window (count); what is longer is cut.
+/// Tokens that one call and its result may take of the window, each half of it (count); what is longer is cut.
 const RESULT_TOKENS: usize = 700;
 
 /// What there is to call. The names are those of the kinds, without the dots that functions can't have.
@@ -80,6 +81,21 @@ fn asker(task: &Task) -> Option<UserId> {
     }
 }
 
+/// Tokens that a call, or what comes of it, may have of `free`.
+fn share(free: usize) -> usize {
+    RESULT_TOKENS.min(free / 3 / (CALLS * usize::from(CALL_ROUNDS))) / 2
+}
+
+/// A call as the model is told that it made it.
+pub(super) fn retold(call: &ToolCall, free: usize) -> ToolCall {
+    let name = if known().iter().any(|(_, tool)| tool.name == call.name) { &call.name } else { "unknown" };
+    ToolCall {
+        id: prompt::unmarked(&call.id),
+        name: name.to_owned(),
+        arguments: prompt::unmarked_json(&call.arguments, share(free)),
+    }
+}
+
 /// Carries out a call: what the model is told of it, in any case. None when the run is to end.
 pub(super) async fn call(
     shared: &Shared,
@@ -94,13 +110,20 @@ pub(super) async fn call(
         () = active.answer.stopped() => return None,
         _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => return None,
     };
-    let most = RESULT_TOKENS.min(free / 3 / (CALLS * usize::from(CALL_ROUNDS)));
-    let told = prompt::untrusted(&said, most);
+    let passes = shared.filter.check(&said, Side::Input) == Verdict::Pass;
+    let said = if passes { said } else { problem("a content filter keeps it back") };
+    let told = prompt::untrusted(&said, share(free));
     Some(told.map_or_else(|| "<data>\"too long\"</data>".to_owned(), |(text, _)| text))
 }
 
+fn problem(why: &str) -> String {
+    json!({ "error": why }).to_string()
+}
+
 async fn answered(shared: &Shared, task: &Task, call: &ToolCall) -> String {
-    let problem = |why: &str| json!({ "error": why }).to_string();
+    if shared.filter.check(&call.arguments, Side::Output) == Verdict::Refuse {
+        return problem("a content filter keeps it back");
+    }
     let kind = known().into_iter().find(|(_, tool)| tool.name == call.name).map(|(kind, _)| kind);
     let kind = kind.filter(|kind| task.engine.tools.iter().any(|tool| tool == kind));
     let (Some(user), Some(kind)) = (asker(task), kind) else { return problem("there is no such tool") };

@@ -67,7 +67,9 @@ async fn beat(shared: &Shared) {
     match shared.store.renew_runs(shared.holder, progress, lease).await {
         Ok(renewed) => {
             for ((run, active), far) in active.iter().zip(noted) {
-                *active.noted.lock().unwrap_or_else(PoisonError::into_inner) = far;
+                if !renewed.passed.contains(run) {
+                    *active.noted.lock().unwrap_or_else(PoisonError::into_inner) = far;
+                }
                 if renewed.stopping.contains(run) {
                     active.answer.stop();
                 }

@@ -10,7 +10,7 @@ use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -90,6 +90,8 @@ async fn work(shared: &Shared, task: Task) -> bool {
         asked: AtomicBool::new(false),
         dispatched: AtomicBool::new(false),
         used: Mutex::default(),
+        unsaid: AtomicI64::new(0),
+        from: AtomicUsize::new(0),
         before: Mutex::default(),
         lost: Notify::new(),
     });

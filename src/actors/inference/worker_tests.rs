@@ -15,20 +15,21 @@ use crate::storage::Run;
 use actix_rt::Arbiter;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// Fails at what it is told to fail at.
+/// Fails at poison until it is healed.
 #[derive(Default)]
 struct Fragile {
     failed: AtomicUsize,
+    healed: AtomicBool,
 }
 
 impl ContentFilter for Fragile {
     fn check(&self, text: &str, _: Side) -> Verdict {
-        if text.contains("poison") {
+        if text.contains("poison") && !self.healed.load(Ordering::Relaxed) {
             self.failed.fetch_add(1, Ordering::Relaxed);
             // Without the panic hook: it is meant.
             std::panic::resume_unwind(Box::new("poisoned"));
@@ -113,6 +114,7 @@ fn a_run_at_which_a_worker_fails_is_given_up_and_holds_up_nobody() {
         assert_eq!(end.attempts, i64::from(attempts));
         assert_eq!(filter.failed.load(Ordering::Relaxed), usize::try_from(attempts).expect("few"));
 
+        filter.healed.store(true, Ordering::Relaxed);
         let next = scene.asks("and now?").await;
         let end = scene.sees_the_end(next).await;
         assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("connect")));

@@ -5,12 +5,53 @@ use super::tx::Tx;
 use super::{Done, standing};
 use crate::domain::{
     Ack, Action, AssistantChange, AssistantTerms, AuditAction, AuditNote, AuditTarget, Command, EventBody,
-    Name, Person, Rejection, Role, Status, Subject, Target, UserId, may,
+    Name, Person, Rejection, Role, Status, Subject, Target, Timestamp, UserId, may,
 };
 use crate::storage::conn::on;
 use crate::storage::queries::assistants as queries;
 use crate::storage::schema::{assistants, users};
 use diesel::prelude::*;
+
+/// Everything about an assistant but its name and how its engine does.
+#[derive(Insertable, AsChangeset)]
+#[diesel(table_name = assistants, primary_key(user_id), treat_none_as_null = true)]
+struct Row<'a> {
+    user_id: i64,
+    base_url: &'a str,
+    api_key: Option<&'a str>,
+    model: &'a str,
+    instructions: &'a str,
+    context_tokens: i64,
+    output_tokens: i64,
+    prompt_price: i64,
+    completion_price: i64,
+    temperature_milli: Option<i64>,
+    tools: String,
+    summarises: bool,
+    enabled: bool,
+    updated_at: i64,
+}
+
+impl<'a> Row<'a> {
+    fn of(assistant: UserId, terms: &'a AssistantTerms, now: Timestamp) -> Self {
+        Self {
+            user_id: assistant.get(),
+            base_url: terms.base_url.as_str(),
+            api_key: terms.api_key.as_ref().map(|key| key.reveal()),
+            model: &terms.model,
+            instructions: &terms.instructions,
+            context_tokens: terms.context_tokens,
+            output_tokens: terms.output_tokens,
+            prompt_price: terms.prices.prompt,
+            completion_price: terms.prices.completion,
+            temperature_milli: terms.temperature_milli,
+            tools: terms.tools.join(","),
+            summarises: terms.summarises,
+            enabled: terms.enabled,
+            updated_at: now.as_millis(),
+        }
+    }
+}
 
 /// Makes an assistant: a user of that role, with what is to be known of its model. Without `by` it is the operator's doing.
 pub(super) fn create(tx: &mut Tx<'_>, by: Option<&Person>, name: &Name, terms: &AssistantTerms) -> Done {
@@ -22,22 +63,7 @@ pub(super) fn create(tx: &mut Tx<'_>, by: Option<&Person>, name: &Name, terms: &
     terms.check()?;
     let done = join(tx, name, Role::Assistant, None)?;
     let Ack::Enrolled { person, .. } = &done.0 else { return Ok(done) };
-    let query = diesel::insert_into(assistants::table).values((
-        assistants::user_id.eq(person.id.get()),
-        assistants::base_url.eq(terms.base_url.as_str()),
-        assistants::api_key.eq(terms.api_key.as_ref().map(|key| key.reveal())),
-        assistants::model.eq(&*terms.model),
-        assistants::instructions.eq(&*terms.instructions),
-        assistants::context_tokens.eq(terms.context_tokens),
-        assistants::output_tokens.eq(terms.output_tokens),
-        assistants::prompt_price.eq(terms.prices.prompt),
-        assistants::completion_price.eq(terms.prices.completion),
-        assistants::temperature_milli.eq(terms.temperature_milli),
-        assistants::tools.eq(terms.tools.join(",")),
-        assistants::summarises.eq(terms.summarises),
-        assistants::enabled.eq(terms.enabled),
-        assistants::updated_at.eq(tx.now.as_millis()),
-    ));
+    let query = diesel::insert_into(assistants::table).values(Row::of(person.id, terms, tx.now));
     on!(&mut *tx.conn, |c| query.execute(c))?;
     tx.has_assistants = true;
     tx.summonable = None;
@@ -65,21 +91,8 @@ pub(super) fn update(
     let mut changed = terms.take(change.clone());
     terms.check()?;
     if !changed.is_empty() {
-        let query = diesel::update(assistants::table.find(assistant.get())).set((
-            assistants::base_url.eq(terms.base_url.as_str()),
-            assistants::api_key.eq(terms.api_key.as_ref().map(|key| key.reveal())),
-            assistants::model.eq(&*terms.model),
-            assistants::instructions.eq(&*terms.instructions),
-            assistants::context_tokens.eq(terms.context_tokens),
-            assistants::output_tokens.eq(terms.output_tokens),
-            assistants::prompt_price.eq(terms.prices.prompt),
-            assistants::completion_price.eq(terms.prices.completion),
-            assistants::temperature_milli.eq(terms.temperature_milli),
-            assistants::tools.eq(terms.tools.join(",")),
-            assistants::summarises.eq(terms.summarises),
-            assistants::enabled.eq(terms.enabled),
-            assistants::updated_at.eq(tx.now.as_millis()),
-        ));
+        let query =
+            diesel::update(assistants::table.find(assistant.get())).set(Row::of(assistant, &terms, tx.now));
         on!(&mut *tx.conn, |c| query.execute(c))?;
     }
     if changed.iter().any(|field| matches!(*field, "base_url" | "api_key" | "model" | "enabled")) {

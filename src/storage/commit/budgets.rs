@@ -129,18 +129,11 @@ fn budget(conn: &mut Conn, scope: Scope) -> Result<Option<Budget>, StoreError> {
 
 /// What was used and is set aside in the period of `now`.
 fn used(conn: &mut Conn, scope: Scope, now: Timestamp) -> Result<Amount, StoreError> {
-    let query = spending::table.find((scope.kind(), scope.id(), scope.period(now))).select((
-        spending::spent_tokens,
-        spending::spent_micros,
-        spending::reserved_tokens,
-        spending::reserved_micros,
-    ));
-    let found: Option<(i64, i64, i64, i64)> = on!(conn, |c| query.first(c)).optional()?;
-    let (spent_tokens, spent_micros, reserved_tokens, reserved_micros) = found.unwrap_or_default();
-    let spent = Amount { tokens: spent_tokens, micros: spent_micros };
-    Ok(spent.plus(Amount { tokens: reserved_tokens, micros: reserved_micros }))
+    let found = stored(conn, scope, &scope.period(now))?;
+    Ok(found.map_or_else(Amount::default, |Stored { spent, reserved }| spent.plus(reserved)))
 }
 
+/// Adds to what was spent, which stays at the most a budget can be once it is there, and to what is set aside.
 fn add(
     conn: &mut Conn,
     scope: Scope,
@@ -150,24 +143,46 @@ fn add(
 ) -> Result<(), StoreError> {
     let period = scope.period(at);
     let row = spending::table.find((scope.kind(), scope.id(), &period));
-    let query = diesel::update(row).set((
-        spending::spent_tokens.eq(spending::spent_tokens + spent.tokens),
-        spending::spent_micros.eq(spending::spent_micros + spent.micros),
-        spending::reserved_tokens.eq(spending::reserved_tokens + reserved.tokens),
-        spending::reserved_micros.eq(spending::reserved_micros + reserved.micros),
-    ));
-    if on!(&mut *conn, |c| query.execute(c))? > 0 {
+    let Some(before) = stored(&mut *conn, scope, &period)? else {
+        let query = diesel::insert_into(spending::table).values((
+            spending::scope.eq(scope.kind()),
+            spending::scope_id.eq(scope.id()),
+            spending::period.eq(&period),
+            spending::spent_tokens.eq(spent.tokens),
+            spending::spent_micros.eq(spent.micros),
+            spending::reserved_tokens.eq(reserved.tokens),
+            spending::reserved_micros.eq(reserved.micros),
+        ));
+        on!(conn, |c| query.execute(c))?;
         return Ok(());
-    }
-    let query = diesel::insert_into(spending::table).values((
-        spending::scope.eq(scope.kind()),
-        spending::scope_id.eq(scope.id()),
-        spending::period.eq(&period),
-        spending::spent_tokens.eq(spent.tokens),
-        spending::spent_micros.eq(spent.micros),
+    };
+    let (spent, reserved) = (before.spent.plus(spent), before.reserved.plus(reserved));
+    let query = diesel::update(row).set((
+        spending::spent_tokens.eq(spent.tokens.min(Budget::MOST)),
+        spending::spent_micros.eq(spent.micros.min(Budget::MOST)),
         spending::reserved_tokens.eq(reserved.tokens),
         spending::reserved_micros.eq(reserved.micros),
     ));
     on!(conn, |c| query.execute(c))?;
     Ok(())
+}
+
+/// What stands in a period.
+struct Stored {
+    spent: Amount,
+    reserved: Amount,
+}
+
+fn stored(conn: &mut Conn, scope: Scope, period: &str) -> Result<Option<Stored>, StoreError> {
+    let query = spending::table.find((scope.kind(), scope.id(), period)).select((
+        spending::spent_tokens,
+        spending::spent_micros,
+        spending::reserved_tokens,
+        spending::reserved_micros,
+    ));
+    let found: Option<(i64, i64, i64, i64)> = on!(conn, |c| query.first(c)).optional()?;
+    Ok(found.map(|(spent_tokens, spent_micros, reserved_tokens, reserved_micros)| Stored {
+        spent: Amount { tokens: spent_tokens, micros: spent_micros },
+        reserved: Amount { tokens: reserved_tokens, micros: reserved_micros },
+    }))
 }

@@ -1,7 +1,7 @@
 //! Posting, editing and deleting messages.
 
 use super::tx::{NewMessage, Original, Tx};
-use super::{Done, Halt, outbox, runs};
+use super::{Done, Halt, outbox, runs, summoning};
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventId, MessageBody, MessageFacts,
     MessageId, Person, Position, Rejection, RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
@@ -29,8 +29,9 @@ pub(super) fn post(
             let message = "this client_message_id was used for another body";
             return Err(Rejection::new(RejectionCode::IdempotencyConflict, message).into());
         }
-        let runs = runs::known(tx, MessageId::new(position.id.get()))?;
-        return Ok((Ack::Posted { position, client_message_id, duplicate: true, runs }, Vec::new()));
+        let (id, body, mut events) = (MessageId::new(position.id.get()), body.as_str(), Vec::new());
+        let runs = summoning::repeat(tx, (actor, command), room, id, body, settings, &mut events)?;
+        return Ok((Ack::Posted { position, client_message_id, duplicate: true, runs }, events));
     }
     let Decision::Record(event) = tx.decide(room, actor, command, None, &Subject::Unknown)? else {
         return Err(undecided(command));
@@ -47,7 +48,7 @@ pub(super) fn post(
     });
     outbox::announce(tx, actor, room, position.id, body.as_str())?;
     let mut events = vec![recorded];
-    let runs = runs::summon(tx, actor, room, position.id, body.as_str(), settings, &mut events)?;
+    let runs = summoning::summon(tx, actor, room, position.id, body.as_str(), settings, &mut events)?;
     Ok((Ack::Posted { position, client_message_id, duplicate: false, runs }, events))
 }
 

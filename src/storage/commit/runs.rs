@@ -6,25 +6,21 @@ use super::tx::{NewMessage, Tx};
 use super::{Done, Halt};
 use super::{budgets, summaries};
 use crate::domain::command::Recorded;
-use crate::domain::run::{CALL_ROUNDS, EndReason, PLACEHOLDER, presentable, reason};
-use crate::domain::webhook::mentioned;
+use crate::domain::run::{EndReason, PLACEHOLDER, presentable, reason};
 use crate::domain::{
-    Ack, Amount, Command, EventBody, EventId, MessageId, Person, Prices, Rejection, Role, RoomId, RoomKind,
-    RunEnd, RunEnded, RunId, RunKind, RunStart, RunState, Started, Status, Subject, Summoned, Timestamp,
-    Usage, UserId,
+    Ack, Allowance, Amount, Command, EventBody, MessageId, Person, Prices, Rejection, Role, RoomId, RunEnd,
+    RunEnded, RunId, RunKind, RunStart, RunState, Started, Status, Subject, Timestamp, Usage, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
-use crate::storage::queries::runs::is_open;
-use crate::storage::schema::{assistants, memberships, messages, runs, user_settings, users};
+use crate::storage::queries::allowances;
+use crate::storage::queries::runs::{is_answer, is_open, speaks};
+use crate::storage::schema::{assistants, messages, runs, user_settings, users};
 use diesel::prelude::*;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
-
-/// An assistant that may be mentioned.
-pub(super) type Summonable = (UserId, Arc<str>);
 
 /// An answer somebody asks for.
 pub(super) struct Ask {
@@ -46,7 +42,7 @@ impl Ask {
 pub(super) struct Admitted {
     assistant: Person,
     model: String,
-    reserve: Amount,
+    allowance: Allowance,
     settings: (i64, String),
 }
 
@@ -91,81 +87,6 @@ impl RunRow {
     }
 }
 
-/// Asks those assistants that a new message is for: in a direct room all that are in it, elsewhere the members it mentions. The
-/// message stands in any case. What assistants say asks nobody, and what bots say only assistants: every chain ends (BOT-08).
-pub(super) fn summon(
-    tx: &mut Tx<'_>,
-    author: &Person,
-    room: RoomId,
-    prompt: EventId,
-    body: &str,
-    settings: Option<i64>,
-    events: &mut Vec<Recorded>,
-) -> Result<Vec<Summoned>, Halt> {
-    let is_deaf = match author.role {
-        Role::Assistant => true,
-        Role::Bot => !tx.terms.runs.answers_bots,
-        Role::Admin | Role::Member | Role::Guest => false,
-    };
-    if !tx.has_assistants || is_deaf {
-        return Ok(Vec::new());
-    }
-    let mut asked = Vec::new();
-    for assistant in addressed(tx, author, room, body)? {
-        let ask =
-            Ask { assistant, prompt: MessageId::new(prompt.get()), start: None, regenerates: None, settings };
-        let outcome = match admit(tx, Some(author.id), room, &ask)? {
-            Ok(admitted) => {
-                let (started, recorded) = begin(tx, author.id, room, &ask, admitted)?;
-                events.push(recorded);
-                Ok(started)
-            }
-            Err(rejection) => Err(rejection),
-        };
-        asked.push(Summoned { assistant, outcome });
-    }
-    Ok(asked)
-}
-
-fn addressed(tx: &mut Tx<'_>, author: &Person, room: RoomId, body: &str) -> Result<Vec<UserId>, StoreError> {
-    let kind = tx.room(room)?.kind;
-    let known = summonable(tx)?;
-    // A program in a direct room says what it says to people: only by name it asks another program.
-    let mut asked: Vec<UserId> = if kind == RoomKind::Direct && author.role != Role::Bot {
-        known.iter().map(|(assistant, _)| *assistant).collect()
-    } else {
-        let names: Vec<&str> = known.iter().map(|(_, name)| &**name).collect();
-        mentioned(body, &names).into_iter().filter_map(|at| Some(known.get(at)?.0)).collect()
-    };
-    if !asked.is_empty() && kind != RoomKind::Open {
-        let ids: Vec<i64> = asked.iter().map(|assistant| assistant.get()).collect();
-        let query = memberships::table
-            .filter(memberships::room_id.eq(room.get()))
-            .filter(memberships::user_id.eq_any(ids))
-            .select(memberships::user_id);
-        let members: Vec<i64> = on!(&mut *tx.conn, |c| query.load(c))?;
-        asked.retain(|assistant| members.contains(&assistant.get()));
-    }
-    Ok(asked)
-}
-
-/// The active assistants, read once per batch.
-fn summonable(tx: &mut Tx<'_>) -> Result<Arc<[Summonable]>, StoreError> {
-    if let Some(known) = &tx.summonable {
-        return Ok(Arc::clone(known));
-    }
-    let query = assistants::table
-        .inner_join(users::table)
-        .filter(users::status.eq(Status::Active.as_str()))
-        .order(users::id)
-        .select((users::id, users::name));
-    let rows: Vec<(i64, String)> = on!(&mut *tx.conn, |c| query.load(c))?;
-    let found: Arc<[Summonable]> =
-        rows.into_iter().map(|(id, name)| (UserId::new(id), name.into())).collect();
-    tx.summonable = Some(Arc::clone(&found));
-    Ok(found)
-}
-
 /// Asks about a message that is there already.
 pub(super) fn ask(tx: &mut Tx<'_>, actor: &Person, command: &Command, room: RoomId, ask: &Ask) -> Done {
     tx.decide(room, actor, command, None, &Subject::Unknown)?;
@@ -202,7 +123,7 @@ fn again(tx: &mut Tx<'_>, room: RoomId, ask: &Ask) -> Result<Option<Started>, Ha
         let query = runs::table
             .filter(runs::assistant_id.eq(ask.assistant.get()))
             .filter(runs::prompt_id.eq(ask.prompt.get()))
-            .filter(runs::kind.eq(RunKind::Answer.as_str()))
+            .filter(is_answer())
             .filter(runs::regenerates.is_null())
             .select((runs::id, runs::message_id));
         return Ok(started(on!(&mut *tx.conn, |c| query.first(c)).optional()?));
@@ -224,27 +145,9 @@ fn again(tx: &mut Tx<'_>, room: RoomId, ask: &Ask) -> Result<Option<Started>, Ha
     Ok(started(on!(&mut *tx.conn, |c| query.first(c)).optional()?))
 }
 
-fn started(row: Option<(i64, Option<i64>)>) -> Option<Started> {
+pub(super) fn started(row: Option<(i64, Option<i64>)>) -> Option<Started> {
     let (run, message) = row?;
     Some(Started { run: RunId::new(run), message: MessageId::new(message?), duplicate: true })
-}
-
-/// What a message asked for when it was posted.
-pub(super) fn known(tx: &mut Tx<'_>, prompt: MessageId) -> Result<Vec<Summoned>, StoreError> {
-    if !tx.has_assistants {
-        return Ok(Vec::new());
-    }
-    let query = runs::table
-        .filter(runs::prompt_id.eq(prompt.get()))
-        .filter(runs::kind.eq(RunKind::Answer.as_str()))
-        .filter(runs::regenerates.is_null())
-        .order(runs::id)
-        .select((runs::assistant_id, runs::id, runs::message_id));
-    let rows: Vec<(i64, i64, Option<i64>)> = on!(&mut *tx.conn, |c| query.load(c))?;
-    let summoned = |(assistant, run, message): (i64, i64, Option<i64>)| {
-        Some(Summoned { assistant: UserId::new(assistant), outcome: Ok(started(Some((run, message)))?) })
-    };
-    Ok(rows.into_iter().filter_map(summoned).collect())
 }
 
 /// Whether a run may begin; writes nothing.
@@ -298,22 +201,12 @@ pub(super) fn admit(
         return Ok(Err(Rejection::settings_conflict(settings.0)));
     }
     let prices = Prices { prompt: row.prompt_price, completion: row.completion_price };
-    let most = Usage {
-        prompt: row.context_tokens - row.output_tokens,
-        completion: row.output_tokens,
-        estimated: true,
-    };
-    // Each round of calls is a request more.
-    let requests = if row.tools.is_empty() { 1 } else { 1 + i64::from(CALL_ROUNDS) };
-    let reserve = Amount {
-        tokens: most.total().saturating_mul(requests),
-        micros: prices.of(most).saturating_mul(requests),
-    };
-    if let Some(rejection) = budgets::check(tx, asker, room, reserve)? {
+    let allowance = Allowance::of(row.context_tokens, row.output_tokens, prices, !row.tools.is_empty());
+    if let Some(rejection) = budgets::check(tx, asker, room, allowance.amount())? {
         return Ok(Err(rejection));
     }
     let assistant = Person { id: ask.assistant, name: row.name.into(), role: Role::Assistant };
-    Ok(Ok(Admitted { assistant, model: row.model, reserve, settings }))
+    Ok(Ok(Admitted { assistant, model: row.model, allowance, settings }))
 }
 
 /// Whether as many runs wait as may.
@@ -321,7 +214,7 @@ fn full(tx: &mut Tx<'_>, asker: Option<UserId>, room: RoomId) -> Result<Option<R
     let open = || runs::table.filter(is_open()).count();
     let query = open();
     let all: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
-    let query = open().filter(runs::room_id.eq(room.get()));
+    let query = open().filter(runs::room_id.eq(room.get())).filter(speaks());
     let here: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
     let query = open().filter(runs::asker_id.eq(asker.map(UserId::get)));
     let theirs: i64 = on!(&mut *tx.conn, |c| query.get_result(c))?;
@@ -367,7 +260,8 @@ pub(super) fn enqueue(
     admitted: Admitted,
     message: Option<MessageId>,
 ) -> Result<RunId, StoreError> {
-    let Admitted { assistant, model, reserve, settings } = admitted;
+    let Admitted { assistant, model, allowance, settings } = admitted;
+    let reserve = allowance.amount();
     let query = diesel::insert_into(runs::table)
         .values((
             runs::kind.eq(ask.kind().as_str()),
@@ -389,6 +283,7 @@ pub(super) fn enqueue(
         ))
         .returning(runs::id);
     let id = RunId::new(on!(&mut *tx.conn, |c| query.get_result(c))?);
+    allowances::note(tx.conn, id, allowance)?;
     budgets::reserve(tx, asker, room, reserve)?;
     tx.runs_changed = true;
     Ok(id)
@@ -505,12 +400,10 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
     tx.flush()?;
     let (body, was_cut) = presentable(&end.text);
     let truncated = end.truncated || was_cut;
-    let query = assistants::table
-        .find(row.assistant_id)
-        .select((assistants::prompt_price, assistants::completion_price));
-    let prices: Option<(i64, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
-    let (prompt, completion) = prices.unwrap_or_default();
-    let cost_micros = Prices { prompt, completion }.of(end.usage);
+    let prices = prices(tx, run, row)?;
+    // Engines claim what they like: what can't be summed up would keep every further run from its end.
+    let usage = end.usage.plausible();
+    let cost_micros = prices.of(usage);
     let shown = if body.is_empty() { PLACEHOLDER } else { &*body };
     let (message, mut why) = (row.message_id.map(MessageId::new), end.reason);
     let mut is_there = false;
@@ -535,18 +428,19 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         runs::partial.eq(""),
         runs::holder.eq(None::<Vec<u8>>),
         runs::lease_until.eq(None::<i64>),
-        runs::prompt_tokens.eq(end.usage.prompt),
-        runs::completion_tokens.eq(end.usage.completion),
-        runs::usage_estimated.eq(end.usage.estimated),
+        runs::prompt_tokens.eq(usage.prompt),
+        runs::completion_tokens.eq(usage.completion),
+        runs::usage_estimated.eq(usage.estimated),
         runs::cost_micros.eq(cost_micros),
         end.first_token_at.map(|at| runs::first_token_at.eq(Some(at.as_millis()))),
         runs::ended_at.eq(Some(tx.now.as_millis())),
     ));
     on!(&mut *tx.conn, |c| query.execute(c))?;
     let reserved = Amount { tokens: row.reserved_tokens, micros: row.reserved_micros };
-    let spent = Amount { tokens: end.usage.total(), micros: cost_micros };
+    let spent = Amount { tokens: usage.total(), micros: cost_micros };
     let reserved_at = Timestamp::from_millis(row.created_at);
     budgets::settle(tx, row.asker(), room, reserved_at, reserved, spent)?;
+    allowances::forget(tx.conn, run)?;
     tx.runs_changed = true;
     if row.kind == RunKind::Summary.as_str() && end.state == RunState::Done {
         let start = row.start_id.unwrap_or(row.prompt_id);
@@ -561,12 +455,25 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         body: is_there.then(|| shown.into()),
         reason: why.map(Arc::from),
         truncated,
-        usage: end.usage,
+        usage,
         cost_micros,
     };
     let actor = Some(UserId::new(row.assistant_id));
     let recorded = tx.record(room, actor, EventBody::AnswerEnded { run: Box::new(ended) })?;
     Ok((Ack::Recorded(recorded.event.position()), vec![recorded]))
+}
+
+/// The prices it was asked for at.
+fn prices(tx: &mut Tx<'_>, run: RunId, row: &RunRow) -> Result<Prices, StoreError> {
+    if let Some(allowance) = allowances::of(tx.conn, run)? {
+        return Ok(allowance.prices);
+    }
+    let query = assistants::table
+        .find(row.assistant_id)
+        .select((assistants::prompt_price, assistants::completion_price));
+    let found: Option<(i64, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    let (prompt, completion) = found.unwrap_or_default();
+    Ok(Prices { prompt, completion })
 }
 
 pub(super) fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<RunRow>, StoreError> {

@@ -5,11 +5,11 @@ use super::runs::{self, Ask};
 use super::tx::Tx;
 use super::{Done, Halt};
 use crate::domain::{
-    Ack, Command, MessageId, Person, Rejection, Role, RoomId, RunId, RunKind, Subject, UserId, run::reason,
+    Ack, Command, MessageId, Person, Rejection, Role, RoomId, RunId, Subject, UserId, run::reason,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
-use crate::storage::queries::runs::is_open;
+use crate::storage::queries::runs::{is_open, is_summary};
 use crate::storage::queries::summaries::is_heard;
 use crate::storage::schema::{messages, runs as runs_table, summaries};
 use diesel::dsl::{exists, max, select};
@@ -78,7 +78,7 @@ fn known(
 ) -> Result<Option<RunId>, StoreError> {
     let open = runs_table::table
         .filter(runs_table::room_id.eq(room.get()))
-        .filter(runs_table::kind.eq(RunKind::Summary.as_str()))
+        .filter(is_summary())
         .filter(is_open())
         .order(runs_table::id)
         .select(runs_table::id);
@@ -137,7 +137,7 @@ fn failed_lately(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<bool
     let since = tx.now.before(tx.terms.runs.summary_again);
     let query = runs_table::table
         .filter(runs_table::room_id.eq(room.get()))
-        .filter(runs_table::kind.eq(RunKind::Summary.as_str()))
+        .filter(is_summary())
         .filter(runs_table::start_id.eq(start.get()))
         .filter(runs_table::asker_id.is_null())
         .filter(runs_table::ended_at.gt(since.as_millis()))

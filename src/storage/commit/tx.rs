@@ -4,7 +4,7 @@ use super::bulk;
 use super::facts::Facts;
 use super::once::{self, Answer, Request};
 use super::outbox::{self, Delivery, Hooked};
-use super::runs::Summonable;
+use super::summoning::Summonable;
 use super::{Done, Halt, Terms, Wakes, Write};
 use crate::domain::command::Recorded;
 use crate::domain::{

@@ -9,7 +9,7 @@ use crate::storage::schema::runs;
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 use std::collections::HashMap;
 
 /// A run, as it is shown.
@@ -58,6 +58,26 @@ pub(in crate::storage) fn is_running() -> SqlLiteral<Bool> {
     sql("runs.state = 'running'")
 }
 
+/// That a run's answer is a message of its room, which has one of them written at a time.
+pub(in crate::storage) fn speaks() -> SqlLiteral<Bool> {
+    sql("runs.message_id IS NOT NULL")
+}
+
+/// That a run answers a message; see [`is_open`].
+pub(in crate::storage) fn is_answer() -> SqlLiteral<Bool> {
+    sql("runs.kind = 'answer'")
+}
+
+/// That a run sums up; see [`is_open`].
+pub(in crate::storage) fn is_summary() -> SqlLiteral<Bool> {
+    sql("runs.kind = 'summary'")
+}
+
+/// The id, so written that no index of all runs is gone through for the few that are open.
+fn id_of_few() -> SqlLiteral<BigInt> {
+    sql("+runs.id")
+}
+
 impl Store {
     /// A run of a room.
     pub async fn run(&self, room: RoomId, run: RunId) -> Result<Option<Run>, StoreError> {
@@ -78,17 +98,17 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Run>, StoreError> {
         self.read(move |conn| {
-            let here = runs::table
-                .filter(runs::room_id.eq(room.get()))
-                .filter(runs::id.lt(before.get()))
-                .order(runs::id.desc())
-                .limit(limited(limit))
-                .select(columns());
+            let here = runs::table.filter(runs::room_id.eq(room.get())).limit(limited(limit));
             let rows: Vec<Row> = if only_open {
-                let query = here.filter(is_open());
+                let query = here
+                    .filter(is_open())
+                    .filter(id_of_few().lt(before.get()))
+                    .order(id_of_few().desc())
+                    .select(columns());
                 on!(conn, |c| query.load(c))?
             } else {
-                on!(conn, |c| here.load(c))?
+                let query = here.filter(runs::id.lt(before.get())).order(runs::id.desc()).select(columns());
+                on!(conn, |c| query.load(c))?
             };
             rows.into_iter().map(Run::try_from).collect()
         })

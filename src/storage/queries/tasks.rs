@@ -1,11 +1,11 @@
 //! Runs of assistants, as they are worked at: what waits, who works at what until when, and what a process that is gone left behind.
 
+use super::allowances;
 use super::limited;
-use super::runs::is_running;
-use crate::domain::run::CALL_ROUNDS;
+use super::runs::{is_running, speaks};
 use crate::domain::{
-    ApiKey, BaseUrl, MessageId, Person, Prices, Role, RoomId, RunId, RunKind, RunState, Status, Timestamp,
-    UserId,
+    Allowance, ApiKey, BaseUrl, MessageId, Person, Prices, Role, RoomId, RunId, RunKind, RunState, Status,
+    Timestamp, UserId,
 };
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
@@ -14,7 +14,7 @@ use crate::storage::schema::{assistants, runs, users};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -98,6 +98,8 @@ pub struct Renewed {
     pub stopping: Vec<RunId>,
     /// They aren't the holder's any more.
     pub lost: Vec<RunId>,
+    /// Somebody else is writing at them this moment: nothing was noted, the next sign of life will be.
+    pub passed: Vec<RunId>,
 }
 
 /// A run whose holder is gone.
@@ -118,7 +120,7 @@ impl Store {
         Arc::clone(&self.inner.runs)
     }
 
-    /// The next run of each room in which none is worked at, oldest first, at most `limit`.
+    /// The next run of each room in which nobody speaks, and those that speak in none, oldest first, at most `limit`.
     pub async fn waiting_runs(&self, limit: usize) -> Result<Vec<Waiting>, StoreError> {
         #[derive(QueryableByName)]
         struct Row {
@@ -133,13 +135,16 @@ impl Store {
         }
         self.read(move |conn| {
             // Of a room the first, even if it isn't due yet: the order of asking is the order of answers (AI-04).
+            // What speaks in no room waits for nobody. The sign before the id keeps SQLite from going through all runs there ever were.
             let query = sql_query(
                 "SELECT r.id, r.room_id, r.next_attempt_at, r.created_at FROM runs r
-                 WHERE r.state IN ('queued', 'running')
-                   AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id AND o.id < r.id
-                                   AND o.state IN ('queued', 'running'))
-                   AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id AND o.state = 'running')
-                 ORDER BY r.id LIMIT $1",
+                 WHERE r.state IN ('queued', 'running') AND r.state = 'queued'
+                   AND (r.message_id IS NULL OR (
+                       NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id AND o.id < r.id
+                                   AND o.message_id IS NOT NULL AND o.state IN ('queued', 'running'))
+                       AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id
+                                       AND o.message_id IS NOT NULL AND o.state = 'running')))
+                 ORDER BY +r.id LIMIT $1",
             )
             .bind::<BigInt, _>(limited(limit));
             let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
@@ -165,16 +170,22 @@ impl Store {
     ) -> Result<Option<Result<Task, Orphan>>, StoreError> {
         self.write(move |conn| {
             let queued = runs::table.find(run.get()).filter(runs::state.eq(RunState::Queued.as_str()));
-            let query = queued.select((runs::room_id, runs::model));
-            let found: Option<(i64, String)> = match conn {
+            let query = queued.select((runs::room_id, runs::message_id.is_not_null(), runs::model));
+            let found: Option<(i64, bool, String)> = match conn {
                 Conn::Pg(c) => query.for_update().first(c).optional()?,
                 Conn::Sqlite(c) => query.first(c).optional()?,
             };
-            let Some((room, model)) = found else { return Ok(None) };
-            let at_work = runs::table.filter(runs::room_id.eq(room)).filter(is_running()).select(runs::id);
-            let other: Option<i64> = on!(&mut *conn, |c| at_work.first(c)).optional()?;
-            if other.is_some() {
-                return Ok(None);
+            let Some((room, does_speak, model)) = found else { return Ok(None) };
+            if does_speak {
+                let at_work = runs::table
+                    .filter(runs::room_id.eq(room))
+                    .filter(is_running())
+                    .filter(speaks())
+                    .select(runs::id);
+                let other: Option<i64> = on!(&mut *conn, |c| at_work.first(c)).optional()?;
+                if other.is_some() {
+                    return Ok(None);
+                }
             }
             let query = diesel::update(queued).set((
                 runs::state.eq(RunState::Running.as_str()),
@@ -218,13 +229,28 @@ impl Store {
             let query = ours().select((runs::id, runs::stop_asked_at.is_not_null()));
             let held: Vec<(i64, bool)> = on!(&mut *conn, |c| query.load(c))?;
             let held: HashMap<i64, bool> = held.into_iter().collect();
+            // Whoever writes at several runs may take them in another order: none of them is waited for.
+            let free: Option<HashSet<i64>> = match conn {
+                Conn::Pg(c) => {
+                    let query = ours().order(runs::id).select(runs::id).for_update().skip_locked();
+                    Some(query.load::<i64>(c)?.into_iter().collect())
+                }
+                Conn::Sqlite(_) => None,
+            };
             let mut renewed = Renewed::default();
             let mut quiet = Vec::new();
             for Progress { run, news } in progress {
                 match held.get(&run.get()) {
-                    None => renewed.lost.push(run),
+                    None => {
+                        renewed.lost.push(run);
+                        continue;
+                    }
                     Some(true) => renewed.stopping.push(run),
                     Some(false) => {}
+                }
+                if free.as_ref().is_some_and(|free| !free.contains(&run.get())) {
+                    renewed.passed.push(run);
+                    continue;
                 }
                 let Some(News { partial, first_token_at, prompt_tokens }) = news else {
                     quiet.push(run.get());
@@ -316,15 +342,22 @@ impl Store {
         .await
     }
 
-    /// The engine failed too often, or works again: nobody is admitted before `until`.
+    /// This model at this address failed too often, or works again: nobody is admitted before `until`. An assistant that has another by
+    /// now isn't concerned.
     pub async fn pause_assistant(
         &self,
         assistant: UserId,
+        base_url: BaseUrl,
+        model: String,
         until: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         self.write(move |conn| {
-            let query = diesel::update(assistants::table.find(assistant.get()))
-                .set(assistants::paused_until.eq(until.map(Timestamp::as_millis)));
+            let still = assistants::table
+                .find(assistant.get())
+                .filter(assistants::base_url.eq(base_url.as_str()))
+                .filter(assistants::model.eq(&model));
+            let query =
+                diesel::update(still).set(assistants::paused_until.eq(until.map(Timestamp::as_millis)));
             on!(conn, |c| query.execute(c))?;
             Ok(())
         })
@@ -393,6 +426,14 @@ struct EngineRow {
     tools: String,
 }
 
+/// What a run may use of which only is known what was set aside.
+fn unnoted(reserved: i64, output: i64, prices: Prices, has_tools: bool) -> Allowance {
+    let requests = Allowance::of(reserved, output, prices, has_tools).requests;
+    let context = reserved / requests;
+    let output = if output < context { output } else { (context / 2).max(1) };
+    Allowance { requests, ..Allowance::of(context, output, prices, false) }
+}
+
 fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
     let query = runs::table
         .inner_join(users::table.on(users::id.eq(runs::assistant_id)))
@@ -430,7 +471,8 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
     let asker = match row.asker_id {
         Some(asker) => {
             let query = users::table.find(asker).select((users::id, users::name, users::role, users::status));
-            let (id, name, role, status): (i64, String, String, String) = on!(conn, |c| query.first(c))?;
+            let (id, name, role, status): (i64, String, String, String) =
+                on!(&mut *conn, |c| query.first(c))?;
             let role = Role::parse(&role).ok_or_else(|| StoreError::nonsense("users.role", &role))?;
             let status =
                 Status::parse(&status).ok_or_else(|| StoreError::nonsense("users.status", &status))?;
@@ -439,15 +481,14 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
         None => None,
     };
     let of = row.engine;
-    // Whatever was changed meanwhile, it uses no more than was set aside for it (AI-15).
-    let context_tokens = of.context_tokens.min(row.reserved_tokens);
-    let output_tokens =
-        if of.output_tokens < context_tokens { of.output_tokens } else { (context_tokens / 2).max(1) };
     let mut tools: Vec<String> =
         of.tools.split(',').filter(|tool| !tool.is_empty()).map(str::to_owned).collect();
-    // Each round of calls is a request more: nothing is called by what has set aside for fewer of them.
-    let requests = 1 + i64::from(CALL_ROUNDS);
-    if context_tokens.saturating_mul(requests) > row.reserved_tokens {
+    let prices = Prices { prompt: of.prompt_price, completion: of.completion_price };
+    // Whatever was changed meanwhile, it uses no more than was set aside for it (AI-15).
+    let allowance = allowances::of(conn, run)?
+        .unwrap_or_else(|| unnoted(row.reserved_tokens, of.output_tokens, prices, !tools.is_empty()));
+    let (context_tokens, output_tokens) = allowance.window(of.context_tokens, of.output_tokens);
+    if !allowance.has_tools() {
         tools.clear();
     }
     let nonsense = |what: &'static str| move |_rejection| StoreError::nonsense(what, run);
@@ -462,7 +503,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
         instructions: of.instructions,
         context_tokens,
         output_tokens,
-        prices: Prices { prompt: of.prompt_price, completion: of.completion_price },
+        prices: allowance.prices,
         temperature_milli: of.temperature_milli,
         tools,
     };

@@ -1,5 +1,7 @@
 //! Budgets through the door: however many ask at once.
 
+use super::scene::Scene;
+use crate::harness::upstream::script::says;
 use crate::harness::{Ground, House, on_both};
 use crate::rest::Caller;
 use futures_util::future::join_all;
@@ -96,3 +98,32 @@ on_both!(what_is_wrong_with_a_budget_is_named, async |ground| {
         assert_eq!(usage["usage"], Value::Array(vec![]));
     }
 });
+
+on_both!(
+    /// An engine that claims to have used more than there can be is counted by ourselves, and the next question is answered.
+    ///
+    /// Proves AI-14.
+    absurd_claims_stop_nobody,
+    async |ground| {
+        let scene = Scene::open(ground).await;
+        let largest = [u64::MAX, i64::MAX as u64, 1 << 52];
+        for claimed in largest {
+            scene.upstream.answers(says(["Hello", " there."]).then_usage(claimed, claimed));
+        }
+        let mut used = 0;
+        for honest in [false, false, false, true] {
+            let end = scene.is_answered("what?").await;
+            assert_eq!((&end["state"], &end["body"]), (&json!("done"), &json!("Hello there.")), "{end}");
+            let usage = &end["usage"];
+            assert_eq!(usage["estimated"], json!(!honest), "{end}");
+            used += usage["prompt_tokens"].as_u64().expect("a number");
+            used += usage["completion_tokens"].as_u64().expect("a number");
+            assert!(used < 10_000, "{end}");
+        }
+        let usage = scene.ann().get("/ai/usage").await.expect(200);
+        for of in usage["spending"].as_array().expect("a list") {
+            assert_eq!((&of["spent_tokens"], &of["reserved_tokens"]), (&json!(used), &json!(0)), "{usage}");
+            assert_eq!(of["reserved_micros"], 0, "{usage}");
+        }
+    }
+);

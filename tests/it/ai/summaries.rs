@@ -425,6 +425,33 @@ async fn a_summary_is_retried_and_in_the_end_let_go() {
 }
 
 on_both!(
+    /// While a summary that began by itself hangs at the engine, questions of its room are answered.
+    ///
+    /// Proves AI-04.
+    a_summary_by_itself_holds_up_nobody,
+    async |ground| {
+        let settings = [SOON[0], SOON[1], "ai.workers=2", "ai.room_queue=1"];
+        let scene = Scene::open(ground, true, &settings).await;
+        let gate = Gate::new();
+        scene.upstream.answers(says(["They", " met."]).then_usage(10, 2).once(&gate));
+        scene.talks(10).await;
+        gate.is_reached().await;
+        let runs = scene.runs().await;
+        assert_eq!((runs.len(), &runs[0]["kind"]), (1, &json!("summary")), "{runs:?}");
+        for _ in 0..2 {
+            let body = json!({ "body": "@Ada, who?" });
+            let asked = scene.ann().post(&scene.path("/messages"), body).await.expect(201);
+            let run = json!({ "id": asked["runs"][0]["run_id"] });
+            assert!(run["id"].is_u64(), "{asked}");
+            assert_eq!(scene.ends(&run).await["state"], "done");
+        }
+        assert!(scene.summaries().await.is_empty(), "it still hangs");
+        gate.opens();
+        scene.summaries_become(1).await;
+    }
+);
+
+on_both!(
     /// What begins by itself counts against the room and the account, and against nobody. Over the budget it doesn't begin, and when
     /// there is room again it does.
     ///

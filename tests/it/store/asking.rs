@@ -15,6 +15,7 @@ contracts!(
     each_refusal_has_its_code_and_leaves_nothing,
     queues_are_bounded,
     who_is_mentioned_is_asked,
+    what_was_asked_in_vain_is_asked_again,
     a_question_is_asked_once,
     an_answer_is_asked_for_again_once,
     chains_of_programs_end,
@@ -163,7 +164,15 @@ async fn each_refusal_has_its_code_and_leaves_nothing(bench: Bench) {
     assert_eq!((off.code, off.retry_after), (RejectionCode::AiUnavailable, None));
     scene.changes(AssistantChange { enabled: Some(true), ..AssistantChange::default() }).await;
 
-    store.pause_assistant(assistant, Some(NOW.after(Duration::from_secs(30)))).await.unwrap();
+    let pause = async |model: &str, url: &str, secs| {
+        let (until, url) = (NOW.after(Duration::from_secs(secs)), BaseUrl::parse(url).unwrap());
+        store.pause_assistant(assistant, url, model.to_owned(), Some(until)).await.unwrap();
+    };
+    // What it had before failed.
+    pause("small", "http://127.0.0.1:9/v1", 60).await;
+    pause("tiny", "http://127.0.0.1:10/v1", 60).await;
+    assert_eq!(store.assistant(assistant).await.unwrap().unwrap().paused_until, None);
+    pause("tiny", "http://127.0.0.1:9/v1", 30).await;
     let paused = scene.refused(&scene.bob).await;
     let wait = Some(Duration::from_secs(30));
     assert_eq!((paused.code, paused.retry_after), (RejectionCode::AiUnavailable, wait));
@@ -262,6 +271,60 @@ async fn who_is_mentioned_is_asked(bench: Bench) {
     let direct = bench.creates(bob, NewRoomKind::Direct, None, &[scene.ada.id]).await.id;
     let (_, runs) = said(bench.does(bob, post(direct, Uuid::new_v4(), "hello")).await.0);
     assert_eq!((runs.len(), runs[0].assistant), (1, scene.ada.id));
+}
+
+/// A post that is repeated asks those whom it asked in vain, and tells of the others what they were asked.
+///
+/// Proves AI-23.
+async fn what_was_asked_in_vain_is_asked_again(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let (bench, bob, room) = (&scene.bench, &scene.bob, scene.room);
+    let eva = new_assistant(bench, &scene.ann, "Eva").await;
+    let busy = scene.asks(bob).await;
+    let (id, text) = (Uuid::new_v4(), "@Ada and @Eva, what is it?");
+    let of = |runs: &[Summoned], assistant: UserId| {
+        runs.iter().find(|run| run.assistant == assistant).expect("asked").outcome.clone()
+    };
+    let (message, runs) = said(bench.does(bob, post(room, id, text)).await.0);
+    let started = of(&runs, eva.id).expect("asked");
+    assert_eq!(of(&runs, scene.ada.id).expect_err("busy").run, Some(busy.run));
+    // It is still so, whoever lost the reply.
+    let (ack, events) = bench.does(bob, post(room, id, text)).await;
+    let (again, runs) = said(ack);
+    assert_eq!((again, events.len(), runs.len()), (message, 0, 2));
+    assert_eq!(of(&runs, scene.ada.id).expect_err("busy").run, Some(busy.run));
+    assert_eq!(of(&runs, eva.id), Ok(Started { duplicate: true, ..started }));
+    bench.does(bob, Command::StopRun { room, run: busy.run }).await;
+    let (ack, events) = bench.does(bob, post(room, id, text)).await;
+    assert_eq!(kinds(&events), ["message.posted"]);
+    let late = of(&said(ack).1, scene.ada.id).expect("there is room now");
+    assert!(!late.duplicate);
+    for _ in 0..2 {
+        let (ack, events) = bench.does(bob, post(room, id, text)).await;
+        assert_eq!(of(&said(ack).1, scene.ada.id), Ok(Started { duplicate: true, ..late }));
+        assert!(events.is_empty());
+    }
+    assert_eq!(bench.count(&format!("SELECT count(*) FROM runs WHERE prompt_id = {message}")), 2);
+    // What isn't there any more, or not as it was, asks nobody; nor does who may not post any more.
+    let den = scene.closed(&[bob.id, scene.ada.id]).await;
+    scene.budgets(Scope::Room(den), Some(1), None).await;
+    let mut posted = Vec::new();
+    for _ in 0..3 {
+        let id = Uuid::new_v4();
+        let (message, runs) = said(bench.does(bob, post(den, id, "@Ada?")).await.0);
+        assert!(runs[0].outcome.is_err());
+        posted.push((id, message));
+    }
+    scene.budgets(Scope::Room(den), None, None).await;
+    bench.does(bob, Command::DeleteMessage { room: den, message: posted[0].1 }).await;
+    let body = hearth::domain::MessageBody::parse("@Ada!").unwrap();
+    bench.does(bob, Command::EditMessage { room: den, message: posted[1].1, version: 1, body }).await;
+    for (id, _) in &posted[..2] {
+        assert!(said(bench.does(bob, post(den, *id, "@Ada?")).await.0).1.is_empty());
+    }
+    bench.does(&scene.ann, Command::RemoveMember { room: den, user: bob.id }).await;
+    assert!(said(bench.does(bob, post(den, posted[2].0, "@Ada?")).await.0).1.is_empty());
+    assert_eq!(bench.count(&format!("SELECT count(*) FROM runs WHERE room_id = {den}")), 0);
 }
 
 /// Proves AI-23.

@@ -56,6 +56,15 @@ impl Bench {
         self.directory.as_ref().expect("SQLite").path().join("hearth.db")
     }
 
+    /// What only addresses of this database contain.
+    pub(crate) fn address(&self) -> String {
+        match &self.options.database {
+            Database::Sqlite { path } => path.display().to_string(),
+            // These URLs have no password to hide.
+            Database::Postgres { url } => url.to_string(),
+        }
+    }
+
     /// Closes the store and opens it again.
     pub(crate) async fn reopened(self) -> Self {
         let Self { store, options, directory } = self;
@@ -185,7 +194,7 @@ impl Bench {
         row.n
     }
 
-    /// The plan of a query, as text.
+    /// The plan of a query, as text; with placeholders the one for whatever stands in them.
     pub(crate) fn plan(&self, sql: &str) -> String {
         #[derive(QueryableByName)]
         struct Sqlite {
@@ -206,14 +215,23 @@ impl Bench {
                 rows.into_iter().map(|row| row.detail + "\n").collect()
             }
             Database::Postgres { .. } => {
+                let mut conn = self.postgres();
+                let holes = (1..).take_while(|nth| sql.contains(&format!("${nth}"))).count();
+                let filled = if holes == 0 {
+                    sql.to_owned()
+                } else {
+                    let asked = format!("SET plan_cache_mode = force_generic_plan; PREPARE asked AS {sql}");
+                    conn.batch_execute(&asked).unwrap_or_else(|error| panic!("{sql}: {error}"));
+                    format!("EXECUTE asked ({})", vec!["NULL"; holes].join(", "))
+                };
                 let rows: Vec<Postgres> =
-                    sql_query(format!("EXPLAIN {sql}")).load(&mut self.postgres()).expect("a plan");
+                    sql_query(format!("EXPLAIN {filled}")).load(&mut conn).expect("a plan");
                 rows.into_iter().map(|row| row.plan + "\n").collect()
             }
         }
     }
 
-    fn postgres(&self) -> PgConnection {
+    pub(crate) fn postgres(&self) -> PgConnection {
         let Database::Postgres { url } = &self.options.database else { panic!("not on PostgreSQL") };
         // These URLs have no password to hide.
         PgConnection::establish(&url.to_string()).expect("connect")

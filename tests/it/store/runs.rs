@@ -3,11 +3,12 @@
 use super::asking::{Scene, TOKENS, ask};
 use super::bench::{Bench, NOW, accepted, by, kinds};
 use super::contracts;
+use diesel::connection::SimpleConnection;
 use hearth::domain::{
     Ack, AssistantChange, Command, EventBody, MessageBody, Person, RejectionCode, Role, RoomId, RunEnded,
-    RunState,
+    RunId, RunState,
 };
-use hearth::storage::{HistoryPage, News, Progress, RunDepth};
+use hearth::storage::{HistoryPage, News, Progress, RunDepth, RunTerms};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ contracts!(
     what_an_assistant_says_ends_with_it,
     a_change_breaks_no_open_answer,
     what_was_left_is_taken_over,
+    what_speaks_nowhere_waits_for_nobody,
+    what_somebody_else_writes_at_is_passed_over,
 );
 
 /// How it ended, as everybody is told.
@@ -346,4 +349,81 @@ async fn what_was_left_is_taken_over(bench: Bench) {
     scene.bench.does(&scene.ada, gone).await;
     assert_eq!(scene.state(run).await, RunState::Interrupted);
     assert_eq!(scene.bench.count("SELECT count(*) FROM messages WHERE body = '…'"), 1);
+}
+
+/// A summary that begins by itself goes on beside the answers of its room, and takes none of their places.
+///
+/// Proves AI-04.
+async fn what_speaks_nowhere_waits_for_nobody(mut bench: Bench) {
+    bench.options.runs = RunTerms { room_queue: 2, ..RunTerms::DEFAULT };
+    let scene = Scene::set(bench.reopened().await).await;
+    let (bench, store) = (&scene.bench, &scene.bench.store);
+    let first = bench.posts(&scene.bob, scene.room, "this").await.id;
+    let waiting = async || -> Vec<_> {
+        store.waiting_runs(10).await.unwrap().into_iter().map(|waiting| waiting.run).collect()
+    };
+    let begins = async |at: hearth::domain::EventId| {
+        let at = hearth::domain::MessageId::new(at.get());
+        let begin = Command::Summarise { room: scene.room, assistant: scene.ada.id, start: at, end: at };
+        match bench.does(&scene.ada, begin).await.0 {
+            Ack::Summarising { run, duplicate: false } => run,
+            ack => panic!("{ack:?}"),
+        }
+    };
+    let holder = Uuid::new_v4();
+    let summary = begins(first).await;
+    scene.takes(summary, holder).await.expect("taken");
+    let (asked, next) = (scene.asks(&scene.bob).await.run, scene.asks(&scene.ann).await.run);
+    let third = bench.person("Cora", Role::Member).await;
+    assert_eq!(scene.refused(&third).await.code, RejectionCode::AiQueueFull);
+    assert_eq!(waiting().await, [asked]);
+    scene.takes(asked, holder).await.expect("beside the summary");
+    assert!(scene.takes(next, holder).await.is_none(), "one speaks at a time");
+    assert!(waiting().await.is_empty());
+    bench.does(&scene.ada, scene.end(summary, holder, RunState::Done, "That.")).await;
+    assert!(waiting().await.is_empty());
+    bench.does(&scene.ann, Command::StopRun { room: scene.room, run: next }).await;
+    // And the other way round, while somebody is answered.
+    let second = bench.posts(&scene.bob, scene.room, "more").await.id;
+    let summary = begins(second).await;
+    assert_eq!(waiting().await, [summary]);
+    scene.takes(summary, holder).await.expect("beside the answer");
+    assert_eq!(store.run_depth().await.unwrap().running, 2);
+}
+
+/// Signs of life wait for no other transaction, whatever order it writes at runs in; what it holds is neither lost nor noted.
+///
+/// Proves AI-23.
+async fn what_somebody_else_writes_at_is_passed_over(bench: Bench) {
+    if bench.is_sqlite() {
+        // One writes at a time.
+        return;
+    }
+    let scene = Scene::set(bench).await;
+    let store = &scene.bench.store;
+    let den = scene.closed(&[scene.bob.id, scene.ada.id]).await;
+    let message = scene.bench.posts(&scene.bob, den, "what?").await.id;
+    let (holder, lease) = (Uuid::new_v4(), NOW.after(Duration::from_secs(90)));
+    let one = scene.asks(&scene.bob).await.run;
+    let two = scene.started(&scene.bob, ask(den, scene.ada.id, message)).await.run;
+    for run in [one, two] {
+        scene.takes(run, holder).await.expect("taken");
+    }
+    let gone = RunId::new(i64::MAX);
+    let life = |text: &str| {
+        let news = News { partial: text.into(), first_token_at: None, prompt_tokens: 0 };
+        [(one, Some(news.clone())), (two, Some(news)), (gone, None)]
+            .map(|(run, news)| Progress { run, news })
+            .to_vec()
+    };
+    let mut other = scene.bench.postgres();
+    other.batch_execute(&format!("BEGIN; SELECT 1 FROM runs WHERE id = {two} FOR UPDATE")).unwrap();
+    let renewed = store.renew_runs(holder, life("so"), lease).await.unwrap();
+    assert_eq!((renewed.lost, renewed.passed), (vec![gone], vec![two]));
+    other.batch_execute("COMMIT").unwrap();
+    let partial = async |room, run| store.run(room, run).await.unwrap().expect("a run").partial;
+    assert_eq!((partial(scene.room, one).await.as_str(), partial(den, two).await.as_str()), ("so", ""));
+    let renewed = store.renew_runs(holder, life("so far"), lease).await.unwrap();
+    assert_eq!((renewed.lost, renewed.passed), (vec![gone], vec![]));
+    assert_eq!(partial(den, two).await, "so far");
 }

@@ -5,8 +5,8 @@ use super::bench::{Bench, NOW, accepted, by, code};
 use super::contracts;
 use hearth::domain::run::CALL_ROUNDS;
 use hearth::domain::{
-    Ack, AssistantChange, Budget, Command, Person, RejectionCode, Role, RoomId, RunId, RunState, Scope,
-    Timestamp, UserId,
+    Ack, AssistantChange, AssistantTerms, Budget, Command, Person, RejectionCode, Role, RoomId, RunEnd,
+    RunId, RunState, Scope, Timestamp, Usage, UserId,
 };
 use hearth::storage::{Engine, RunTerms, SpendingView, UsageBy, Verdict};
 use std::time::Duration;
@@ -20,11 +20,21 @@ contracts!(
     ones_own_budget_comes_before_everybodys,
     a_budget_is_set_and_taken_away,
     what_was_used_is_summed_up,
+    absurd_claims_stop_nobody,
+    no_change_spends_more_than_was_set_aside,
 );
 
 async fn spent(scene: &Scene, scope: Scope) -> SpendingView {
     let all = scene.bench.store.spending(NOW, 100).await.unwrap();
-    all.into_iter().find(|one| one.scope == scope).expect("something was spent")
+    let nothing = SpendingView {
+        scope,
+        period: scope.period(NOW),
+        spent_tokens: 0,
+        spent_micros: 0,
+        reserved_tokens: 0,
+        reserved_micros: 0,
+    };
+    all.into_iter().find(|one| one.scope == scope).unwrap_or(nothing)
 }
 
 /// Proves AI-15.
@@ -243,4 +253,136 @@ async fn what_was_used_is_summed_up(bench: Bench) {
     let used = bench.store.usage(UsageBy::Model, from, to, 10).await.unwrap();
     assert_eq!((used[0].id, used[0].model.as_deref(), used[0].runs), (None, Some("tiny"), 3));
     assert!(bench.store.usage(UsageBy::User, to, to, 10).await.unwrap().is_empty());
+}
+
+fn used(run: RunId, room: RoomId, holder: Uuid, usage: Usage) -> Command {
+    let end = RunEnd {
+        state: RunState::Done,
+        text: "that".into(),
+        reason: None,
+        truncated: false,
+        usage,
+        first_token_at: None,
+    };
+    Command::EndRun { room, run, holder, end }
+}
+
+/// Whatever an engine claims to have used, it is stored as far as it can be believed, and whatever comes after it ends.
+///
+/// Proves AI-14.
+async fn absurd_claims_stop_nobody(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let dear = Some(AssistantTerms::MAX_PRICE);
+    scene
+        .changes(AssistantChange { prompt_price: dear, completion_price: dear, ..AssistantChange::default() })
+        .await;
+    for (prompt, completion) in
+        [(i64::MAX, i64::MAX), (i64::MAX, 1), (i64::MIN, -1), (1 << 52, 1 << 52), (100, 10)]
+    {
+        let (run, holder) = (scene.asks(&scene.bob).await.run, Uuid::new_v4());
+        scene.takes(run, holder).await.expect("taken");
+        let usage = Usage { prompt, completion, estimated: false };
+        scene.bench.does(&scene.ada, used(run, scene.room, holder, usage)).await;
+        let stored = scene.bench.store.run(scene.room, run).await.unwrap().expect("it stays");
+        assert_eq!(stored.state, RunState::Done);
+        assert!((0..=Usage::MOST).contains(&stored.usage.prompt), "{:?}", stored.usage);
+        assert_eq!(stored.usage.estimated, prompt != 100, "{:?}", stored.usage);
+        for scope in [Scope::User(scene.bob.id), Scope::Room(scene.room), Scope::Account] {
+            let now = spent(&scene, scope).await;
+            assert_eq!((now.reserved_tokens, now.reserved_micros), (0, 0), "{prompt}");
+        }
+    }
+    // Nor does what is there already, however it came.
+    let full = format!("UPDATE spending SET spent_tokens = {0}, spent_micros = {0}", i64::MAX);
+    scene.bench.sql(&full).unwrap();
+    let (run, holder) = (scene.asks(&scene.bob).await.run, Uuid::new_v4());
+    scene.takes(run, holder).await.expect("taken");
+    scene.bench.does(&scene.ada, scene.end(run, holder, RunState::Done, "that")).await;
+    let now = spent(&scene, Scope::Account).await;
+    assert_eq!((now.spent_tokens, now.reserved_tokens), (Budget::MOST, 0));
+    for by in [UsageBy::User, UsageBy::Room, UsageBy::Assistant, UsageBy::Model] {
+        let sums = scene.bench.store.usage(by, NOW, NOW.after(Duration::from_secs(1)), 10).await.unwrap();
+        assert_eq!((sums.len(), sums[0].runs), (1, 6));
+    }
+}
+
+/// What is changed about an assistant between the question and the answer: as much as an engine may be made to work, and as dear as it
+/// may become.
+fn changes() -> Vec<AssistantChange> {
+    let nothing = AssistantChange::default;
+    let tools = Some(vec!["dice.roll".into()]);
+    vec![
+        AssistantChange { tools: tools.clone(), ..nothing() },
+        AssistantChange { tools: Some(Vec::new()), ..nothing() },
+        AssistantChange { context_tokens: Some(4 * TOKENS), ..nothing() },
+        AssistantChange { context_tokens: Some(4 * TOKENS), output_tokens: Some(800), ..nothing() },
+        AssistantChange { output_tokens: Some(900), ..nothing() },
+        AssistantChange { output_tokens: Some(1), ..nothing() },
+        AssistantChange { context_tokens: Some(300), ..nothing() },
+        AssistantChange { prompt_price: Some(9_000_000), completion_price: Some(9_000_000), ..nothing() },
+        AssistantChange {
+            context_tokens: Some(8 * TOKENS),
+            output_tokens: Some(2 * TOKENS),
+            prompt_price: Some(9_000_000),
+            completion_price: Some(9_000_000),
+            tools,
+            ..nothing()
+        },
+    ]
+}
+
+/// Whatever is changed, and whenever, what a run uses is within what was set aside for it, as long as its engine keeps to the window.
+///
+/// Proves AI-15.
+async fn no_change_spends_more_than_was_set_aside(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let (bench, holder) = (&scene.bench, Uuid::new_v4());
+    let nothing = AssistantChange::default;
+    for (prompt, completion, tools) in
+        [(1_000_000, 2_000_000, vec![]), (2_000_000, 1_000_000, vec!["choose".into()])]
+    {
+        for change in changes() {
+            // All before it starts; some of it only then; and once asked for by a release that noted nothing of it.
+            for (before, meanwhile, is_noted) in [
+                (change.clone(), nothing(), true),
+                (nothing(), change.clone(), true),
+                (change.clone(), nothing(), false),
+            ] {
+                let as_before = AssistantChange {
+                    context_tokens: Some(TOKENS),
+                    output_tokens: Some(200),
+                    prompt_price: Some(prompt),
+                    completion_price: Some(completion),
+                    tools: Some(tools.clone()),
+                    ..nothing()
+                };
+                scene.changes(as_before).await;
+                let was = spent(&scene, Scope::Account).await;
+                let run = scene.asks(&scene.bob).await.run;
+                let most = spent(&scene, Scope::Account).await;
+                if !is_noted {
+                    bench.sql("DELETE FROM run_terms").unwrap();
+                }
+                scene.changes(before).await;
+                let engine = scene.takes(run, holder).await.expect("taken").engine;
+                scene.changes(meanwhile).await;
+                assert!(0 < engine.output_tokens && engine.output_tokens < engine.context_tokens);
+                let requests = if engine.tools.is_empty() { 1 } else { 4 };
+                let once = Usage {
+                    prompt: engine.context_tokens - engine.output_tokens,
+                    completion: engine.output_tokens,
+                    estimated: false,
+                };
+                let all = (0..requests).fold(Usage::default(), |all, _| all.plus(once));
+                bench.does(&scene.ada, used(run, scene.room, holder, all)).await;
+                let now = spent(&scene, Scope::Account).await;
+                let tokens = now.spent_tokens - was.spent_tokens;
+                assert!((1..=most.reserved_tokens).contains(&tokens), "{change:?}: {tokens} {most:?}");
+                let micros = now.spent_micros - was.spent_micros;
+                assert!(!is_noted || micros <= most.reserved_micros, "{change:?}: {micros} {most:?}");
+                assert_eq!((now.reserved_tokens, now.reserved_micros), (0, 0));
+            }
+        }
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM run_terms"), 0, "they go with the run");
 }

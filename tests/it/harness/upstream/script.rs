@@ -256,6 +256,15 @@ impl Script {
         pieces.into_iter().fold(self, |script, piece| script.then_pauses(pause).then_says([piece]))
     }
 
+    /// What the model thinks and doesn't say.
+    pub(crate) fn then_thinks<'a>(mut self, pieces: impl IntoIterator<Item = &'a str>) -> Self {
+        let chunks = pieces
+            .into_iter()
+            .map(|piece| Step::Chunk(choice(json!({ "reasoning_content": piece }), Value::Null)));
+        self.steps.extend(chunks);
+        self
+    }
+
     /// A chunk that brings nothing.
     pub(crate) fn then_an_empty_delta(self) -> Self {
         self.then_chunk(choice(json!({}), Value::Null))
@@ -381,5 +390,5 @@ fn choice(delta: Value, reason: Value) -> Value {
 }
 
 fn usage(prompt: u64, completion: u64) -> Value {
-    json!({ "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion })
+    json!({ "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt.saturating_add(completion) })
 }
