@@ -99,7 +99,7 @@ pub(super) struct Active {
     unsaid: AtomicI64,
     /// Bytes that were said before the current request.
     from: AtomicUsize,
-    /// What the requests before the current one used.
+    /// What the requests before the current one used, those of attempts before included.
     before: Mutex<Usage>,
     /// It isn't ours any more.
     lost: Notify,
@@ -117,6 +117,13 @@ impl Active {
     /// What all requests used by now.
     fn usage(&self) -> Usage {
         self.before.lock().unwrap_or_else(PoisonError::into_inner).plus(self.of_this_request())
+    }
+
+    /// Tokens of all prompts so far, those of attempts before included.
+    fn prompt_so_far(&self) -> i64 {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).prompt;
+        let asked = self.asked.load(Ordering::Relaxed);
+        before.saturating_add(if asked { self.prompt_tokens.load(Ordering::Relaxed) } else { 0 })
     }
 
     /// What the current request used: as the engine says, else as we count; one that reached no engine used nothing.

@@ -1,11 +1,11 @@
 //! Runs of assistants, as they are worked at: what waits, who works at what until when, and what a process that is gone left behind.
 
-use super::allowances;
 use super::limited;
 use super::runs::{is_running, speaks};
+use super::{actions, allowances};
 use crate::domain::{
     Allowance, ApiKey, BaseUrl, MessageId, Person, Prices, Role, RoomId, RunId, RunKind, RunState, Status,
-    Timestamp, UserId,
+    Timestamp, Usage, UserId,
 };
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
@@ -64,6 +64,8 @@ pub struct Task {
     pub is_further: bool,
     /// This one included.
     pub attempts: i64,
+    /// By the attempts before this one.
+    pub used: Usage,
     pub created_at: Timestamp,
 }
 
@@ -87,7 +89,7 @@ pub struct News {
     /// All that was said.
     pub partial: Arc<str>,
     pub first_token_at: Option<Timestamp>,
-    /// Of the prompt, as we count them.
+    /// Of all prompts so far, as far as they are known to us.
     pub prompt_tokens: i64,
 }
 
@@ -111,7 +113,8 @@ pub struct Orphan {
     pub partial: String,
     pub attempts: i64,
     pub stopping: bool,
-    pub prompt_tokens: i64,
+    /// As far as it was noted: without the text that is left.
+    pub used: Usage,
 }
 
 impl Store {
@@ -274,13 +277,16 @@ impl Store {
         .await
     }
 
-    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on; whether the attempt counts.
+    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on; whether the attempt counts. `used` is all
+    /// it used so far, which the next attempt begins with (AI-14). What it asked of clients is withdrawn.
     pub async fn return_run(
         &self,
         run: RunId,
         holder: Uuid,
+        now: Timestamp,
         again_at: Timestamp,
         counts: bool,
+        used: Usage,
     ) -> Result<bool, StoreError> {
         self.write(move |conn| {
             let ours = runs::table
@@ -293,14 +299,21 @@ impl Store {
                 runs::lease_until.eq(None::<i64>),
                 runs::next_attempt_at.eq(again_at.as_millis()),
                 runs::attempts.eq(runs::attempts - i64::from(!counts)),
+                runs::prompt_tokens.eq(used.prompt),
+                runs::completion_tokens.eq(used.completion),
+                runs::usage_estimated.eq(used.estimated),
             ));
-            Ok(on!(conn, |c| query.execute(c))? > 0)
+            let returned = on!(&mut *conn, |c| query.execute(c))? > 0;
+            if returned {
+                actions::withdraw_of(conn, &[run.get()], now)?;
+            }
+            Ok(returned)
         })
         .await
     }
 
     /// Takes over, until `lease`, at most `limit` runs whose holder gave no sign of life since `now`; those of others, if nobody else can
-    /// be alive, at once (`alone`).
+    /// be alive, at once (`alone`). What they asked of clients is withdrawn: nobody waits for it any more.
     pub async fn orphaned_runs(
         &self,
         holder: Uuid,
@@ -337,6 +350,7 @@ impl Store {
                 runs::lease_until.eq(Some(lease.as_millis())),
             ));
             on!(&mut *conn, |c| query.execute(c))?;
+            actions::withdraw_of(conn, &ids, now)?;
             orphans(conn, &ids)
         })
         .await
@@ -378,20 +392,24 @@ fn orphans(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Orphan>, StoreError> {
             runs::partial,
             runs::attempts,
             runs::stop_asked_at.is_not_null(),
-            runs::prompt_tokens,
+            (runs::prompt_tokens, runs::completion_tokens, runs::usage_estimated),
         ));
-    type Row = (i64, i64, i64, String, String, i64, bool, i64);
+    type Row = (i64, i64, i64, String, String, i64, bool, (i64, i64, bool));
     let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
-    let orphan = |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
+    let orphan = |(run, room, assistant, name, partial, attempts, stopping, used): Row| Orphan {
         run: RunId::new(run),
         room: RoomId::new(room),
         assistant: Person { id: UserId::new(assistant), name: name.into(), role: Role::Assistant },
         partial,
         attempts,
         stopping,
-        prompt_tokens,
+        used: usage(used),
     };
     Ok(rows.into_iter().map(orphan).collect())
+}
+
+fn usage((prompt, completion, estimated): (i64, i64, bool)) -> Usage {
+    Usage { prompt, completion, estimated }
 }
 
 #[derive(Queryable)]
@@ -407,6 +425,7 @@ struct TaskRow {
     settings_version: i64,
     is_further: bool,
     attempts: i64,
+    used: (i64, i64, bool),
     created_at: i64,
     reserved_tokens: i64,
     engine: EngineRow,
@@ -451,6 +470,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
             runs::settings_version,
             runs::regenerates.is_not_null(),
             runs::attempts,
+            (runs::prompt_tokens, runs::completion_tokens, runs::usage_estimated),
             runs::created_at,
             runs::reserved_tokens,
             (
@@ -525,6 +545,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
         settings_version: row.settings_version,
         is_further: row.is_further,
         attempts: row.attempts,
+        used: usage(row.used),
         created_at: Timestamp::from_millis(row.created_at),
     }))
 }

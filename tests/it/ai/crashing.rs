@@ -213,15 +213,15 @@ async fn leaving_in_good_order_counts_for_nothing() {
 }
 
 /// Two processes on one database. The first has the answer in hand before the second is there.
-struct Two {
-    scene: Scene,
-    second: Server,
+pub(super) struct Two {
+    pub(super) scene: Scene,
+    pub(super) second: Server,
     /// Ann, at the second.
-    there: Person,
+    pub(super) there: Person,
     _directory: tempfile::TempDir,
 }
 
-async fn second_beside(scene: Scene, database: String) -> Two {
+pub(super) async fn second_beside(scene: Scene, database: String) -> Two {
     let directory = tempfile::TempDir::new().expect("a directory");
     let mut options = Options::new(crate::harness::binary(), directory.path().join("data"));
     options.args = scene.house.server.options().args.clone();
@@ -234,7 +234,7 @@ async fn second_beside(scene: Scene, database: String) -> Two {
     Two { scene, second, there, _directory: directory }
 }
 
-async fn on_two(settings: &[&str]) -> (Scene, String) {
+pub(super) async fn on_two(settings: &[&str]) -> (Scene, String) {
     let database = crate::postgres::database();
     let flags: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
     (Scene::in_house(House::open_on(&database, &flags).await).await, database)

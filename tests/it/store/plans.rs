@@ -6,7 +6,8 @@ use super::bench::{Bench, NOW, by, post};
 use super::contracts;
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use hearth::domain::{
-    Ack, ActionId, ActionKind, Command, MessageId, NewAction, Principal, RoomId, RunId, RunState, UserId,
+    Ack, ActionId, ActionKind, Command, MessageId, NewAction, Principal, RoomId, RunId, RunState, Usage,
+    UserId,
 };
 use hearth::storage::{ActionBounds, HistoryPage, News, Progress, UsageBy};
 use std::collections::BTreeSet;
@@ -128,7 +129,7 @@ async fn all_of_it(scene: &Scene) {
     for news in [Some(news), None] {
         store.renew_runs(holder, vec![Progress { run, news }], lease).await.unwrap();
     }
-    store.return_run(run, holder, NOW, true).await.unwrap();
+    store.return_run(run, holder, NOW, NOW, true, Usage::default()).await.unwrap();
     scene.takes(run, holder).await.expect("taken");
     let late = NOW.after(Duration::from_secs(60));
     assert_eq!(store.orphaned_runs(holder, late, true, lease, 10).await.unwrap().len(), 1);
