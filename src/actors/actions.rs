@@ -126,7 +126,12 @@ impl Actions {
             return;
         }
         let config = &self.shared.config;
-        let bounds = ActionBounds { per_user: config.per_user, all: config.pending_max };
+        let bounds = ActionBounds {
+            per_user: config.per_user,
+            all: config.pending_max,
+            per_requester: config.per_requester,
+            per_pair: config.per_pair,
+        };
         let store = self.rooms.store().clone();
         let add = async move { store.add_action(ActionId::new_v4(), new, bounds, clock::now()).await };
         ctx.spawn(add.into_actor(self).map(move |added, actions, ctx| {

@@ -15,6 +15,8 @@ mod failing;
 mod fair;
 mod fast;
 mod filtering;
+mod flooding;
+mod forgetting;
 mod measured;
 mod prompts;
 mod punctual;

@@ -19,7 +19,13 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(ground: Ground, args: &[&str]) -> Self {
-        let house = House::open_with(ground, args).await;
+        // What is awaited here may be short, and much at a time.
+        let roomy = ["--set", "actions.timeout_min_ms=1", "--set", "actions.per_pair=100"];
+        Self::of(House::open_with(ground, &[&roomy[..], args].concat()).await).await
+    }
+
+    /// The same in a house that is as it is.
+    pub(super) async fn of(house: House) -> Self {
         let bot = Caller::bot_of(&house, "Robot").await;
         let bob = house.joined_by("Bob").await;
         Self { house, bot, bob }

@@ -413,7 +413,7 @@ async fn chains_of_programs_end(mut bench: Bench) {
     // And where no program may ask, none does.
     let Scene { bench: opened, .. } = scene;
     bench = opened;
-    bench.options.runs = RunTerms { answers_bots: false, ..RunTerms::DEFAULT };
+    bench.options.runs = RunTerms { hops: 0, ..RunTerms::DEFAULT };
     let bench = bench.reopened().await;
     let (ack, _) = bench.does(&robots[1], post(room, Uuid::new_v4(), "@Ada, go on")).await;
     assert!(said(ack).1.is_empty());

@@ -453,7 +453,7 @@ async fn what_it_asked_of_clients_ends_with_it(bench: Bench) {
             arguments: "{}".into(),
             timeout: Duration::from_secs(60),
         };
-        let bounds = ActionBounds { per_user: 10, all: 10 };
+        let bounds = ActionBounds { per_pair: 10, per_requester: 10, per_user: 10, all: 10 };
         store.add_action(ActionId::new_v4(), new, bounds, NOW).await.unwrap().expect("made").id
     };
     let state = async |id| store.action(id).await.unwrap().expect("there").state;
