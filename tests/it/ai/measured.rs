@@ -27,7 +27,8 @@ on_both!(
             ("timed_out", part().then_stalls(), "interrupted"),
             ("interrupted", part().then_hangs_up(), "interrupted"),
             ("failed", refuses_the_key(), "failed"),
-            ("cancelled", part().then_waits_for(&Gate::new()), "cancelled"),
+            // It never falls silent: that would be another end.
+            ("cancelled", part().then_says_every(Duration::from_millis(50), vec![" more"; 400]), "cancelled"),
         ];
         let mut wanted = BTreeMap::from([("completed", 0), ("timed_out", 0), ("interrupted", 0), ("failed", 0), ("cancelled", 0)]);
         let (mut follower, mut prompt, mut completion) = (scene.follows().await, 0.0, 0.0);
@@ -38,7 +39,7 @@ on_both!(
             asked_for += 1;
             *wanted.entry(outcome).or_insert(0) += 1;
             if outcome == "cancelled" {
-                follower.hears_said(asked.run, "so far").await;
+                follower.hears_said_more_than(asked.run, 5).await;
                 // One that waits is cancelled, too.
                 let waits = asks(&bob, scene.lobby(), "@Ada and I?").await;
                 asked_for += 1;

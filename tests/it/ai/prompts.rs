@@ -61,13 +61,6 @@ async fn a_filter_stands_on_both_sides() {
         (0, &json!(0)),
         "nobody was asked"
     );
-    // What the asker wants of all answers is told with the question.
-    let wish =
-        json!({ "version": 0, "settings": { "ai": { "instructions": "Begin with the secret plan." } } });
-    scene.ann().put("/me/settings", wish).await.expect(200);
-    let end = scene.is_answered("what is it?").await;
-    assert_eq!((&end["reason"], scene.upstream.requests().len()), (&json!("content_filter"), 0));
-    scene.ann().put("/me/settings", json!({ "version": 1, "settings": {} })).await.expect(200);
     let script = says(["It is the sec", "ret pl"]).then_says(["an, they say", " and more"]);
     scene.upstream.answers(script);
     let mut follower = scene.follows().await;
