@@ -209,7 +209,7 @@ async fn nothing_goes_through_all_that_is_over(bench: Bench) {
         let is_question = ["SELECT", "UPDATE", "DELETE"].iter().any(|verb| text.starts_with(verb));
         let is_of =
             |table: &&str| text.contains(&format!("\"{table}\"")) || text.contains(&format!("FROM {table} "));
-        is_question && TABLES.iter().any(|table| is_of(&table))
+        is_question && TABLES.iter().any(is_of)
     };
     let asked: Vec<&String> = said.iter().filter(is_asked).collect();
     assert!(asked.len() > 40, "{asked:#?}");
