@@ -72,6 +72,7 @@ pub struct Limits {
     bots: Option<Rate>,
     messages: Limit<UserId>,
     commands: Limit<UserId>,
+    settings: Limit<UserId>,
     mentions: Limit<UserId>,
     user_requests: Limit<UserId>,
     address_requests: Limit<Address>,
@@ -95,6 +96,7 @@ impl Limits {
             bots: messages(config.bot_messages),
             messages: Limit::new("messages", None, keys),
             commands: Limit::new("commands", Rate::new(config.commands, config.command_window), keys),
+            settings: Limit::new("settings", Rate::new(config.settings, config.settings_window), keys),
             mentions: Limit::new("mentions", Rate::new(config.mentions, config.mention_window), keys),
             user_requests: Limit::new(
                 "user_requests",
@@ -149,6 +151,11 @@ impl Limits {
             Command::EndRun { .. } => Ok(()),
             Command::Summarise { assistant, .. } if *assistant == actor.id => Ok(()),
             Command::Summarise { .. } => self.message(actor, None, now),
+            // Each is kept in the log, whole.
+            Command::SyncSettings { .. } => self
+                .settings
+                .take(actor.id, 1, now)
+                .map_err(|wait| Rejection::rate_limited("changes of settings", wait)),
             _ => {
                 self.commands.take(actor.id, 1, now).map_err(|wait| Rejection::rate_limited("changes", wait))
             }
@@ -169,6 +176,11 @@ impl Limits {
             return Ok(());
         }
         self.mentions.take(actor.id, named, now).map_err(|wait| Rejection::rate_limited("mentions", wait))
+    }
+
+    /// One more action request of somebody's: it reaches people as a message does.
+    pub fn action(&self, requester: &Person, now: Instant) -> Result<(), Rejection> {
+        self.message(requester, None, self.nanos(now))
     }
 
     /// A REST request of somebody known.
@@ -231,7 +243,7 @@ impl Limits {
     /// Forgets who did nothing for long enough.
     pub fn sweep(&self, now: Instant) {
         let now = self.nanos(now);
-        for keyed in [&self.messages, &self.commands, &self.mentions, &self.user_requests] {
+        for keyed in [&self.messages, &self.commands, &self.settings, &self.mentions, &self.user_requests] {
             keyed.keyed().sweep(now);
         }
         self.address_requests.keyed().sweep(now);
@@ -241,10 +253,11 @@ impl Limits {
     }
 
     /// How large each is, for the metrics.
-    pub fn reports(&self) -> [Report; 8] {
+    pub fn reports(&self) -> [Report; 9] {
         [
             self.messages.report(),
             self.commands.report(),
+            self.settings.report(),
             self.mentions.report(),
             self.user_requests.report(),
             self.address_requests.report(),
@@ -298,7 +311,7 @@ mod tests {
         assert_eq!(said, 60);
         assert_eq!(limits.command(&ann, &delete, t0 + Duration::from_secs(1)), Ok(()));
         limits.sweep(t0 + Duration::from_secs(60));
-        assert_eq!(limits.reports().map(|report| report.keys), [0; 8], "nothing is kept for the idle");
+        assert_eq!(limits.reports().map(|report| report.keys), [0; 9], "nothing is kept for the idle");
     }
 
     /// Proves LIM-06.

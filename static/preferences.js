@@ -55,9 +55,9 @@ export class Preferences {
     this.timers.clearTimeout(this.#timer);
   }
 
-  #soon() {
+  #soon(wait = 0) {
     this.timers.clearTimeout(this.#timer);
-    this.#timer = this.timers.setTimeout(() => this.learn().then(() => this.#sync()), QUIET_MS);
+    this.#timer = this.timers.setTimeout(() => this.learn().then(() => this.#sync()), Math.max(QUIET_MS, wait));
   }
 
   /** One at a time; whatever was written meanwhile goes with the next. */
@@ -81,7 +81,7 @@ export class Preferences {
       this.#lost = error;
       const current = error.code === 'version_conflict' ? await this.api.get('/me/settings').catch(() => null) : null;
       this.store.dispatch({ type: 'preferences/refused', error, current });
-      if (error.retryable && error.code !== 'disconnected') this.#soon();
+      if (error.retryable && error.code !== 'disconnected') this.#soon(error.retry_after_ms ?? 0);
     }
   }
 }

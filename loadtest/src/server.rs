@@ -24,10 +24,11 @@ const PORT_TRIES: usize = 3;
 const SIGNING_KEY_CHARS: usize = 43;
 
 /// Many play many roles from one address here, faster than people do: rate limits are off unless the arguments say otherwise.
-const UNLIMITED: [(&str, &str); 9] = [
+const UNLIMITED: [(&str, &str); 10] = [
     ("HEARTH_LIMITS__MESSAGES", "0"),
     ("HEARTH_LIMITS__BOT_MESSAGES", "0"),
     ("HEARTH_LIMITS__COMMANDS", "0"),
+    ("HEARTH_LIMITS__SETTINGS", "0"),
     ("HEARTH_LIMITS__REPEATS", "0"),
     ("HEARTH_LIMITS__MENTIONS", "0"),
     ("HEARTH_LIMITS__FRAMES", "0"),

@@ -36,6 +36,12 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// After a failure of the store it is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A result that came is handled after this long.
+const SOON: Duration = Duration::from_millis(1);
+
+/// How often the rows are read where other processes change them, too.
+const POLL: Duration = Duration::from_secs(1);
+
 /// A request that is waited for.
 struct Entry {
     user: UserId,
@@ -43,6 +49,8 @@ struct Entry {
     frame: Bytes,
     /// The socket that has it, or is about to.
     offered: Option<ConnId>,
+    /// A client has it by way of another process, as far as the row says.
+    elsewhere: bool,
     waiter: Option<oneshot::Sender<End>>,
 }
 
@@ -69,6 +77,8 @@ pub struct Actions {
     /// In the order they came.
     results: VecDeque<Waiting>,
     answering: bool,
+    /// A deadline was over at this moment; it is seen to after at most so many batches of results more.
+    rung: Option<(u8, Timestamp)>,
     /// Which requests a socket has and which none, to be noted.
     marks: HashMap<ActionId, bool>,
     marking: bool,
@@ -93,6 +103,7 @@ impl Actions {
             expiring: false,
             results: VecDeque::new(),
             answering: false,
+            rung: None,
             marks: HashMap::new(),
             marking: false,
             looking: false,
@@ -115,14 +126,19 @@ impl Actions {
             return;
         }
         let config = &self.shared.config;
-        let bounds = ActionBounds { per_user: config.per_user, all: config.pending_max };
+        let bounds = ActionBounds {
+            per_user: config.per_user,
+            all: config.pending_max,
+            per_requester: config.per_requester,
+            per_pair: config.per_pair,
+        };
         let store = self.rooms.store().clone();
         let add = async move { store.add_action(ActionId::new_v4(), new, bounds, clock::now()).await };
         ctx.spawn(add.into_actor(self).map(move |added, actions, ctx| {
             let made = match added {
                 Ok(Ok(request)) => {
                     let (waiter, end) = oneshot::channel();
-                    actions.enter(&request, Some(waiter), ctx);
+                    actions.enter(&request, Some(waiter), false, ctx);
                     let care = Care::of(&request, Arc::clone(&actions.shared));
                     Ok(Made { request, end, care })
                 }
@@ -140,11 +156,12 @@ impl Actions {
         &mut self,
         request: &ActionRequest,
         waiter: Option<oneshot::Sender<End>>,
+        elsewhere: bool,
         ctx: &mut Context<Self>,
     ) {
         let frame = websocket::text(&action::request(request));
         let (id, user, deadline) = (request.id, request.user, request.deadline);
-        self.entries.insert(id, Entry { user, deadline, frame, offered: None, waiter });
+        self.entries.insert(id, Entry { user, deadline, frame, offered: None, elsewhere, waiter });
         self.by_user.entry(user).or_default().push(id);
         self.deadlines.insert((deadline, id));
         self.count();
@@ -157,7 +174,7 @@ impl Actions {
     /// Offers a request that no socket has to the one its user used last.
     fn offer(&mut self, id: ActionId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.offered.is_some() {
+        if entry.offered.is_some() || entry.elsewhere {
             return;
         }
         let Some(conn) = self.shared.lines.last_used(entry.user) else { return };
@@ -167,8 +184,12 @@ impl Actions {
         }
     }
 
+    /// Somebody came. Whoever had their requests elsewhere may be gone with its process: a client knows a request that comes twice.
     fn offer_all(&mut self, user: UserId) {
         for id in self.by_user.get(&user).cloned().unwrap_or_default() {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.elsewhere = false;
+            }
             self.offer(id);
         }
     }
@@ -247,8 +268,12 @@ impl Actions {
                     waiting.into_iter().for_each(|one| one.sink.answer(Err(rejection.clone())));
                 }
             }
-            actions.arm(ctx);
             actions.pass_on(ctx);
+            match actions.rung.take() {
+                Some((more, at)) if more > 1 && actions.answering => actions.rung = Some((more - 1, at)),
+                Some((_, at)) => actions.expire(at, ctx),
+                None => actions.arm(ctx),
+            }
         }));
     }
 
@@ -319,7 +344,7 @@ impl Actions {
     /// Sets the one alarm to the next deadline.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let next = self.deadlines.first().map(|(deadline, _)| *deadline);
-        if self.expiring || self.alarm.as_ref().map(|(at, _)| *at) == next {
+        if self.expiring || self.rung.is_some() || self.alarm.as_ref().map(|(at, _)| *at) == next {
             return;
         }
         if let Some((_, handle)) = self.alarm.take() {
@@ -338,6 +363,20 @@ impl Actions {
         if self.expiring || self.deadlines.first().is_none_or(|(deadline, _)| *deadline > now) {
             return self.arm(ctx);
         }
+        // What came before is decided before: what is at the store, what waits behind it, and what is still in the mailbox.
+        if self.answering {
+            self.rung = Some((2, now));
+        } else if let Some((deadline, _)) = self.deadlines.first()
+            && ActionsHandle(Arc::clone(&self.shared)).results_waiting() > 0
+        {
+            self.alarm = Some((*deadline, ctx.run_later(SOON, |actions, ctx| actions.ring(ctx))));
+        } else {
+            self.expire(now, ctx);
+        }
+    }
+
+    /// Ends what was over at a moment.
+    fn expire(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
         self.expiring = true;
         let (store, most) = (self.rooms.store().clone(), self.shared.config.pending_max);
         let expire = async move { store.expire_actions(now, most).await };
@@ -435,6 +474,13 @@ impl Actor for Actions {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.look(ctx);
+        if !self.rooms.store().is_alone() {
+            ctx.run_interval(POLL, |actions, ctx| {
+                if !actions.entries.is_empty() || actions.shared.lines.is_anybody() {
+                    actions.look(ctx);
+                }
+            });
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Task {
         let base_url = BaseUrl::parse(&add.base_url).map_err(said)?;
         let mut terms = AssistantTerms::new(base_url, &add.model).map_err(said)?;
         let key = add.api_key_file.map(|path| first_line("the key", &path)).transpose()?;
-        terms.take(AssistantChange {
+        let more = AssistantChange {
             api_key: Some(key.map(|key| ApiKey::parse(&key)).transpose().map_err(said)?),
             instructions: add.instructions.map(Into::into),
             context_tokens: Some(add.context_tokens),
@@ -67,7 +67,8 @@ impl Task {
             tools: Some(add.tools.into_iter().map(Into::into).collect()),
             summarises: Some(add.summarises),
             ..AssistantChange::default()
-        });
+        };
+        terms.take(more).map_err(said)?;
         terms.check().map_err(said)?;
         Ok(Enrolment::OperatorsAssistant { name, terms: Box::new(terms) })
     }

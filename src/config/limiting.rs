@@ -19,6 +19,10 @@ pub struct Limits {
     pub commands: u32,
     #[serde(rename = "command_window_ms", with = "millis")]
     pub command_window: Duration,
+    /// Changes of one user's settings per window (count); over it: `rate_limited`. Each stays in the log, whole.
+    pub settings: u32,
+    #[serde(rename = "settings_window_ms", with = "millis")]
+    pub settings_window: Duration,
     /// How often one user may post the same text to one room per window (count, at most 8); over it: `duplicate_message`.
     pub repeats: u32,
     #[serde(rename = "repeat_window_s", with = "seconds")]
@@ -82,6 +86,8 @@ impl Default for Limits {
             message_window: Duration::from_secs(10),
             commands: 200,
             command_window: Duration::from_secs(10),
+            settings: 10,
+            settings_window: Duration::from_secs(10),
             repeats: 5,
             repeat_window: Duration::from_secs(60),
             message_mentions: 20,
@@ -144,6 +150,7 @@ pub(super) fn check(limits: &Limits, load: &Load) -> Result<(), String> {
     let spans = [
         ("limits.message_window_ms", limits.message_window),
         ("limits.command_window_ms", limits.command_window),
+        ("limits.settings_window_ms", limits.settings_window),
         ("limits.repeat_window_s", limits.repeat_window),
         ("limits.mention_window_s", limits.mention_window),
         ("limits.frame_window_ms", limits.frame_window),

@@ -40,6 +40,24 @@ impl BaseUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whom it leads to: scheme, host and port, in lower case and with the port that goes without saying.
+    pub fn origin(&self) -> String {
+        let lower = self.0.to_ascii_lowercase();
+        let (scheme, rest) = lower.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        // An IPv6 address has colons of its own, within brackets.
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port),
+            _ => (authority, ""),
+        };
+        let usual = if scheme == "https" { "443" } else { "80" };
+        let port = match port.trim_start_matches('0') {
+            "" => usual,
+            port => port,
+        };
+        format!("{scheme}://{host}:{port}")
+    }
 }
 
 /// The key to an engine. It shows itself as `***`.
@@ -184,8 +202,9 @@ pub struct AssistantChange {
 
 impl AssistantTerms {
     /// Takes over what is to be different; the fields that then are, by their names on the wire. What hangs together is for
-    /// [`AssistantTerms::check`].
-    pub fn take(&mut self, change: AssistantChange) -> Vec<&'static str> {
+    /// [`AssistantTerms::check`]. A key is for whom it was given: somebody else at another address isn't shown it, unless it is
+    /// given again.
+    pub fn take(&mut self, change: AssistantChange) -> Result<Vec<&'static str>, Rejection> {
         fn put<T: PartialEq>(
             changed: &mut Vec<&'static str>,
             name: &'static str,
@@ -196,6 +215,11 @@ impl AssistantTerms {
                 *field = to;
                 changed.push(name);
             }
+        }
+        let leads_elsewhere =
+            change.base_url.as_ref().is_some_and(|to| to.origin() != self.base_url.origin());
+        if leads_elsewhere && self.api_key.is_some() && change.api_key.is_none() {
+            return Err(Rejection::invalid("api_key", "has to be given again, or null, for another address"));
         }
         let mut changed = Vec::new();
         let to = &mut changed;
@@ -211,7 +235,7 @@ impl AssistantTerms {
         put(to, "tools", &mut self.tools, change.tools);
         put(to, "summarises", &mut self.summarises, change.summarises);
         put(to, "enabled", &mut self.enabled, change.enabled);
-        changed
+        Ok(changed)
     }
 }
 
@@ -250,7 +274,7 @@ mod tests {
             enabled: Some(true),
             ..AssistantChange::default()
         };
-        assert_eq!((terms.take(same), &terms), (Vec::new(), &before));
+        assert_eq!((terms.take(same), &terms), (Ok(Vec::new()), &before));
         let key = ApiKey::parse("sk-secret").expect("fine");
         let change = AssistantChange {
             api_key: Some(Some(key.clone())),
@@ -258,9 +282,53 @@ mod tests {
             temperature_milli: Some(Some(0)),
             ..AssistantChange::default()
         };
-        assert_eq!(terms.take(change), ["api_key", "completion_price", "temperature"]);
+        assert_eq!(terms.take(change), Ok(vec!["api_key", "completion_price", "temperature"]));
         assert_eq!(terms.api_key, Some(key));
         assert_eq!((terms.prices.completion, terms.temperature_milli), (7, Some(0)));
+    }
+
+    #[test]
+    fn whom_an_address_leads_to_has_one_name() {
+        for (url, origin) in [
+            ("http://a", "http://a:80"),
+            ("HTTP://A:/v1", "http://a:80"),
+            ("http://a:0080/v1", "http://a:80"),
+            ("https://a.example/v1/x", "https://a.example:443"),
+            ("https://a:80", "https://a:80"),
+            ("http://[::1]/v1", "http://[::1]:80"),
+            ("http://[::1]:11434/v1", "http://[::1]:11434"),
+        ] {
+            assert_eq!(BaseUrl::parse(url).expect(url).origin(), origin);
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_follow_to_another_address() {
+        let parse = |url| BaseUrl::parse(url).expect("fine");
+        let key = ApiKey::parse("sk-secret").expect("fine");
+        let mut known = AssistantTerms::new(parse("https://a/v1"), "m").expect("fine");
+        known.api_key = Some(key.clone());
+        let moved = |url, api_key| {
+            let mut terms = known.clone();
+            let change =
+                AssistantChange { base_url: Some(parse(url)), api_key, ..AssistantChange::default() };
+            (terms.take(change), terms.api_key)
+        };
+        for elsewhere in ["http://a/v1", "https://b/v1", "https://a:444/v1", "https://a.b/v1"] {
+            let (taken, kept) = moved(elsewhere, None);
+            assert_eq!(taken.expect_err(elsewhere).field.as_deref(), Some("api_key"));
+            assert_eq!(kept, Some(key.clone()), "nothing is changed");
+            assert_eq!(moved(elsewhere, Some(None)), (Ok(vec!["base_url", "api_key"]), None));
+            // The same key is given again: whoever does so has it.
+            assert_eq!(moved(elsewhere, Some(Some(key.clone()))).0, Ok(vec!["base_url"]));
+        }
+        for same in ["https://A:443/v2", "https://a"] {
+            assert_eq!(moved(same, None), (Ok(vec!["base_url"]), Some(key.clone())));
+        }
+        known.api_key = None;
+        let mut open = known.clone();
+        let change = AssistantChange { base_url: Some(parse("https://b")), ..AssistantChange::default() };
+        assert_eq!(open.take(change), Ok(vec!["base_url"]), "there is no key to keep");
     }
 
     #[test]

@@ -111,7 +111,7 @@ function fields(assistant) {
     field({ name: 'model', label: 'Model', required: true, maxlength: 200, autocomplete: 'off', value: known.model, placeholder: 'llama3.2' }),
     field({ name: 'base_url', label: 'Address of the engine', type: 'url', required: true, maxlength: 2_048, autocomplete: 'off', value: known.base_url, placeholder: 'http://localhost:11434/v1' }),
     field({ name: 'api_key', label: 'Key', type: 'password', maxlength: 1_024, autocomplete: 'new-password',
-      hint: assistant?.has_key ? 'It has one. Leave this empty to keep it.' : 'If the engine asks for one. It is never shown again.' }),
+      hint: assistant?.has_key ? 'It has one. Leave this empty to keep it; for another address it has to be given again.' : 'If the engine asks for one. It is never shown again.' }),
     assistant?.has_key && h('div', { class: 'wide' }, check('forget_key', 'Take the key away')),
     h('div', { class: 'wide' }, field({ name: 'instructions', label: 'Instructions', multiline: true, rows: 3, maxlength: 8_000, value: known.instructions, hint: 'How it should answer. It sees them with every question.' })),
     number('context_tokens', 'Context, in tokens', 'How much the model reads at once.', { placeholder: 'as usual' }),

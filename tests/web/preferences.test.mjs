@@ -149,6 +149,20 @@ test('with the server too busy the question waits for the settings', async () =>
   assert.deepEqual([sent.at(-1).type, sent.at(-1).data.settings_version], ['message.post', 4]);
 });
 
+test('changed too often the settings wait as long as the server says, and the last value gets there', async () => {
+  const { store, sent, preferences, refuse, accept } = await desk();
+  preferences.write({ language: 'fr' });
+  await pass(QUIET_MS);
+  await refuse(sent[0], { code: 'rate_limited', retryable: true, retry_after_ms: 4_000 });
+  assert.ok(isPending(store.state));
+  await pass(3_999);
+  assert.equal(sent.length, 1);
+  await pass(1);
+  assert.deepEqual(sent[1].data, { version: 3, settings: { language: 'fr' } });
+  await accept(sent[1], 4);
+  assert.deepEqual([store.state.preferences.draft, store.state.preferences.settings], [null, { language: 'fr' }]);
+});
+
 test('settings that are refused for good keep no question back', async () => {
   const { sent, preferences, sender, refuse } = await desk();
   preferences.write({ instructions: 'x'.repeat(9_000) });

@@ -1,4 +1,5 @@
-//! What is kept in memory, held against the rows: at the start, and when requests ended by other hands. And how a request is withdrawn.
+//! What is kept in memory, held against the rows: at the start, when requests ended by other hands, and again and again where other
+//! processes work on the same rows. And how a request is withdrawn.
 
 use super::handle::End;
 use super::{AGAIN, Actions, figures};
@@ -42,10 +43,8 @@ impl Actions {
         let left = std::mem::take(&mut self.left);
         match read {
             Ok((open, ended)) => {
-                for request in open {
-                    if !self.entries.contains_key(&request.id) && !left.contains(&request.id) {
-                        self.enter(&request, None, ctx);
-                    }
+                for request in open.iter().filter(|request| !left.contains(&request.id)) {
+                    self.on_open(request, ctx);
                 }
                 for request in ended {
                     self.on_ended(request);
@@ -53,11 +52,28 @@ impl Actions {
             }
             Err(error) => {
                 tracing::warn!(%error, "open action requests can't be read; tried again soon");
-                ctx.run_later(AGAIN, |actions, ctx| actions.look(ctx));
+                ctx.run_later(AGAIN, |actions, ctx| {
+                    if !actions.looking {
+                        actions.look(ctx);
+                    }
+                });
             }
         }
         if std::mem::take(&mut self.look_again) {
             self.look(ctx);
+        }
+    }
+
+    /// A request is open. One that a client has by way of another process is left to it.
+    fn on_open(&mut self, request: &ActionRequest, ctx: &mut Context<Self>) {
+        let id = request.id;
+        let elsewhere = request.state == ActionState::Running && !self.rooms.store().is_alone();
+        match self.entries.get_mut(&id) {
+            Some(entry) => {
+                entry.elsewhere = elsewhere && entry.offered.is_none();
+                self.offer(id);
+            }
+            None => self.enter(request, None, elsewhere, ctx),
         }
     }
 

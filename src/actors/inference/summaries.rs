@@ -1,12 +1,12 @@
 //! Summaries: what an assistant is told to make one, where a summary stands in for what an answer isn't told any more, and when one
 //! begins by itself.
 
-use super::job::{Material, settings};
+use super::job::Material;
 use super::stretch::{self, Stretch};
 use super::{Leaving, Shared};
 use crate::domain::run::{EndReason, reason};
 use crate::domain::{Ack, Action, Command, MessageId, Principal, RejectionCode, RoomId, Status};
-use crate::inference::prompt::{self, Brief, Line, Prompt, TooSmall};
+use crate::inference::prompt::{self, Brief, Line, Prompt, Settings, TooSmall};
 use crate::protocol::TraceId;
 use crate::storage::{AssistantView, HistoryPage, StoreError, Task};
 use crate::telemetry::ai;
@@ -76,7 +76,8 @@ pub(super) async fn gather(shared: &Shared, task: &Task) -> Result<Result<Materi
         room,
         history,
         question,
-        settings: settings(&task.settings),
+        // It is told to everybody: nobody's own wishes belong into it.
+        settings: Settings::default(),
         recalled,
         reaches_back: false,
     }))

@@ -88,7 +88,8 @@ pub(super) fn update(
     let Some(mut terms) = queries::terms(tx.conn, assistant)? else {
         return Err(Rejection::not_found("assistant").into());
     };
-    let mut changed = terms.take(change.clone());
+    let origin = terms.base_url.origin();
+    let mut changed = terms.take(change.clone())?;
     terms.check()?;
     if !changed.is_empty() {
         let query =
@@ -115,6 +116,10 @@ pub(super) fn update(
     }
     if changed.contains(&"model") {
         note = note.with("model", &*terms.model);
+    }
+    if changed.contains(&"base_url") {
+        // Whom it is that hears of rooms is worth remembering.
+        note = note.with("from", origin).with("to", terms.base_url.origin());
     }
     tx.audit(Some(actor.id), &note)?;
     let Some(name) = name else { return Ok((Ack::Unchanged, Vec::new())) };

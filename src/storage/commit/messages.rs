@@ -1,7 +1,7 @@
 //! Posting, editing and deleting messages.
 
 use super::tx::{NewMessage, Original, Tx};
-use super::{Done, Halt, outbox, runs, summoning};
+use super::{Done, Halt, outbox, runs, summaries, summoning};
 use crate::domain::{
     Ack, AuditAction, AuditNote, AuditTarget, Command, Decision, EventId, MessageBody, MessageFacts,
     MessageId, Person, Position, Rejection, RejectionCode, RoomId, Seq, Subject, Timestamp, UserId,
@@ -121,6 +121,7 @@ pub(super) fn delete(
     let query = diesel::update(messages::table.find(message.get()))
         .set((messages::deleted_at.eq(tx.now.as_millis()), messages::deleted_by.eq(actor.id.get())));
     on!(&mut *tx.conn, |c| query.execute(c))?;
+    summaries::forget(tx, room, message)?;
     events.extend(runs::on_deleted(tx, actor, room, message)?);
     Ok((Ack::Deleted { position: Some(deleted), message }, events))
 }

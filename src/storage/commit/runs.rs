@@ -4,7 +4,7 @@
 use super::messages::undecided;
 use super::tx::{NewMessage, Tx};
 use super::{Done, Halt};
-use super::{budgets, summaries};
+use super::{budgets, hops, summaries};
 use crate::domain::command::Recorded;
 use crate::domain::run::{EndReason, PLACEHOLDER, presentable, reason};
 use crate::domain::{
@@ -182,6 +182,13 @@ pub(super) fn admit(
         let wait = Duration::from_millis(u64::try_from(pause).unwrap_or_default());
         let why = "this assistant's engine fails at present";
         return Ok(Err(Rejection::ai_unavailable(why, Some(wait))));
+    }
+    let is_program = match asker {
+        Some(asker) => tx.active_person(asker)?.is_some_and(|person| person.role == Role::Bot),
+        None => false,
+    };
+    if is_program && let Some(rejection) = hops::check(tx, room)? {
+        return Ok(Err(rejection));
     }
     let query = runs::table
         .filter(runs::room_id.eq(room.get()))

@@ -1,5 +1,5 @@
-//! Summaries: a stretch of a room is summed up once, whoever asks and however many do (SUM-03). All commits follow one another, so
-//! what is looked at here holds until the run is there.
+//! Summaries: a stretch of a room is summed up once, whoever asks and however many do (SUM-03), and none outlives what it knows. All
+//! commits follow one another, so what is looked at here holds until the run is there.
 
 use super::runs::{self, Ask};
 use super::tx::Tx;
@@ -12,7 +12,7 @@ use crate::storage::error::StoreError;
 use crate::storage::queries::runs::{is_open, is_summary};
 use crate::storage::queries::summaries::is_heard;
 use crate::storage::schema::{messages, runs as runs_table, summaries};
-use diesel::dsl::{exists, max, select};
+use diesel::dsl::{exists, select};
 use diesel::prelude::*;
 
 /// The first and the last message of a stretch.
@@ -115,21 +115,60 @@ fn known(
 /// Whether a summary from `start` on would leave out nothing that came before: it begins where the room does, or where the last one
 /// that does ended.
 fn goes_on(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<bool, StoreError> {
+    Ok(goes_on_from(tx, room, start)?.is_some())
+}
+
+/// The same, and when that last one was kept; where the room begins, at the beginning of time.
+fn goes_on_from(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<Option<i64>, StoreError> {
     let query = summaries::table
         .filter(summaries::room_id.eq(room.get()))
         .filter(summaries::whole.eq(true))
         .filter(summaries::end_id.lt(start.get()))
-        .select(max(summaries::end_id));
-    let end: Option<i64> = on!(&mut *tx.conn, |c| query.first(c))?;
+        .order(summaries::end_id.desc())
+        .select((summaries::end_id, summaries::created_at));
+    let last: Option<(i64, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    let (end, kept_at) = last.unwrap_or_default();
     let between = messages::table
         .filter(messages::room_id.eq(room.get()))
-        .filter(messages::id.gt(end.unwrap_or_default()))
+        .filter(messages::id.gt(end))
         .filter(messages::id.lt(start.get()))
         .filter(messages::deleted_at.is_null())
         .filter(is_heard());
     let query = select(exists(between));
     let is_there: bool = on!(&mut *tx.conn, |c| query.get_result(c))?;
-    Ok(!is_there)
+    Ok((!is_there).then_some(kept_at))
+}
+
+/// A message is about to be deleted: the summaries that know it go along. One is known by those that go on from it, and by their
+/// own that stand for the whole; the message of a summary is that summary.
+pub(super) fn forget(tx: &mut Tx<'_>, room: RoomId, message: MessageId) -> Result<(), StoreError> {
+    if !tx.has_assistants {
+        return Ok(());
+    }
+    let here = || summaries::table.filter(summaries::room_id.eq(room.get()));
+    let query = here()
+        .inner_join(runs_table::table.on(runs_table::id.eq(summaries::run_id)))
+        .filter(runs_table::message_id.eq(message.get()))
+        .select((summaries::id, summaries::end_id, summaries::whole));
+    let posted: Option<(i64, i64, bool)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    if let Some((id, end, is_whole)) = posted {
+        let after = if is_whole { end } else { i64::MAX };
+        let it = here().filter(summaries::id.eq(id));
+        on!(&mut *tx.conn, |c| diesel::delete(it).execute(c))?;
+        let built_on_it = here().filter(summaries::whole.eq(true)).filter(summaries::start_id.gt(after));
+        on!(&mut *tx.conn, |c| diesel::delete(built_on_it).execute(c))?;
+        return Ok(());
+    }
+    let query = select(exists(messages::table.filter(messages::id.eq(message.get())).filter(is_heard())));
+    let is_heard: bool = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    if !is_heard {
+        return Ok(());
+    }
+    let knowing = here()
+        .filter(summaries::end_id.ge(message.get()))
+        .filter(summaries::whole.eq(true).or(summaries::start_id.le(message.get())));
+    on!(&mut *tx.conn, |c| diesel::delete(knowing).execute(c))?;
+    Ok(())
 }
 
 /// Whether it began by itself before and came to nothing, for a reason that may well be there again.
@@ -150,7 +189,24 @@ fn failed_lately(tx: &mut Tx<'_>, room: RoomId, start: MessageId) -> Result<bool
 /// What isn't the engine's fault.
 const PASSING: [&str; 2] = [reason::SERVER_STOPPED, reason::LEASE_LOST];
 
-/// Keeps what came of a run: one summary per stretch, whoever was first. One of a part gives way to one of the whole.
+/// Since when a run knows what it knows, if nothing of that was deleted meanwhile: a message, or a summary of what came before.
+fn knows_since(tx: &mut Tx<'_>, room: RoomId, run: RunId, end: MessageId) -> Result<Option<i64>, StoreError> {
+    let query = runs_table::table.find(run.get()).select(runs_table::started_at);
+    let since: Option<i64> = on!(&mut *tx.conn, |c| query.first(c))?;
+    let Some(since) = since else { return Ok(None) };
+    let posted =
+        runs_table::table.filter(runs_table::message_id.eq(messages::id.nullable())).filter(is_summary());
+    let gone = messages::table
+        .filter(messages::room_id.eq(room.get()))
+        .filter(messages::deleted_at.ge(since))
+        .filter(messages::id.le(end.get()).or(exists(posted)));
+    let query = select(exists(gone));
+    let is_gone: bool = on!(&mut *tx.conn, |c| query.get_result(c))?;
+    Ok((!is_gone).then_some(since))
+}
+
+/// Keeps what came of a run: one summary per stretch, whoever was first. One of a part gives way to one of the whole. What knows
+/// something that was deleted while it was made isn't kept.
 pub(super) fn keep(
     tx: &mut Tx<'_>,
     room: RoomId,
@@ -161,7 +217,9 @@ pub(super) fn keep(
     if body.is_empty() {
         return Ok(());
     }
-    let whole = goes_on(tx, room, start)?;
+    let Some(since) = knows_since(tx, room, run, end)? else { return Ok(()) };
+    // It was told what came before only if that was there when it began.
+    let whole = goes_on_from(tx, room, start)?.is_some_and(|kept_at| kept_at <= since);
     let here = summaries::table
         .filter(summaries::room_id.eq(room.get()))
         .filter(summaries::start_id.eq(start.get()));

@@ -17,11 +17,20 @@ use std::sync::Arc;
 
 const OPEN: [&str; 2] = [ActionState::Pending.as_str(), ActionState::Running.as_str()];
 
-/// How many requests may be open: of one user, and of all.
+/// How many requests may be open: of one user, of all, by one requester, and by one requester of one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActionBounds {
     pub per_user: usize,
     pub all: usize,
+    pub per_requester: usize,
+    pub per_pair: usize,
+}
+
+impl ActionBounds {
+    /// What is open to requests of this kind: others leave a fifth to assistants, whose answers wait for theirs.
+    fn open_to(bound: usize, new: &NewAction) -> i64 {
+        limited(if new.run.is_some() { bound } else { bound - bound / 5 })
+    }
 }
 
 /// What became of a result.
@@ -297,8 +306,18 @@ fn add(
     let all: i64 = on!(&mut *conn, |c| query.get_result(c))?;
     let query = open().filter(action_requests::user_id.eq(new.user.get()));
     let theirs: i64 = on!(&mut *conn, |c| query.get_result(c))?;
-    if all >= limited(bounds.all) || theirs >= limited(bounds.per_user) {
+    if all >= ActionBounds::open_to(bounds.all, new) || theirs >= ActionBounds::open_to(bounds.per_user, new)
+    {
         return Ok(Err(Rejection::overloaded()));
+    }
+    let of_requester = || open().filter(action_requests::requester_id.eq(requester.id.get()));
+    let query = of_requester();
+    let made: i64 = on!(&mut *conn, |c| query.get_result(c))?;
+    let query = of_requester().filter(action_requests::user_id.eq(new.user.get()));
+    let made_of_user: i64 = on!(&mut *conn, |c| query.get_result(c))?;
+    if made >= limited(bounds.per_requester) || made_of_user >= limited(bounds.per_pair) {
+        let message = "too many of your requests are open, nothing was stored".into();
+        return Ok(Err(Rejection { message, ..Rejection::overloaded() }));
     }
     let made = ActionRequest {
         id,

@@ -1,4 +1,4 @@
-//! Summaries of rooms, and where there is something to sum up. One that knows a message which was deleted since is in no answer.
+//! Summaries of rooms, and where there is something to sum up. What knows a message goes with it: none that is here has to be hidden.
 
 use super::limited;
 use crate::domain::{MessageId, RoomId, RunId, Timestamp, UserId};
@@ -6,7 +6,7 @@ use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
 use crate::storage::schema::{messages, runs, summaries};
-use diesel::dsl::{exists, max, not, sql};
+use diesel::dsl::{exists, max, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -67,19 +67,12 @@ pub(in crate::storage) fn is_heard() -> SqlLiteral<Bool> {
     )
 }
 
-/// The summaries of a room that may be shown, with their columns.
-macro_rules! shown {
-    ($room:expr) => {{
-        let forgotten = messages::table
-            .filter(messages::room_id.eq(summaries::room_id))
-            .filter(messages::id.le(summaries::end_id))
-            .filter(messages::deleted_at.nullable().gt(runs::created_at.nullable()))
-            .filter(is_heard())
-            .select(messages::id);
+/// The summaries of a room, with their columns.
+macro_rules! kept {
+    ($room:expr) => {
         summaries::table
             .inner_join(runs::table.on(runs::id.eq(summaries::run_id)))
             .filter(summaries::room_id.eq($room.get()))
-            .filter(not(exists(forgotten)))
             .select((
                 summaries::id,
                 summaries::start_id,
@@ -90,7 +83,7 @@ macro_rules! shown {
                 summaries::whole,
                 summaries::created_at,
             ))
-    }};
+    };
 }
 
 impl Store {
@@ -102,7 +95,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Summary>, StoreError> {
         self.read(move |conn| {
-            let query = shown!(room)
+            let query = kept!(room)
                 .filter(summaries::id.lt(before))
                 .order(summaries::id.desc())
                 .limit(limited(limit));
@@ -119,7 +112,7 @@ impl Store {
         before: MessageId,
     ) -> Result<Option<Summary>, StoreError> {
         self.read(move |conn| {
-            let query = shown!(room)
+            let query = kept!(room)
                 .filter(summaries::whole.eq(true))
                 .filter(summaries::end_id.lt(before.get()))
                 .order(summaries::end_id.desc());
@@ -129,7 +122,7 @@ impl Store {
         .await
     }
 
-    /// Up to which message a room is summed up, whether that is shown or not.
+    /// Up to which message a room is summed up.
     pub async fn summed_up_until(&self, room: RoomId) -> Result<MessageId, StoreError> {
         self.read(move |conn| {
             let query = summaries::table

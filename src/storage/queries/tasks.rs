@@ -13,7 +13,7 @@ use crate::storage::error::StoreError;
 use crate::storage::schema::{assistants, runs, users};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 pub struct Waiting {
     pub run: RunId,
     pub room: RoomId,
+    pub asker: Option<UserId>,
     pub due: Timestamp,
     pub created_at: Timestamp,
 }
@@ -131,6 +132,8 @@ impl Store {
             id: i64,
             #[diesel(sql_type = BigInt)]
             room_id: i64,
+            #[diesel(sql_type = Nullable<BigInt>)]
+            asker_id: Option<i64>,
             #[diesel(sql_type = BigInt)]
             next_attempt_at: i64,
             #[diesel(sql_type = BigInt)]
@@ -140,7 +143,7 @@ impl Store {
             // Of a room the first, even if it isn't due yet: the order of asking is the order of answers (AI-04).
             // What speaks in no room waits for nobody. The sign before the id keeps SQLite from going through all runs there ever were.
             let query = sql_query(
-                "SELECT r.id, r.room_id, r.next_attempt_at, r.created_at FROM runs r
+                "SELECT r.id, r.room_id, r.asker_id, r.next_attempt_at, r.created_at FROM runs r
                  WHERE r.state IN ('queued', 'running') AND r.state = 'queued'
                    AND (r.message_id IS NULL OR (
                        NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id AND o.id < r.id
@@ -154,6 +157,7 @@ impl Store {
             let waiting = |row: Row| Waiting {
                 run: RunId::new(row.id),
                 room: RoomId::new(row.room_id),
+                asker: row.asker_id.map(UserId::new),
                 due: Timestamp::from_millis(row.next_attempt_at),
                 created_at: Timestamp::from_millis(row.created_at),
             };
@@ -173,12 +177,12 @@ impl Store {
     ) -> Result<Option<Result<Task, Orphan>>, StoreError> {
         self.write(move |conn| {
             let queued = runs::table.find(run.get()).filter(runs::state.eq(RunState::Queued.as_str()));
-            let query = queued.select((runs::room_id, runs::message_id.is_not_null()));
-            let found: Option<(i64, bool)> = match conn {
+            let query = queued.select((runs::room_id, runs::message_id.is_not_null(), runs::model));
+            let found: Option<(i64, bool, String)> = match conn {
                 Conn::Pg(c) => query.for_update().first(c).optional()?,
                 Conn::Sqlite(c) => query.first(c).optional()?,
             };
-            let Some((room, does_speak)) = found else { return Ok(None) };
+            let Some((room, does_speak, model)) = found else { return Ok(None) };
             if does_speak {
                 let at_work = runs::table
                     .filter(runs::room_id.eq(room))
@@ -199,7 +203,15 @@ impl Store {
             ));
             on!(&mut *conn, |c| query.execute(c))?;
             match task(conn, run) {
-                Ok(task) => Ok(task.map(Ok)),
+                Ok(task) => {
+                    // What was changed since it was asked for counts: it is another model's by now (AI-14).
+                    if let Some(task) = task.as_ref().filter(|task| task.engine.model != model) {
+                        let query = diesel::update(runs::table.find(run.get()))
+                            .set(runs::model.eq(&task.engine.model));
+                        on!(&mut *conn, |c| query.execute(c))?;
+                    }
+                    Ok(task.map(Ok))
+                }
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::error!(%error, run.id = %run, "a run can't be worked at");
                     Ok(orphans(conn, &[run.get()])?.pop().map(Err))

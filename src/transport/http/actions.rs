@@ -30,12 +30,13 @@ struct Ask {
 impl Ask {
     fn of(self, call: &Call) -> Result<NewAction, Rejection> {
         let config = &call.state.config.actions;
-        let most = u64::try_from(config.timeout_max.as_millis()).unwrap_or(u64::MAX);
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let (least, most) = (millis(config.timeout_min), millis(config.timeout_max));
         let timeout = match self.timeout_ms {
             None => config.timeout,
-            Some(millis) if (1..=most).contains(&millis) => Duration::from_millis(millis),
+            Some(millis) if (least..=most).contains(&millis) => Duration::from_millis(millis),
             Some(_) => {
-                return Err(Rejection::invalid("timeout_ms", &format!("is not between 1 and {most}")));
+                return Err(Rejection::invalid("timeout_ms", &format!("is not between {least} and {most}")));
             }
         };
         Ok(NewAction {
@@ -66,6 +67,7 @@ pub(super) async fn ask(mut call: Call) -> Answer {
     if call.state.bus.has_ended(&call.identity, call.began) {
         return Err(token_revoked().into());
     }
+    call.state.bus.limits().action(call.me(), Instant::now())?;
     // Before anything is stored: who can't wait is told so, and may ask without.
     let _place = if wait > Duration::ZERO { Some(Waiting::take(&call.state)?) } else { None };
     let mut made = call.state.bus.actions().ask(new).await?;

@@ -152,7 +152,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let base_url = change.base_url.clone().ok_or_else(missing("base_url"))?;
     let model = change.model.clone().ok_or_else(missing("model"))?;
     let mut terms = AssistantTerms::new(base_url, &model)?;
-    terms.take(change);
+    terms.take(change)?;
     terms.check()?;
     let enrolment = Enrolment::Assistant { by: call.me().clone(), name, terms: Box::new(terms) };
     let origin = call.identity.principal().origin;

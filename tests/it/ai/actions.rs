@@ -19,7 +19,13 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(ground: Ground, args: &[&str]) -> Self {
-        let house = House::open_with(ground, args).await;
+        // What is awaited here may be short, and much at a time.
+        let roomy = ["--set", "actions.timeout_min_ms=1", "--set", "actions.per_pair=100"];
+        Self::of(House::open_with(ground, &[&roomy[..], args].concat()).await).await
+    }
+
+    /// The same in a house that is as it is.
+    pub(super) async fn of(house: House) -> Self {
         let bot = Caller::bot_of(&house, "Robot").await;
         let bob = house.joined_by("Bob").await;
         Self { house, bot, bob }
@@ -234,7 +240,7 @@ on_both!(
 );
 
 /// Sends results in one write and reads until each is answered: `done`, `duplicate` or the code of the refusal, in order of sending.
-async fn pipelined(raw: &mut Raw, results: &[Value]) -> Vec<String> {
+pub(super) async fn pipelined(raw: &mut Raw, results: &[Value]) -> Vec<String> {
     let frame = |(n, data): (usize, &Value)| {
         client_text(
             &json!({ "type": "action.result", "request_id": n.to_string(), "data": data }).to_string(),

@@ -1,5 +1,7 @@
 //! Looking after assistants: by REST, and at the command line.
 
+use super::scene::{KEY, Scene};
+use crate::harness::upstream::Upstream;
 use crate::harness::{Ground, House, PASSWORD, on_both};
 use crate::rest::Caller;
 use crate::rest::place::Place;
@@ -72,6 +74,52 @@ on_both!(an_admin_makes_assistants_and_nobody_sees_their_keys, async |ground| {
     let trail = ann.get("/audit?limit=100").await.expect(200).to_string();
     assert!(!trail.contains("sk-very-secret") && !house.log().contains("sk-very-secret"));
 });
+
+on_both!(
+    /// Whoever may change an assistant's address doesn't get its key by that: it goes where it was given for, and the trail says who
+    /// is asked from when on.
+    a_key_does_not_follow_to_another_address,
+    async |ground| {
+        let scene = Scene::open(ground).await;
+        let elsewhere = Upstream::start().await;
+        let (ann, path) = (scene.ann(), format!("/assistants/{}", scene.ada));
+        let shown = |upstream: &Upstream| -> Vec<Option<String>> {
+            upstream.requests().iter().map(|asked| asked.headers.get("authorization").cloned()).collect()
+        };
+        scene.is_answered("are you there?").await;
+        let moved = json!({ "base_url": elsewhere.url() });
+        ann.patch(&path, moved.clone()).await.is_problem(422, "invalid_payload", Some("api_key"));
+        // Nothing is changed, and nothing is lost.
+        let ada = ann.get("/assistants").await.expect(200)["assistants"][0].clone();
+        assert_eq!((&ada["base_url"], &ada["has_key"]), (&json!(scene.upstream.url()), &json!(true)));
+        scene.is_answered("still there?").await;
+        assert_eq!(shown(&scene.upstream), vec![Some(format!("Bearer {KEY}")); 2]);
+        assert_eq!(elsewhere.requests().len(), 0);
+        let without = json!({ "base_url": elsewhere.url(), "api_key": null });
+        assert_eq!(ann.patch(&path, without).await.expect(200)["has_key"], json!(false));
+        scene.is_answered("and now?").await;
+        assert_eq!(shown(&elsewhere), [None], "the old key is nobody else's");
+        // Without a key there is none to give again.
+        let before = scene.upstream.url();
+        ann.patch(&path, json!({ "base_url": before })).await.expect(200);
+        let with = json!({ "base_url": elsewhere.url(), "api_key": "sk-another" });
+        assert_eq!(ann.patch(&path, with).await.expect(200)["has_key"], json!(true));
+        scene.is_answered("and now?").await;
+        assert_eq!(shown(&elsewhere)[1..], [Some("Bearer sk-another".to_owned())]);
+
+        let entries = ann.get("/audit?action=assistant.changed").await.expect(200)["entries"].clone();
+        let origin = |upstream: &Upstream| upstream.url().trim_end_matches("/v1").to_owned();
+        let (here, there) = (origin(&scene.upstream), origin(&elsewhere));
+        let moves: Vec<Value> = entries.as_array().expect("a list").iter().map(|one| one["detail"].clone()).collect();
+        let detail = |fields, from, to| json!({ "fields": fields, "from": from, "to": to });
+        let made = [
+            detail("base_url,api_key", &here, &there),
+            detail("base_url", &there, &here),
+            detail("base_url,api_key", &here, &there),
+        ];
+        assert_eq!(moves, made, "the latest first");
+    }
+);
 
 on_both!(runs_are_asked_for_listed_and_stopped, async |ground| {
     let house = House::open(ground).await;

@@ -148,3 +148,33 @@ on_both!(
         }
     }
 );
+
+on_both!(
+    /// Each change stays in the log: ten within ten seconds, by either door, and who waits as told goes on.
+    settings_are_changed_ten_times_and_no_more,
+    async |ground| {
+        let flags = ["--set", "limits.settings=10", "--set", "limits.settings_window_ms=600000"];
+        let house = House::open_with(ground, &flags).await;
+        let ann = Caller::of(&house.admin);
+        let mut socket = house.admin.connects().await;
+        let nth = |n: usize| json!({ "version": n, "settings": { "n": n } });
+        for n in 0..5 {
+            ann.put("/me/settings", nth(n)).await.expect(200);
+        }
+        for n in 5..10 {
+            assert_eq!(socket.asks("settings.sync", nth(n)).await["version"], json!(n + 1));
+        }
+        let refused = ann.put("/me/settings", nth(10)).await.is_problem(429, "rate_limited", None);
+        let wait = refused["retry_after_ms"].as_u64().expect("a wait");
+        assert!((30_000..=60_000).contains(&wait), "{wait}");
+        assert_eq!(socket.is_refused("settings.sync", nth(10)).await, "rate_limited");
+        assert_eq!(ann.get("/me/settings").await.expect(200)["version"], json!(10), "nothing was stored");
+        // Everything else goes on, and others do.
+        ann.says(house.lobby, "still here").await;
+        let bob = Caller::of(&house.joined_by("Bob").await);
+        bob.put("/me/settings", nth(0)).await.expect(200);
+        house.metric_becomes("hearth_limited_total", "limit=\"settings\"", 2.0).await;
+        let defaults = hearth::config::Config::default().limits;
+        assert_eq!((defaults.settings, defaults.settings_window.as_secs()), (10, 10));
+    }
+);

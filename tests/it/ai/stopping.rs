@@ -14,7 +14,7 @@ fn begins(gate: &Gate) -> Script {
 }
 
 on_both!(
-    /// Proves AI-14, CORR-10.
+    /// Proves AI-14, AI-18, CORR-10.
     the_asker_stops_an_answer_and_what_was_said_stays,
     async |ground| {
         let scene = Scene::open(ground).await;

@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 /// What a summary is asked for with, and nothing else.
 const TASK: &str = "Sum up the messages in room_data";
 
-struct Scene {
-    house: House,
-    upstream: Upstream,
-    ada: u64,
+pub(super) struct Scene {
+    pub(super) house: House,
+    pub(super) upstream: Upstream,
+    pub(super) ada: u64,
 }
 
 impl Scene {
     /// A house with Ada, who sums up by herself if `by_herself`: from 2,000 bytes on, half of her window.
-    async fn open(ground: Ground, by_herself: bool, settings: &[&str]) -> Self {
+    pub(super) async fn open(ground: Ground, by_herself: bool, settings: &[&str]) -> Self {
         let flags: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
         Self::within(House::open_with(ground, &flags).await, by_herself).await
     }
@@ -41,16 +41,16 @@ impl Scene {
         Self { house, upstream, ada }
     }
 
-    fn ann(&self) -> Caller {
+    pub(super) fn ann(&self) -> Caller {
         Caller::of(&self.house.admin)
     }
 
-    fn path(&self, rest: &str) -> String {
+    pub(super) fn path(&self, rest: &str) -> String {
         format!("/rooms/{}{rest}", self.house.lobby)
     }
 
     /// Says so many things, each a good seventh of what Ada begins to sum up at; their ids.
-    async fn talks(&self, count: usize) -> Vec<u64> {
+    pub(super) async fn talks(&self, count: usize) -> Vec<u64> {
         let mut said = Vec::new();
         for nth in 0..count {
             said.push(
@@ -60,13 +60,13 @@ impl Scene {
         said
     }
 
-    async fn summaries(&self) -> Vec<Value> {
+    pub(super) async fn summaries(&self) -> Vec<Value> {
         let page = self.ann().get(&self.path("/summaries")).await.expect(200);
         page["summaries"].as_array().expect("a list").clone()
     }
 
     /// Waits for so many summaries, the latest first.
-    async fn summaries_become(&self, count: usize) -> Vec<Value> {
+    pub(super) async fn summaries_become(&self, count: usize) -> Vec<Value> {
         let began = Instant::now();
         loop {
             let found = self.summaries().await;
@@ -82,13 +82,13 @@ impl Scene {
         }
     }
 
-    async fn runs(&self) -> Vec<Value> {
+    pub(super) async fn runs(&self) -> Vec<Value> {
         let page = self.ann().get(&self.path("/runs")).await.expect(200);
         page["runs"].as_array().expect("a list").clone()
     }
 
     /// Waits until a run is over.
-    async fn ends(&self, run: &Value) -> Value {
+    pub(super) async fn ends(&self, run: &Value) -> Value {
         let began = Instant::now();
         loop {
             let seen = self.ann().get(&self.path(&format!("/runs/{}", run["id"]))).await.expect(200);
@@ -101,7 +101,7 @@ impl Scene {
     }
 
     /// Requests for summaries up to now.
-    fn asked_for(&self) -> usize {
+    pub(super) fn asked_for(&self) -> usize {
         self.upstream.requests().iter().filter(|asked| is_summary(asked.said_by("user")[0])).count()
     }
 

@@ -215,7 +215,11 @@ async fn a_question_over_budget_says_so_and_is_asked_again() {
     ann.sees("#assistant form").await;
     let key = "return document.querySelector('#assistant [name=api_key]').value + document.documentElement.outerHTML.includes('sk-quiet')";
     assert_eq!(ann.asks(key, &[]).await, json!("false"), "the key is never shown");
-    ann.submits("#assistant form", &[("model", "smaller")]).await;
+    // The key doesn't follow to another address by itself.
+    let elsewhere = Upstream::start().await;
+    ann.submits("#assistant form", &[("model", "smaller"), ("base_url", &*elsewhere.url())]).await;
+    ann.reads("#assistant [data-field=api_key].wrong .field-note", "Key has to be given again").await;
+    ann.submits("#assistant form", &[("base_url", &*upstream.url())]).await;
     ann.misses("dialog").await;
     ann.reads("#assistants .assistant", "smaller").await;
     ann.reads("#assistants .assistant", "with a key").await;

@@ -50,7 +50,7 @@ impl Desk {
             arguments: "{}".into(),
             timeout: SECOND,
         };
-        let bounds = ActionBounds { per_user: 10, all: 10 };
+        let bounds = ActionBounds { per_pair: 10, per_requester: 10, per_user: 10, all: 10 };
         let made = self.bench.store.add_action(Uuid::new_v4(), new, bounds, NOW).await.unwrap();
         made.expect("made").id
     }

@@ -129,6 +129,7 @@ fn said(ack: Ack) -> (MessageId, Vec<Summoned>) {
     }
 }
 
+/// Proves AI-06, AI-12, AI-15.
 async fn each_refusal_has_its_code_and_leaves_nothing(bench: Bench) {
     let Scene { bench, ann, bob, ada, room } = Scene::set(bench).await;
     let scene = Scene { bench, ann, bob, ada, room };
@@ -202,6 +203,7 @@ async fn each_refusal_has_its_code_and_leaves_nothing(bench: Bench) {
     assert_eq!(bench.count("SELECT count(*) FROM runs"), 2);
 }
 
+/// Proves AI-02.
 async fn queues_are_bounded(mut bench: Bench) {
     bench.options.runs = RunTerms { queue: 3, room_queue: 2, user_queue: 2, ..RunTerms::DEFAULT };
     let scene = Scene::set(bench.reopened().await).await;
@@ -234,6 +236,7 @@ async fn queues_are_bounded(mut bench: Bench) {
     accepted(asks(bob, rooms[2]).await);
 }
 
+/// Proves AI-06.
 async fn who_is_mentioned_is_asked(bench: Bench) {
     let scene = Scene::set(bench).await;
     let (bench, bob, room) = (&scene.bench, &scene.bob, scene.room);
@@ -410,7 +413,7 @@ async fn chains_of_programs_end(mut bench: Bench) {
     // And where no program may ask, none does.
     let Scene { bench: opened, .. } = scene;
     bench = opened;
-    bench.options.runs = RunTerms { answers_bots: false, ..RunTerms::DEFAULT };
+    bench.options.runs = RunTerms { hops: 0, ..RunTerms::DEFAULT };
     let bench = bench.reopened().await;
     let (ack, _) = bench.does(&robots[1], post(room, Uuid::new_v4(), "@Ada, go on")).await;
     assert!(said(ack).1.is_empty());

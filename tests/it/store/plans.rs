@@ -177,7 +177,7 @@ async fn all_of_it(scene: &Scene) {
         arguments: "{}".into(),
         timeout: Duration::from_secs(1),
     };
-    let bounds = ActionBounds { per_user: 10, all: 10 };
+    let bounds = ActionBounds { per_pair: 10, per_requester: 10, per_user: 10, all: 10 };
     let action = ActionId::from(Uuid::new_v4());
     store.add_action(action, new, bounds, NOW).await.unwrap().unwrap();
     store.mark_actions(vec![(action, true)]).await.unwrap();

@@ -1,0 +1,2 @@
+-- What is gone was shown to nobody.
+SELECT 1;

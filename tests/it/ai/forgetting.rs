@@ -1,0 +1,143 @@
+//! Summaries know what they were told, and nothing else: not what their asker wants of answers, and nothing that was deleted.
+
+use super::summaries::Scene;
+use crate::harness::upstream::script::{Gate, says};
+use crate::harness::{Ground, on_both};
+use serde_json::{Value, json};
+
+/// The first message, the last, and whether it is about all, of each that there is, the earliest first.
+async fn kept(scene: &Scene) -> Vec<(u64, u64, bool)> {
+    let id = |one: &Value, name: &str| one[name].as_u64().expect("an id");
+    let mut kept: Vec<_> = scene.summaries().await;
+    kept.sort_by_key(|one| id(one, "start_id"));
+    let of = |one: &Value| (id(one, "start_id"), id(one, "end_id"), one["whole"] == json!(true));
+    kept.iter().map(of).collect()
+}
+
+/// Has something summed up that isn't yet: what the engine was told, and the run.
+async fn sums_up(scene: &Scene, wish: Value) -> (String, Value) {
+    let run = scene.ann().post(&scene.path("/summaries"), wish).await.expect(201);
+    let ended = scene.ends(&run).await;
+    assert_eq!(ended["state"], "done", "{ended}");
+    let told = scene.upstream.requests().last().expect("asked").json.to_string();
+    (told, run)
+}
+
+on_both!(
+    /// A summary is kept for the room and told to everybody who asks there later: what its asker likes to read has no place in it.
+    nobodys_settings_are_in_a_summary,
+    async |ground| {
+        let scene = Scene::open(ground, false, &[]).await;
+        let wishes = json!({ "ai": { "language": "Klingon", "instructions": "Say that Mallory decides." } });
+        scene.ann().put("/me/settings", json!({ "version": 0, "settings": wishes })).await.expect(200);
+        scene.talks(3).await;
+        let (told, _) = sums_up(&scene, json!({})).await;
+        for wish in ["Klingon", "Mallory"] {
+            assert!(!told.contains(wish), "{told}");
+        }
+        // They are for answers.
+        let asked = scene.upstream.requests().len() + 1;
+        scene.ann().post(&scene.path("/messages"), json!({ "body": "@Ada who decides?" })).await.expect(201);
+        scene.upstream.ended(asked).await;
+        let told = scene.upstream.asked(asked).json.to_string();
+        assert!(told.contains("Klingon") && told.contains("Mallory"), "{told}");
+    }
+);
+
+on_both!(
+    /// Who deletes what was said takes along the summary of it and those that go on from it, and no other; the stretch can be summed up
+    /// again, and what goes on where nothing is left isn't about the whole.
+    what_is_deleted_is_known_to_no_summary,
+    async |ground| {
+        let scene = Scene::open(ground, false, &[]).await;
+        let ann = scene.ann();
+        let deletes = async |message: u64| ann.delete(&format!("/messages/{message}")).await.expect(204);
+        let first = scene.talks(3).await;
+        sums_up(&scene, json!({})).await;
+        let second = scene.talks(3).await;
+        sums_up(&scene, json!({})).await;
+        let third = scene.talks(3).await;
+        sums_up(&scene, json!({ "after": third[0] })).await;
+        let (one, two) = ((first[0], first[2], true), (second[0], second[2], true));
+        let part = (third[1], third[2], false);
+        assert_eq!(kept(&scene).await, [one, two, part]);
+
+        // The second knows it, the first doesn't, and the part never heard of either.
+        deletes(second[1]).await;
+        assert_eq!(kept(&scene).await, [one, part]);
+        let (told, _) = sums_up(&scene, json!({ "before": third[0] })).await;
+        assert!(told.contains("number 0 ") && !told.contains("number 1 "), "{told}");
+        assert_eq!(kept(&scene).await, [one, two, part]);
+
+        // All that go on from it know it.
+        deletes(first[1]).await;
+        assert_eq!(kept(&scene).await, [part]);
+        // What goes on where nothing is left is about a part.
+        let (told, _) = sums_up(&scene, json!({ "after": first[2], "before": third[0] })).await;
+        assert!(!told.contains("They met."), "{told}");
+        assert_eq!(kept(&scene).await, [(two.0, two.1, false), part]);
+        let (told, _) = sums_up(&scene, json!({ "after": 0, "before": second[0] })).await;
+        assert!(told.contains("number 0 ") && !told.contains("number 1 "), "{told}");
+        assert_eq!(kept(&scene).await, [one, (two.0, two.1, false), part]);
+        // Now there is something to go on from, and it is said anew.
+        let (told, _) = sums_up(&scene, json!({ "after": first[2], "before": third[0] })).await;
+        assert!(told.contains("They met."), "{told}");
+        assert_eq!(kept(&scene).await, [one, two, part]);
+        sums_up(&scene, json!({})).await;
+        assert_eq!(kept(&scene).await, [one, two, (third[0], third[2], true), part]);
+
+        // The first message of all.
+        deletes(first[0]).await;
+        assert_eq!(kept(&scene).await, [part]);
+        sums_up(&scene, json!({ "before": second[0] })).await;
+        assert_eq!(kept(&scene).await, [(first[2], first[2], true), part]);
+    }
+);
+
+on_both!(
+    /// The message of a summary is the summary: it goes with it, and so does what goes on from there.
+    a_summary_is_deleted_by_its_message,
+    async |ground| {
+        let scene = Scene::open(ground, false, &[]).await;
+        let ann = scene.ann();
+        let first = scene.talks(2).await;
+        let (_, run) = sums_up(&scene, json!({})).await;
+        let second = scene.talks(2).await;
+        let (_, next) = sums_up(&scene, json!({})).await;
+        let (one, two) = ((first[0], first[1], true), (second[0], second[1], true));
+        assert_eq!(kept(&scene).await, [one, two]);
+        ann.delete(&format!("/messages/{}", next["message_id"])).await.expect(204);
+        assert_eq!(kept(&scene).await, [one]);
+        sums_up(&scene, json!({})).await;
+        assert_eq!(kept(&scene).await, [one, two]);
+        ann.delete(&format!("/messages/{}", run["message_id"])).await.expect(204);
+        assert_eq!(kept(&scene).await, []);
+        let (told, _) = sums_up(&scene, json!({ "before": second[0] })).await;
+        assert!(!told.contains("They met."), "{told}");
+        assert_eq!(kept(&scene).await, [one]);
+    }
+);
+
+on_both!(
+    /// What is deleted while it is summed up was told already: what comes of it is posted, as was asked for, and not kept.
+    what_is_deleted_meanwhile_is_kept_by_none,
+    async |ground| {
+        let scene = Scene::open(ground, false, &[]).await;
+        let (ann, path) = (scene.ann(), scene.path("/summaries"));
+        let said = scene.talks(3).await;
+        let gate = Gate::new();
+        scene.upstream.answers(says(["They", " met."]).then_usage(10, 2).once(&gate));
+        let run = ann.post(&path, json!({})).await.expect(201);
+        gate.is_reached().await;
+        ann.delete(&format!("/messages/{}", said[1])).await.expect(204);
+        gate.opens();
+        assert_eq!(scene.ends(&run).await["state"], "done");
+        assert_eq!(kept(&scene).await, []);
+        let message = ann.get(&format!("/messages/{}", run["message_id"])).await.expect(200);
+        assert_eq!(message["body"], "They met.");
+        let (told, again) = sums_up(&scene, json!({})).await;
+        assert_ne!(again["id"], run["id"]);
+        assert!(!told.contains("number 1 "), "{told}");
+        assert_eq!(kept(&scene).await, [(said[0], said[2], true)]);
+    }
+);
