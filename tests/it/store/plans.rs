@@ -144,7 +144,6 @@ async fn all_of_it(scene: &Scene) {
     let second = scene.started(&scene.bob, again).await;
     bench.does(&scene.bob, Command::StopRun { room, run: second.run }).await;
     let answer = ended.message.expect("its message");
-    bench.does(&scene.ann, Command::DeleteMessage { room, message: answer }).await;
     let first = MessageId::new(bench.posts(&scene.bob, room, "this").await.id.get());
     for who in [&scene.ada, &scene.bob, &scene.ada] {
         let begin = Command::Summarise { room, assistant: scene.ada.id, start: first, end: first };
@@ -154,6 +153,7 @@ async fn all_of_it(scene: &Scene) {
             bench.does(&scene.ada, scene.end(run, holder, RunState::Done, "That.")).await;
         }
     }
+    bench.does(&scene.ann, Command::DeleteMessage { room, message: answer }).await;
     store.summaries(room, i64::MAX, 10).await.unwrap();
     store.summary_until(room, MessageId::new(i64::MAX)).await.unwrap();
     store.summed_up_until(room).await.unwrap();
@@ -176,7 +176,7 @@ async fn all_of_it(scene: &Scene) {
         arguments: "{}".into(),
         timeout: Duration::from_secs(1),
     };
-    let bounds = ActionBounds { per_user: 10, all: 10 };
+    let bounds = ActionBounds { per_user: 10, all: 10, per_requester: 10, per_pair: 10 };
     let action = ActionId::from(Uuid::new_v4());
     store.add_action(action, new, bounds, NOW).await.unwrap().unwrap();
     store.mark_actions(vec![(action, true)]).await.unwrap();
