@@ -234,6 +234,7 @@ diesel::table! {
         enabled -> Bool,
         paused_until -> Nullable<BigInt>,
         updated_at -> BigInt,
+        base_url_changed_at -> BigInt,
     }
 }
 

@@ -1,2 +1,1 @@
--- What is gone was shown to nobody.
-SELECT 1;
+DROP INDEX messages_deleted_at;

@@ -5,7 +5,9 @@ use super::job::Material;
 use super::stretch::{self, Stretch};
 use super::{Leaving, Shared};
 use crate::domain::run::{EndReason, reason};
-use crate::domain::{Ack, Action, Command, MessageId, Principal, RejectionCode, RoomId, Status};
+use crate::domain::{
+    Ack, Action, Command, MessageId, Principal, RejectionCode, Room, RoomId, RoomKind, Status, UserId,
+};
 use crate::inference::prompt::{self, Brief, Line, Prompt, Settings, TooSmall};
 use crate::protocol::TraceId;
 use crate::storage::{AssistantView, HistoryPage, StoreError, Task};
@@ -39,6 +41,10 @@ pub(super) async fn gather(shared: &Shared, task: &Task) -> Result<Result<Materi
     }
     if room.allows(&task.assistant, Action::ReadMessages).is_err() {
         return Ok(Err(reason::ASSISTANT_GONE));
+    }
+    // Its address may have changed since it began.
+    if task.asker.is_none() && !goes_there(shared, &room, task.assistant.id).await? {
+        return Ok(Err(reason::ASKER_GONE));
     }
     let start = task.start.unwrap_or(task.prompt);
     let mut history: Vec<Line> = Vec::new();
@@ -81,6 +87,12 @@ pub(super) async fn gather(shared: &Shared, task: &Task) -> Result<Result<Materi
         recalled,
         reaches_back: false,
     }))
+}
+
+/// Whether an assistant may sum up a room by itself. Who sets its address doesn't read closed rooms, and isn't to have them read by
+/// another engine: that hears of them once somebody there asked it.
+async fn goes_there(shared: &Shared, room: &Room, assistant: UserId) -> Result<bool, StoreError> {
+    Ok(room.kind == RoomKind::Open || shared.store.was_asked(room.id, assistant).await?)
 }
 
 /// The prompt, with the summary of what came before if not all of that is told.
@@ -166,6 +178,9 @@ impl Scout {
         }
         // One of them is enough, and on each node the same.
         let Some(assistant) = able.iter().find(may) else { return Ok(false) };
+        if !goes_there(&self.shared, &place, assistant.person.id).await? {
+            return Ok(false);
+        }
         let newest = store.history(room, HistoryPage::Newest, ai.summary_keep).await?;
         let before = if ai.summary_keep == 0 {
             MessageId::new(i64::MAX)

@@ -102,6 +102,12 @@ pub(super) fn update(
             .set(assistants::paused_until.eq(None::<i64>));
         on!(&mut *tx.conn, |c| query.execute(c))?;
     }
+    if terms.base_url.origin() != origin {
+        // Whoever hears of rooms from here on was asked in none of them.
+        let query = diesel::update(assistants::table.find(assistant.get()))
+            .set(assistants::base_url_changed_at.eq(tx.now.as_millis()));
+        on!(&mut *tx.conn, |c| query.execute(c))?;
+    }
     let name = name.filter(|name| *name.as_str() != *known.name);
     if name.is_some() {
         changed.push("name");

@@ -5,12 +5,13 @@ use super::runs::{self, Ask};
 use super::tx::Tx;
 use super::{Done, Halt};
 use crate::domain::{
-    Ack, Command, MessageId, Person, Rejection, Role, RoomId, RunId, Subject, UserId, run::reason,
+    Ack, Command, MessageId, Person, Rejection, Role, RoomId, RoomKind, RunId, RunKind, Subject, UserId,
+    run::reason,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
 use crate::storage::queries::runs::{is_open, is_summary};
-use crate::storage::queries::summaries::is_heard;
+use crate::storage::queries::summaries::{is_heard, was_asked};
 use crate::storage::schema::{messages, runs as runs_table, summaries};
 use diesel::dsl::{exists, select};
 use diesel::prelude::*;
@@ -44,6 +45,11 @@ pub(super) fn begin(
     let ask =
         Ask { assistant: assistant.id, prompt: end, start: Some(start), regenerates: None, settings: None };
     if by_itself {
+        // What was said among some goes to nobody whom none of them asked.
+        let is_open = tx.room(room)?.kind == RoomKind::Open;
+        if !is_open && !was_asked(tx.conn, room, assistant.id)? {
+            return Ok((Ack::Unchanged, Vec::new()));
+        }
         if failed_lately(tx, room, start)? {
             return Ok((Ack::Unchanged, Vec::new()));
         }
@@ -146,17 +152,25 @@ pub(super) fn forget(tx: &mut Tx<'_>, room: RoomId, message: MessageId) -> Resul
         return Ok(());
     }
     let here = || summaries::table.filter(summaries::room_id.eq(room.get()));
-    let query = here()
-        .inner_join(runs_table::table.on(runs_table::id.eq(summaries::run_id)))
-        .filter(runs_table::message_id.eq(message.get()))
-        .select((summaries::id, summaries::end_id, summaries::whole));
-    let posted: Option<(i64, i64, bool)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
-    if let Some((id, end, is_whole)) = posted {
-        let after = if is_whole { end } else { i64::MAX };
-        let it = here().filter(summaries::id.eq(id));
+    let query = runs_table::table.filter(runs_table::message_id.eq(message.get())).select((
+        runs_table::kind,
+        runs_table::id,
+        runs_table::start_id,
+        runs_table::prompt_id,
+    ));
+    let run: Option<(String, i64, Option<i64>, i64)> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
+    if let Some((kind, run, start, end)) = run
+        && kind == RunKind::Summary.as_str()
+    {
+        let it =
+            here().filter(summaries::start_id.eq(start.unwrap_or(end))).filter(summaries::run_id.eq(run));
+        let query = it.select(summaries::whole);
+        let is_whole: Option<bool> = on!(&mut *tx.conn, |c| query.first(c)).optional()?;
         on!(&mut *tx.conn, |c| diesel::delete(it).execute(c))?;
-        let built_on_it = here().filter(summaries::whole.eq(true)).filter(summaries::start_id.gt(after));
-        on!(&mut *tx.conn, |c| diesel::delete(built_on_it).execute(c))?;
+        if is_whole == Some(true) {
+            let built_on_it = here().filter(summaries::whole.eq(true)).filter(summaries::start_id.gt(end));
+            on!(&mut *tx.conn, |c| diesel::delete(built_on_it).execute(c))?;
+        }
         return Ok(());
     }
     let query = select(exists(messages::table.filter(messages::id.eq(message.get())).filter(is_heard())));
@@ -194,14 +208,20 @@ fn knows_since(tx: &mut Tx<'_>, room: RoomId, run: RunId, end: MessageId) -> Res
     let query = runs_table::table.find(run.get()).select(runs_table::started_at);
     let since: Option<i64> = on!(&mut *tx.conn, |c| query.first(c))?;
     let Some(since) = since else { return Ok(None) };
-    let posted =
-        runs_table::table.filter(runs_table::message_id.eq(messages::id.nullable())).filter(is_summary());
-    let gone = messages::table
+    let query = messages::table
         .filter(messages::room_id.eq(room.get()))
         .filter(messages::deleted_at.ge(since))
-        .filter(messages::id.le(end.get()).or(exists(posted)));
-    let query = select(exists(gone));
-    let is_gone: bool = on!(&mut *tx.conn, |c| query.get_result(c))?;
+        .select(messages::id);
+    let gone: Vec<i64> = on!(&mut *tx.conn, |c| query.load(c))?;
+    if gone.iter().any(|gone| *gone <= end.get()) {
+        return Ok(None);
+    }
+    if gone.is_empty() {
+        return Ok(Some(since));
+    }
+    let query = runs_table::table.filter(runs_table::message_id.eq_any(gone)).select(runs_table::kind);
+    let posted: Vec<String> = on!(&mut *tx.conn, |c| query.load(c))?;
+    let is_gone = posted.iter().any(|kind| kind == RunKind::Summary.as_str());
     Ok((!is_gone).then_some(since))
 }
 

@@ -1,11 +1,11 @@
 //! Summaries of rooms, and where there is something to sum up. What knows a message goes with it: none that is here has to be hidden.
 
 use super::limited;
-use crate::domain::{MessageId, RoomId, RunId, Timestamp, UserId};
+use crate::domain::{MessageId, Role, RoomId, RunId, Timestamp, UserId};
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
 use crate::storage::error::StoreError;
-use crate::storage::schema::{messages, runs, summaries};
+use crate::storage::schema::{assistants, messages, runs, summaries, users};
 use diesel::dsl::{exists, max, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
@@ -65,6 +65,26 @@ pub(in crate::storage) fn is_heard() -> SqlLiteral<Bool> {
         "NOT EXISTS (SELECT 1 FROM runs told WHERE told.message_id = messages.id
                      AND (told.kind = 'summary' OR told.state IN ('failed', 'cancelled')))",
     )
+}
+
+/// Whether a person asked an assistant something in a room since its address leads to whom it leads now.
+pub(in crate::storage) fn was_asked(
+    conn: &mut Conn,
+    room: RoomId,
+    assistant: UserId,
+) -> Result<bool, StoreError> {
+    let programs = [Role::Bot.as_str(), Role::Assistant.as_str()];
+    let asked = runs::table
+        .inner_join(users::table.on(runs::asker_id.eq(users::id.nullable())))
+        .inner_join(assistants::table.on(assistants::user_id.eq(runs::assistant_id)))
+        .filter(runs::room_id.eq(room.get()))
+        .filter(runs::assistant_id.eq(assistant.get()))
+        .filter(users::role.ne_all(programs))
+        .filter(runs::created_at.gt(assistants::base_url_changed_at))
+        .order(runs::id.desc())
+        .select(runs::id);
+    let last: Option<i64> = on!(conn, |c| asked.first(c)).optional()?;
+    Ok(last.is_some())
 }
 
 /// The summaries of a room, with their columns.
@@ -133,6 +153,11 @@ impl Store {
             Ok(MessageId::new(end.unwrap_or_default()))
         })
         .await
+    }
+
+    /// Whether a person asked an assistant something in a room since its address leads to whom it leads now.
+    pub async fn was_asked(&self, room: RoomId, assistant: UserId) -> Result<bool, StoreError> {
+        self.read(move |conn| was_asked(conn, room, assistant)).await
     }
 
     /// Whether anything stands in a room between these two.

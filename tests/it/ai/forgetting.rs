@@ -1,9 +1,11 @@
 //! Summaries know what they were told, and nothing else: not what their asker wants of answers, and nothing that was deleted.
 
 use super::summaries::Scene;
+use crate::harness::upstream::Upstream;
 use crate::harness::upstream::script::{Gate, says};
-use crate::harness::{Ground, on_both};
+use crate::harness::{Ground, PATIENCE, on_both};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// The first message, the last, and whether it is about all, of each that there is, the earliest first.
 async fn kept(scene: &Scene) -> Vec<(u64, u64, bool)> {
@@ -139,5 +141,64 @@ on_both!(
         assert_ne!(again["id"], run["id"]);
         assert!(!told.contains("number 1 "), "{told}");
         assert_eq!(kept(&scene).await, [(said[0], said[2], true)]);
+    }
+);
+
+on_both!(
+    /// Whoever is behind an assistant's address now was asked by nobody in a closed room: what is said there goes to them once somebody
+    /// there asks.
+    a_closed_room_is_summed_up_by_whom_it_asked,
+    async |ground| {
+        let scene = Scene::open(ground, true, &["ai.summary_every_ms=50", "ai.summary_keep=2"]).await;
+        let ann = scene.ann();
+        let den = scene.house.closed_room("Den", &[]).await.id;
+        ann.put(&format!("/rooms/{den}/members/{}", scene.ada), Value::Null).await.expect(204);
+        let whispers = async || {
+            for nth in 0..10 {
+                ann.says(den, &format!("secret {nth} {}", "blah,".repeat(40))).await;
+            }
+        };
+        let runs = async || {
+            let page = ann.get(&format!("/rooms/{den}/runs")).await.expect(200);
+            page["runs"].as_array().expect("a list").clone()
+        };
+        // By the second one in the lobby all rooms were looked at since.
+        let looks_around = async || {
+            for _ in 0..2 {
+                let before = scene.summaries().await.len();
+                scene.talks(10).await;
+                let began = Instant::now();
+                while scene.summaries().await.len() == before {
+                    assert!(began.elapsed() < PATIENCE, "{}", scene.house.server.log_tail());
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        };
+        let asks = async |count: usize| {
+            ann.post(&format!("/rooms/{den}/messages"), json!({ "body": "@Ada are you there?" })).await.expect(201);
+            // The answer, and what it sums up then.
+            let began = Instant::now();
+            let is_over = |run: &Value| run["state"] == "done";
+            while runs().await.iter().filter(|run| is_over(run) && run["asker_id"].is_null()).count() < count {
+                assert!(began.elapsed() < PATIENCE, "{:?}\n{}", runs().await, scene.house.server.log_tail());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        whispers().await;
+        looks_around().await;
+        assert_eq!(runs().await, [] as [Value; 0]);
+        asks(1).await;
+
+        let elsewhere = Upstream::start().await;
+        elsewhere.always_answers(says(["Noted."]).then_usage(10, 2));
+        let moved = json!({ "base_url": elsewhere.url() });
+        ann.patch(&format!("/assistants/{}", scene.ada), moved).await.expect(200);
+        let before = runs().await.len();
+        whispers().await;
+        looks_around().await;
+        assert_eq!(runs().await.len(), before);
+        let heard = elsewhere.requests();
+        assert!(!heard.is_empty() && heard.iter().all(|asked| !asked.json.to_string().contains("secret")));
+        asks(2).await;
     }
 );

@@ -1,0 +1,1 @@
+ALTER TABLE assistants DROP COLUMN base_url_changed_at;
