@@ -81,7 +81,7 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
             queue: config.ai.queue,
             room_queue: config.ai.room_queue,
             user_queue: config.ai.user_queue,
-            answers_bots: config.ai.hops > 0,
+            hops: config.ai.hops,
             summary_again: config.ai.summary_again,
             ..RunTerms::DEFAULT
         },

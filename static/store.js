@@ -111,6 +111,8 @@ function onFrame(state, frame, now) {
       return answers.onDelta(state, frame);
     case 'action.request':
       return requests.onRequest(state, frame, now);
+    case 'action.ended':
+      return requests.onEnded(state, frame);
     case 'badge':
       return subscribing.onBadge(state, frame);
     case 'room.resync':

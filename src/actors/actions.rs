@@ -6,6 +6,7 @@
 mod figures;
 mod handle;
 mod lines;
+mod rows;
 
 pub use figures::{ActionStats, Latency};
 pub use handle::{ActionsHandle, ActionsMsg, Made};
@@ -13,6 +14,7 @@ pub use lines::Used;
 
 use super::clock;
 use super::hub::{ConnId, HubMsg};
+use super::outbox::Class;
 use super::registry::Rooms;
 use super::reply::ReplySink;
 use super::sequencer::rejection_of;
@@ -24,8 +26,8 @@ use crate::protocol::{action, websocket};
 use crate::storage::{ActionBounds, Answered, StoreError};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use bytes::Bytes;
-use handle::{End, Shared};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use handle::{Care, End, Shared};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -34,6 +36,12 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// After a failure of the store it is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A result that came is handled after this long.
+const SOON: Duration = Duration::from_millis(1);
+
+/// How often the rows are read where other processes change them, too.
+const POLL: Duration = Duration::from_secs(1);
+
 /// A request that is waited for.
 struct Entry {
     user: UserId,
@@ -41,6 +49,8 @@ struct Entry {
     frame: Bytes,
     /// The socket that has it, or is about to.
     offered: Option<ConnId>,
+    /// A client has it by way of another process, as far as the row says.
+    elsewhere: bool,
     waiter: Option<oneshot::Sender<End>>,
 }
 
@@ -67,9 +77,16 @@ pub struct Actions {
     /// In the order they came.
     results: VecDeque<Waiting>,
     answering: bool,
+    /// A deadline was over at this moment; it is seen to after at most so many batches of results more.
+    rung: Option<(u8, Timestamp)>,
     /// Which requests a socket has and which none, to be noted.
     marks: HashMap<ActionId, bool>,
     marking: bool,
+    /// The rows are being read; again, when they are.
+    looking: bool,
+    look_again: bool,
+    /// What ended meanwhile: as it was read it may be open.
+    left: HashSet<ActionId>,
 }
 
 impl Actions {
@@ -86,30 +103,15 @@ impl Actions {
             expiring: false,
             results: VecDeque::new(),
             answering: false,
+            rung: None,
             marks: HashMap::new(),
             marking: false,
+            looking: false,
+            look_again: false,
+            left: HashSet::new(),
         };
         let address = watch::start_vital(Context::new(), actions, "actions");
         *shared.address.write().unwrap_or_else(PoisonError::into_inner) = Some(address);
-    }
-
-    /// Reads the requests that are open. Those made before the start are offered anew: their clients know them by their ids.
-    fn load(&mut self, ctx: &mut Context<Self>) {
-        let (store, most) = (self.rooms.store().clone(), self.shared.config.pending_max);
-        let read = async move { store.open_actions(most).await };
-        ctx.spawn(read.into_actor(self).map(|read, actions, ctx| match read {
-            Ok(open) => {
-                for request in open {
-                    if !actions.entries.contains_key(&request.id) {
-                        actions.enter(&request, None, ctx);
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "open action requests can't be read; tried again soon");
-                ctx.run_later(AGAIN, |actions, ctx| actions.load(ctx));
-            }
-        }));
     }
 
     fn ask(
@@ -136,13 +138,14 @@ impl Actions {
             let made = match added {
                 Ok(Ok(request)) => {
                     let (waiter, end) = oneshot::channel();
-                    actions.enter(&request, Some(waiter), ctx);
-                    Ok(Made { request, end })
+                    actions.enter(&request, Some(waiter), false, ctx);
+                    let care = Care::of(&request, Arc::clone(&actions.shared));
+                    Ok(Made { request, end, care })
                 }
                 Ok(Err(rejection)) => Err(rejection),
                 Err(error) => Err(refused(&error)),
             };
-            // Whoever asked may have gone: the request is left to its deadline.
+            // Whoever asked may have gone: the request is left to its deadline, or withdrawn.
             drop(asker.send(made));
             drop(permit);
         }));
@@ -153,11 +156,12 @@ impl Actions {
         &mut self,
         request: &ActionRequest,
         waiter: Option<oneshot::Sender<End>>,
+        elsewhere: bool,
         ctx: &mut Context<Self>,
     ) {
         let frame = websocket::text(&action::request(request));
         let (id, user, deadline) = (request.id, request.user, request.deadline);
-        self.entries.insert(id, Entry { user, deadline, frame, offered: None, waiter });
+        self.entries.insert(id, Entry { user, deadline, frame, offered: None, elsewhere, waiter });
         self.by_user.entry(user).or_default().push(id);
         self.deadlines.insert((deadline, id));
         self.count();
@@ -170,7 +174,7 @@ impl Actions {
     /// Offers a request that no socket has to the one its user used last.
     fn offer(&mut self, id: ActionId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.offered.is_some() {
+        if entry.offered.is_some() || entry.elsewhere {
             return;
         }
         let Some(conn) = self.shared.lines.last_used(entry.user) else { return };
@@ -180,8 +184,12 @@ impl Actions {
         }
     }
 
+    /// Somebody came. Whoever had their requests elsewhere may be gone with its process: a client knows a request that comes twice.
     fn offer_all(&mut self, user: UserId) {
         for id in self.by_user.get(&user).cloned().unwrap_or_default() {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.elsewhere = false;
+            }
             self.offer(id);
         }
     }
@@ -260,8 +268,12 @@ impl Actions {
                     waiting.into_iter().for_each(|one| one.sink.answer(Err(rejection.clone())));
                 }
             }
-            actions.arm(ctx);
             actions.pass_on(ctx);
+            match actions.rung.take() {
+                Some((more, at)) if more > 1 && actions.answering => actions.rung = Some((more - 1, at)),
+                Some((_, at)) => actions.expire(at, ctx),
+                None => actions.arm(ctx),
+            }
         }));
     }
 
@@ -291,8 +303,23 @@ impl Actions {
         sink.answer(outcome);
     }
 
+    /// A request has ended, and the socket that has it doesn't know.
+    fn over(&mut self, id: ActionId, state: ActionState, end: End) {
+        let conn = self.entries.get(&id).and_then(|entry| entry.offered);
+        if let Some(conn) = conn
+            && let Some(hub) = self.rooms.hubs().iter().find(|hub| hub.id() == conn.hub)
+        {
+            let frame = websocket::text(&action::ended(id, state));
+            hub.tell(HubMsg::Send { conn, class: Class::Control, frame });
+        }
+        self.leave(id, end);
+    }
+
     /// A request has ended: nothing of it is kept.
     fn leave(&mut self, id: ActionId, end: End) {
+        if self.looking {
+            self.left.insert(id);
+        }
         let Some(entry) = self.entries.remove(&id) else { return };
         self.deadlines.remove(&(entry.deadline, id));
         self.marks.remove(&id);
@@ -317,7 +344,7 @@ impl Actions {
     /// Sets the one alarm to the next deadline.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let next = self.deadlines.first().map(|(deadline, _)| *deadline);
-        if self.expiring || self.alarm.as_ref().map(|(at, _)| *at) == next {
+        if self.expiring || self.rung.is_some() || self.alarm.as_ref().map(|(at, _)| *at) == next {
             return;
         }
         if let Some((_, handle)) = self.alarm.take() {
@@ -336,6 +363,20 @@ impl Actions {
         if self.expiring || self.deadlines.first().is_none_or(|(deadline, _)| *deadline > now) {
             return self.arm(ctx);
         }
+        // What came before is decided before: what is at the store, what waits behind it, and what is still in the mailbox.
+        if self.answering {
+            self.rung = Some((2, now));
+        } else if let Some((deadline, _)) = self.deadlines.first()
+            && ActionsHandle(Arc::clone(&self.shared)).results_waiting() > 0
+        {
+            self.alarm = Some((*deadline, ctx.run_later(SOON, |actions, ctx| actions.ring(ctx))));
+        } else {
+            self.expire(now, ctx);
+        }
+    }
+
+    /// Ends what was over at a moment.
+    fn expire(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
         self.expiring = true;
         let (store, most) = (self.rooms.store().clone(), self.shared.config.pending_max);
         let expire = async move { store.expire_actions(now, most).await };
@@ -345,7 +386,7 @@ impl Actions {
                 Ok(expired) => {
                     for id in expired {
                         actions.shared.figures.count(figures::Outcome::Timeout);
-                        actions.leave(id, Err(Rejection::request_timeout()));
+                        actions.over(id, ActionState::Expired, Err(Rejection::request_timeout()));
                     }
                     actions.look_up(now, ctx);
                     actions.arm(ctx);
@@ -383,17 +424,10 @@ impl Actions {
             }
             let store = self.rooms.store().clone();
             let read = async move { store.action(id).await };
-            ctx.spawn(read.into_actor(self).map(move |read, actions, _| {
-                let end = match read {
-                    Ok(Some(ActionRequest {
-                        state: state @ (ActionState::Done | ActionState::Failed),
-                        result: Some(result),
-                        ..
-                    })) => Ok(Outcome { state, result }),
-                    Ok(_) => Err(Rejection::request_timeout()),
-                    Err(error) => Err(refused(&error)),
-                };
-                actions.leave(id, end);
+            ctx.spawn(read.into_actor(self).map(move |read, actions, _| match read {
+                Ok(Some(request)) => actions.on_ended(request),
+                Ok(None) => actions.leave(id, Err(Rejection::request_timeout())),
+                Err(error) => actions.leave(id, Err(refused(&error))),
             }));
         }
     }
@@ -411,6 +445,8 @@ impl Actions {
             ActionsMsg::Came { user } => self.offer_all(user),
             ActionsMsg::Went { user, conn } => self.on_gone(user, conn, ctx),
             ActionsMsg::Offered { id, conn, taken } => self.on_offered(id, conn, taken, ctx),
+            ActionsMsg::Withdraw { id } => self.withdraw(id, ctx),
+            ActionsMsg::Look => self.look(ctx),
         }
     }
 
@@ -424,7 +460,7 @@ impl Actions {
         self.deadlines.clear();
         self.marks.clear();
         self.count();
-        self.load(ctx);
+        self.look(ctx);
     }
 }
 
@@ -437,7 +473,14 @@ impl Actor for Actions {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.load(ctx);
+        self.look(ctx);
+        if !self.rooms.store().is_alone() {
+            ctx.run_interval(POLL, |actions, ctx| {
+                if !actions.entries.is_empty() || actions.shared.lines.is_anybody() {
+                    actions.look(ctx);
+                }
+            });
+        }
     }
 }
 

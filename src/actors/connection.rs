@@ -88,13 +88,14 @@ impl Connection {
         let (peer, board) = (Rc::clone(&opened.peer), Rc::clone(&opened.board));
         let config = bus.rooms().config();
         let (heartbeat, patience) = (config.heartbeat.interval, config.socket.invalid_frames);
+        // Before its client hears anything: what that does then with another socket is later than this.
+        bus.actions().came(peer.user(), peer.id, &peer.used);
         {
             let mut board = board.borrow_mut();
             board.push(&peer, Class::Control, websocket::text(welcome));
             peer.welcomed();
             board.flush();
         }
-        bus.actions().came(peer.user(), peer.id, &peer.used);
         let (spent, _opened, _permit) = (Spent::default(), opened, permit);
         let connection = Self { peer, board, _opened, bus, heartbeat, patience, spent, _permit };
         Self::create(|ctx| {

@@ -6,6 +6,7 @@ mod job;
 pub mod stretch;
 mod summaries;
 mod tools;
+mod turns;
 mod upkeep;
 mod worker;
 #[cfg(test)]
@@ -31,10 +32,11 @@ use actix::{
 use breakers::Breakers;
 use dashmap::DashMap;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch as signal};
+use turns::Asker;
 use uuid::Uuid;
 use worker::{Work, Worker};
 
@@ -99,7 +101,9 @@ pub(super) struct Active {
     unsaid: AtomicI64,
     /// Bytes that were said before the current request.
     from: AtomicUsize,
-    /// What the requests before the current one used.
+    /// How long it waited for what it called.
+    waited_ms: AtomicU64,
+    /// What the requests before the current one used, those of attempts before included.
     before: Mutex<Usage>,
     /// It isn't ours any more.
     lost: Notify,
@@ -117,6 +121,13 @@ impl Active {
     /// What all requests used by now.
     fn usage(&self) -> Usage {
         self.before.lock().unwrap_or_else(PoisonError::into_inner).plus(self.of_this_request())
+    }
+
+    /// Tokens of all prompts so far, those of attempts before included.
+    fn prompt_so_far(&self) -> i64 {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).prompt;
+        let asked = self.asked.load(Ordering::Relaxed);
+        before.saturating_add(if asked { self.prompt_tokens.load(Ordering::Relaxed) } else { 0 })
     }
 
     /// What the current request used: as the engine says, else as we count; one that reached no engine used nothing.
@@ -214,6 +225,8 @@ pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<Addr<Worker>>,
     idle: Vec<usize>,
+    /// For whom those who aren't idle work.
+    serving: HashMap<usize, Asker>,
     /// When a room was last served, or first waited: who waits longest comes first.
     turns: HashMap<RoomId, u64>,
     turn: u64,
@@ -290,19 +303,21 @@ impl Pool {
         let (store, holder, lease) =
             (self.shared.store.clone(), self.shared.holder, self.shared.config.ai.lease);
         let (free, turns, turn) = (self.idle.len(), self.turns.clone(), self.turn);
+        let share = turns::share(self.workers.len());
+        let mut serving: HashMap<Asker, usize> = HashMap::new();
+        self.serving.values().for_each(|asker| *serving.entry(*asker).or_default() += 1);
         let shared = Arc::clone(&self.shared);
         let found = async move {
             let waiting = store.waiting_runs(LOOK).await?;
             let rooms: Vec<RoomId> = waiting.iter().map(|waiting| waiting.room).collect();
             let now = clock::now();
-            let mut due: Vec<Waiting> =
-                waiting.iter().filter(|waiting| waiting.due <= now).copied().collect();
+            let due: Vec<Waiting> = waiting.iter().filter(|waiting| waiting.due <= now).copied().collect();
             let next = waiting.iter().filter(|waiting| waiting.due > now).map(|waiting| waiting.due).min();
-            // Rooms take turns: who was served, or came, longest ago is next; then by the order of asking (AI-04).
-            due.sort_by_key(|waiting| (turns.get(&waiting.room).copied().unwrap_or(turn), waiting.run));
-            let left = due.len() > free;
+            // Rooms take turns: who was served, or came, longest ago is next.
+            let turn_of = |room| turns.get(&room).copied().unwrap_or(turn);
+            let (chosen, left) = turns::choose(due, free, share, serving, turn_of);
             let mut taken = Vec::new();
-            for waiting in due.into_iter().take(free) {
+            for waiting in chosen {
                 match store.take_run(waiting.run, holder, now, now.after(lease)).await {
                     Ok(Some(Ok(task))) => taken.push(task),
                     Ok(Some(Err(poisoned))) => {
@@ -365,14 +380,15 @@ impl Pool {
         reason = "one message at a time for each worker that has nothing to do"
     )]
     fn give(&mut self, task: Task, ctx: &Context<Self>) {
-        let worker = self.idle.pop().and_then(|at| self.workers.get(at));
-        let Some(worker) = worker else {
+        let worker = self.idle.pop().and_then(|at| Some((at, self.workers.get(at)?)));
+        let Some((at, worker)) = worker else {
             // Can't be: as many were taken as were free. Its lease ends, and it comes again.
             tracing::error!(run.id = %task.run, "nobody is free for a run that was taken");
             return;
         };
         let wait = clock::now().as_millis() - task.created_at.as_millis();
         ai::waited(Duration::from_millis(u64::try_from(wait).unwrap_or_default()));
+        self.serving.insert(at, task.asker.as_ref().map(|(person, _)| person.id));
         worker.do_send(Work { task, pool: ctx.address() });
     }
 
@@ -403,6 +419,7 @@ fn launch(shared: Arc<Shared>, arbiter: ArbiterHandle) {
     let make = move || Pool {
         workers: (0..shared.config.ai.workers).map(|at| Worker::start(at, Arc::clone(&shared))).collect(),
         idle: (0..shared.config.ai.workers).rev().collect(),
+        serving: HashMap::new(),
         shared,
         turns: HashMap::new(),
         turn: 0,
@@ -438,6 +455,7 @@ impl Handler<Freed> for Pool {
 
     fn handle(&mut self, Freed { worker, took }: Freed, ctx: &mut Self::Context) {
         self.idle.push(worker);
+        self.serving.remove(&worker);
         if let Some(took) = took {
             let took = took.as_secs_f64().max(0.001);
             self.mean = if self.mean == 0.0 { took } else { self.mean.mul_add(0.9, took * 0.1) };

@@ -86,7 +86,8 @@ pub struct Ai {
     /// How long answers under way may still take when the server goes, within `shutdown.drain_ms`; over it: stored, and gone on with after the start.
     #[serde(rename = "drain_s", with = "seconds")]
     pub drain: Duration,
-    /// Answers of assistants that may ask one another in a row (count), counted from a person's message; 0 is none.
+    /// Answers that bots may ask for in a room in a row (count), each within a minute of the end of the one before and nobody else speaking
+    /// between; the next is `rate_limited`. 0 is none at all: `forbidden`.
     pub hops: u32,
     /// Text that neither a question nor an answer may have, upper and lower case alike; over it: refused with
     /// `content_filter`, an answer is cut before it. A list in the file, with commas between elsewhere.
@@ -127,7 +128,7 @@ impl Default for Ai {
             summary_messages: 500,
             summary_again: Duration::from_secs(3600),
             drain: Duration::from_secs(10),
-            hops: 1,
+            hops: 5,
             blocked_phrases: Vec::new(),
         }
     }
@@ -270,6 +271,22 @@ mod tests {
         ] {
             assert!(text.contains(key), "{text}");
         }
+    }
+
+    /// Proves AI-10.
+    #[test]
+    fn how_long_an_engine_is_waited_for_is_what_the_protocol_states() {
+        let ai = Ai::default();
+        let waits = [ai.connect_timeout, ai.first_token_timeout, ai.idle_timeout, ai.total_timeout];
+        let [connect, first, idle, total] = waits.map(|wait| format!("{} s", wait.as_secs()));
+        let protocol = include_str!("../../PROTOCOL.md");
+        assert!(protocol.contains(&format!("| {connect}; {first}; {idle}; {total} |")), "{waits:?}");
+        let (attempts, first) = (ai.retries + 1, ai.backoff.as_millis());
+        let (second, most) = (ai.backoff.as_secs_f32() * 2.0, ai.backoff_max.as_secs());
+        let row = format!(
+            "| {attempts}; at most {first} ms, then {second} s, or what the engine asks for up to {most} s |"
+        );
+        assert!(protocol.contains(&row), "{row}");
     }
 
     #[test]

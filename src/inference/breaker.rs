@@ -221,6 +221,7 @@ mod tests {
         breaker
     }
 
+    /// Proves AI-13.
     #[test]
     fn opens_at_the_rate_and_not_before_enough_is_known() {
         let now = Instant::now();
@@ -253,6 +254,7 @@ mod tests {
         assert_eq!(breaker.state(now + 3600 * SECOND), State::Closed);
     }
 
+    /// Proves AI-13.
     #[test]
     fn one_probe_decides() {
         let start = Instant::now();
@@ -267,6 +269,7 @@ mod tests {
         assert_eq!(breaker.state(now), State::Closed, "what was before is forgotten");
     }
 
+    /// Proves AI-13.
     #[test]
     fn the_cooldown_doubles_up_to_its_most_and_begins_anew() {
         let mut now = Instant::now();

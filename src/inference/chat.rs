@@ -329,7 +329,8 @@ impl Assembly {
         self.thought
     }
 
-    /// Puts a piece of a call where it belongs: by its index; without one, to the last unless it begins another.
+    /// Puts a piece of a call where it belongs: by its index; without one, to the last unless it begins another. Engines that give all
+    /// calls of an answer the same index tell them apart by id.
     fn add(&mut self, fragment: Fragment) -> Result<bool, Failure> {
         let Function { name, arguments } = fragment.function.unwrap_or_default();
         let (id, name) = (fragment.id.unwrap_or_default(), name.unwrap_or_default());
@@ -340,7 +341,15 @@ impl Assembly {
             Some(other) => other.to_string(),
         };
         let place = match fragment.index {
-            Some(_) => self.calls.iter().position(|(index, _)| *index == fragment.index),
+            Some(_) => {
+                let of_index = |(index, _): &(Option<u64>, ToolCall)| *index == fragment.index;
+                let same = self.calls.iter().position(|call| of_index(call) && call.1.id == id);
+                let last = self.calls.iter().rposition(of_index);
+                let is_named = |at: &usize| self.calls.get(*at).is_some_and(|(_, call)| !call.id.is_empty());
+                // An id alone begins nothing: some give each fragment a new one.
+                let begins = !id.is_empty() && !name.is_empty() && last.as_ref().is_some_and(is_named);
+                if id.is_empty() { last } else { same.or(last.filter(|_| !begins)) }
+            }
             None if id.is_empty() && name.is_empty() => self.calls.len().checked_sub(1),
             None if id.is_empty() => None,
             None => self.calls.iter().position(|(_, call)| call.id == id),

@@ -140,6 +140,62 @@ fn calls_of_engines_with_habits_of_their_own() {
 }
 
 #[test]
+fn calls_of_the_same_index_are_told_apart_by_their_ids() {
+    let whole =
+        |calls: &[&str]| format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{}]}}}}]}}"#, calls.join(","));
+    let a = r#"{"index":0,"id":"a","function":{"name":"dice","arguments":"{\"sides\":6}"}}"#;
+    let b = r#"{"index":0,"id":"b","function":{"name":"dice","arguments":"{\"sides\":8}"}}"#;
+    let (six, eight) = (call("a", "dice", "{\"sides\":6}"), call("b", "dice", "{\"sides\":8}"));
+    let begun = r#"{"index":0,"id":"b","function":{"name":"dice"}}"#;
+    let (nameless, named) = (
+        r#"{"index":0,"function":{"arguments":"{\"sides\""}}"#,
+        r#"{"index":0,"id":"b","function":{"arguments":":8}"}}"#,
+    );
+    let restless = r#"{"index":0,"id":"another","function":{"arguments":":8}"}}"#;
+    let late = r#"{"index":0,"function":{"name":"dice"}}"#;
+    let all = r#"{"index":0,"id":"b","function":{"arguments":"{\"sides\":8}"}}"#;
+    let (bare, too) = (
+        r#"{"function":{"name":"dice","arguments":"{}"}}"#,
+        r#"{"function":{"name":"pick","arguments":{}}}"#,
+    );
+    let rows: [(&str, Vec<String>, Vec<ToolCall>); 8] = [
+        ("in chunks of their own", vec![whole(&[a]), whole(&[b])], vec![six.clone(), eight.clone()]),
+        ("in one chunk", vec![whole(&[a, b])], vec![six.clone(), eight.clone()]),
+        (
+            "in pieces",
+            vec![whole(&[a, begun]), whole(&[nameless]), whole(&[named])],
+            vec![six.clone(), eight.clone()],
+        ),
+        (
+            "without an id to the latest",
+            vec![whole(&[begun, a, nameless])],
+            vec![call("b", "dice", ""), call("a", "dice", "{\"sides\":6}{\"sides\"")],
+        ),
+        ("an id that changes", vec![whole(&[begun, nameless]), whole(&[restless])], vec![eight.clone()]),
+        ("an id that comes late", vec![whole(&[late]), whole(&[all])], vec![eight]),
+        (
+            "neither index nor id",
+            vec![whole(&[bare, bare, too])],
+            vec![call("call_0", "dice", "{}"), call("call_1", "dice", "{}"), call("call_2", "pick", "{}")],
+        ),
+        ("said twice", vec![whole(&[begun]), whole(&[begun])], vec![call("b", "dice", "")]),
+    ];
+    for (what, chunks, calls) in rows {
+        let chunks: Vec<&str> = chunks.iter().map(String::as_str).chain(["[DONE]"]).collect();
+        let end = hear(&chunks).1.expect("whole");
+        let calls: Vec<Piece> = calls.into_iter().map(Piece::ToolCall).collect();
+        assert_eq!(end[..end.len() - 1], calls, "{what}");
+    }
+    let many: Vec<String> = (0..17)
+        .map(|n| whole(&[&format!(r#"{{"index":0,"id":"{n}","function":{{"name":"f"}}}}"#)]))
+        .chain(["[DONE]".to_owned()])
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(hear(&many[1..]).1.is_ok());
+    assert_eq!(hear(&many).1, Err(Failure::Malformed));
+}
+
+#[test]
 fn calls_are_bounded() {
     let many: Vec<String> = (0..17)
         .map(|n| {

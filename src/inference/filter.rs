@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Whose text it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// What a person asks.
+    /// What a person asks, and what they want of all answers.
     Input,
     /// What a model answers.
     Output,

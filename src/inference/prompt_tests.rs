@@ -142,6 +142,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// Never over the window by the estimate; never another message, block or role; what is whole reads back as it was written.
+    ///
+    /// Proves AI-16, AI-17.
     #[test]
     fn whatever_is_written_it_stays_data_and_fits(
         texts in proptest::collection::vec((hostile(), hostile()), 0..12),

@@ -47,6 +47,7 @@ mod tests {
         Failure::RateLimited { retry_after: Some(Duration::from_secs(seconds)) }
     }
 
+    /// Proves AI-11.
     #[test]
     fn there_are_so_many_attempts_and_no_more() {
         let limits = Ai::default();
@@ -58,6 +59,7 @@ mod tests {
         assert_eq!(after(&never, &BUSY, 1, false, 1.0), None);
     }
 
+    /// Proves AI-11.
     #[test]
     fn only_before_the_first_token_and_only_what_may_pass() {
         let limits = Ai::default();

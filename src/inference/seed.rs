@@ -25,6 +25,7 @@ mod tests {
         (9_223_372_036_854_775_807, 3_007_978_544),
     ];
 
+    /// Proves AI-18.
     #[test]
     fn a_seed_is_what_it_is_published_to_be() {
         let protocol = include_str!("../../PROTOCOL.md");

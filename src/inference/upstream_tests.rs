@@ -101,7 +101,9 @@ async fn the_end_may_be_told_in_many_ways() {
     assert_eq!(all(&double, hasty).await, ("Hi".to_owned(), vec![FINISHED], None));
 }
 
-/// For AI-10: a server that takes the connection and never speaks TLS.
+/// A server that takes the connection and never speaks TLS.
+///
+/// Proves AI-10.
 #[tokio::test]
 async fn a_connection_takes_so_long_and_no_longer() {
     let double = Double::start(vec![Step::Deaf]).await;
@@ -116,6 +118,7 @@ async fn a_connection_takes_so_long_and_no_longer() {
     assert_eq!(upstream.ask(&nobody, &request()).await.err(), Some(Failure::Connect));
 }
 
+/// Proves AI-10.
 #[tokio::test]
 async fn the_first_token_has_to_come_in_time() {
     let empty = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n: ping\n\n";
@@ -132,6 +135,7 @@ async fn the_first_token_has_to_come_in_time() {
     }
 }
 
+/// Proves AI-10.
 #[tokio::test]
 async fn keep_alives_are_no_answer() {
     let pings = (0..60).flat_map(|_| [send(": ping\n\ndata: {\"choices\":[]}\n\n"), Step::Wait(SHORT / 6)]);
@@ -141,6 +145,7 @@ async fn keep_alives_are_no_answer() {
     assert_eq!((text.as_str(), failure), ("Hi", Some(Failure::IdleTimeout)));
 }
 
+/// Proves AI-10.
 #[tokio::test]
 async fn an_answer_without_end_has_one() {
     let talk = (0..600).flat_map(|_| [send(SAID), Step::Wait(SHORT / 30)]);

@@ -2,7 +2,7 @@
 
 use super::view::PersonView;
 use crate::domain::action::ACTION_BYTES;
-use crate::domain::{ActionId, ActionRequest, ActionResult, Command, Rejection, UserId};
+use crate::domain::{ActionId, ActionRequest, ActionResult, ActionState, Command, Rejection, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -85,6 +85,12 @@ pub fn request(request: &ActionRequest) -> String {
     });
     // Strings, numbers and what was JSON when it came: there is nothing in here that JSON can't hold.
     format!(r#"{{"type":"action.request","data":{}}}"#, data.unwrap_or_default())
+}
+
+/// `action.ended`.
+pub fn ended(id: ActionId, state: ActionState) -> String {
+    let state = state.as_str();
+    format!(r#"{{"type":"action.ended","data":{{"request_id":"{id}","state":"{state}"}}}}"#)
 }
 
 /// A request as its requester and its user see it.

@@ -11,6 +11,7 @@ mod bulk;
 mod ending;
 mod enrol;
 mod facts;
+mod hops;
 mod invites;
 mod members;
 mod messages;

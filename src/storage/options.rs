@@ -108,8 +108,8 @@ pub struct RunTerms {
     pub user_queue: usize,
     /// When somebody who was refused for that may try again.
     pub retry_after: Duration,
-    /// Whether programs may ask.
-    pub answers_bots: bool,
+    /// Answers that programs may ask for in a row, each right after the one before (count); 0 is none at all.
+    pub hops: u32,
     /// A summary that began by itself and came to nothing isn't begun again before.
     pub summary_again: Duration,
 }
@@ -121,7 +121,7 @@ impl RunTerms {
         room_queue: 20,
         user_queue: 5,
         retry_after: Duration::from_secs(5),
-        answers_bots: true,
+        hops: 5,
         summary_again: Duration::from_secs(3600),
     };
 }

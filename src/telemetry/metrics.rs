@@ -368,6 +368,8 @@ mod tests {
         commit(3, Duration::from_millis(2));
         event_committed("message.posted");
         slow_consumer(SlowConsumer::Resync);
+        actor_panicked("courier");
+        assert!(errors::last().iter().any(|last| last.class == ErrorClass::Server), "that is our error");
         queue_depth("writer", 1);
         drift("hole", 1, 0);
         cleared("session", 1);

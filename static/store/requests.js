@@ -35,6 +35,12 @@ export function onAnswered(state, { request_id, answer }) {
 /** What the server says of the answer. */
 export const onSettled = (state, { request_id, state: how, trouble = null }) => withRequest(state, request_id, { state: how, trouble });
 
+/** It is over without us: nobody waits for it any more, or somebody else answered. What is on its way is told by its own reply. */
+export function onEnded(state, { data }) {
+  const known = state.requests.find(({ request_id }) => request_id === data.request_id);
+  return known?.state === 'open' ? withRequest(state, data.request_id, { state: data.state }) : state;
+}
+
 export const onDismissed = (state, id) => ({ ...state, requests: state.requests.filter(({ request_id }) => request_id !== id) });
 
 /** By the clock of this machine: a little late rather than early, for the server decides. */

@@ -6,7 +6,7 @@ import { h, reconcile, replace } from './dom.js';
 
 /** How long a card that is done with stays. */
 const LINGER_MS = 8_000;
-const SAID = { expired: 'The time for it is over.', failed: 'This was not taken.' };
+const SAID = { expired: 'The time for it is over.', failed: 'This was not taken.', elsewhere: 'This was answered elsewhere.' };
 
 export class Requests {
   #cache = new Map();
@@ -77,6 +77,7 @@ function wordsOf({ state: how, answer, fault, trouble }) {
   if (how === 'expired') return SAID.expired;
   if (trouble) return `${SAID.failed} ${trouble}`;
   if (fault) return 'It was told so.';
+  if (!answer) return SAID.elsewhere;
   return answer?.status === 'failed' ? 'You declined.' : 'Sent.';
 }
 

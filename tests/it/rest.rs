@@ -9,6 +9,7 @@ pub(crate) mod caller;
 mod cli;
 mod committed;
 mod contract;
+mod counted;
 mod doors;
 mod entering;
 mod fuzzed;

@@ -1,6 +1,7 @@
 //! The contract of the store: every test runs on SQLite and on PostgreSQL (DB-06).
 #![expect(clippy::unwrap_used, reason = "an unexpected error is a failed test")]
 
+mod actions;
 mod asking;
 mod audit;
 mod bench;

@@ -1,6 +1,7 @@
 // Answers that are streamed: pieces by their place in bytes, ends, reloads, refusals, and what is said aloud of them.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { Asker } from '../../static/asker.js';
 import { Sayings, sentencesEnd } from '../../static/sentences.js';
@@ -200,6 +201,23 @@ test('only the last answer to a question can be asked for again, and only some m
 test('messages of people are no answers', () => {
   const { client, log } = reading();
   assert.equal(answerOf(client.room, log.messages()[0]), null);
+});
+
+// Proves AI-12.
+test('every reason that the server gives has a sentence of its own, and every refusal says why', () => {
+  const source = (path) => readFileSync(new URL(`../../src/${path}`, import.meta.url), 'utf8');
+  const names = (text, pattern) => [...text.matchAll(pattern)].map(([, name]) => name);
+  const [, ours] = /pub mod reason \{([^]*?)\n\}/.exec(source('domain/run.rs'));
+  const [, engines] = /fn as_str\(&self\)[^]*?match self \{([^]*?)\n        \}/.exec(source('inference/failure.rs'));
+  const reasons = [...names(ours, /EndReason = "([a-z_]+)"/g), ...names(engines, /=> "([a-z_]+)"/g)];
+  assert.ok(reasons.length > 20, reasons.join());
+  const sentences = reasons.map((reason) => reasonOf({ reason }));
+  for (const [at, sentence] of sentences.entries()) assert.doesNotMatch(sentence, /The reason given|No reason/, reasons[at]);
+  assert.equal(new Set(sentences).size, reasons.length, 'told apart');
+  const codes = ['ai_busy', 'ai_queue_full', 'ai_unavailable', 'budget_exceeded', 'settings_conflict'];
+  const refusals = codes.map((code) => refusalOf({ code, message: '' }, 'Helper'));
+  assert.equal(new Set(refusals).size, codes.length, refusals.join());
+  assert.equal(refusalOf({ code: 'some_other', message: 'Because.' }, 'Helper'), 'Helper was not asked. Because.');
 });
 
 test('every way to end has its sentence', () => {

@@ -70,6 +70,35 @@ test('what is written while a sync is under way goes with the next, on its versi
   assert.ok(!isPending(store.state));
 });
 
+test('a sync that takes longer than the quiet is the only one, and what was written meanwhile is no less synced', async () => {
+  const { store, sent, preferences, accept } = await desk();
+  preferences.write({ language: 'de' });
+  await pass(QUIET_MS);
+  preferences.write({ language: 'fr' });
+  await pass(QUIET_MS * 3);
+  assert.equal(sent.length, 1);
+  await accept(sent[0], 4);
+  await pass(QUIET_MS);
+  assert.deepEqual(sent[1].data, { version: 4, settings: { language: 'fr' } });
+  await accept(sent[1], 5);
+  assert.ok(!isPending(store.state));
+});
+
+test('what was written is told at once when the page goes, and after the next welcome when the socket was down', async () => {
+  const { sent, preferences, refuse, accept } = await desk();
+  preferences.write({ language: 'de' });
+  preferences.flush();
+  await settle();
+  assert.deepEqual(sent.map(({ data }) => data.settings), [{ language: 'de' }]);
+  await refuse(sent[0], { code: 'disconnected', retryable: true });
+  await pass(QUIET_MS * 5);
+  assert.equal(sent.length, 1, 'without a socket nothing is tried');
+  preferences.connected();
+  await pass(QUIET_MS);
+  assert.deepEqual(sent[1].data, { version: 3, settings: { language: 'de' } });
+  await accept(sent[1], 4);
+});
+
 test('written back to what the server has there is nothing to sync', async () => {
   const { store, sent, preferences } = await desk();
   preferences.write({ language: 'de' });

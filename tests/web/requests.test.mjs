@@ -70,6 +70,17 @@ test('a result that isn’t taken is sent again after 100, 200 and 400 ms, the l
   assert.deepEqual(shown(), [['done', 'done']]);
 });
 
+test('a server that says when to come back isn’t asked before', async () => {
+  const { sent, answerer, asks, reply } = desk();
+  asks();
+  answerer.answer('r1', 'done', { rolls: [1, 2] });
+  await reply(sent[0], { type: 'error', error: { ...BUSY, retry_after_ms: 1_500 } });
+  await pass(1_499);
+  assert.equal(sent.length, 1);
+  await pass(1);
+  assert.deepEqual(sent.map(({ at }) => at), [0, 1_500]);
+});
+
 test('after the last try it is over, and said', async () => {
   const { store, line, answerer, asks, wire, shown } = desk();
   asks();
@@ -117,6 +128,21 @@ test('offered again it is on the page once, and answered with the same answer', 
   assert.deepEqual(sent[1].data, sent[0].data);
   await reply(sent[1], { type: 'reply', data: { state: 'done', duplicate: true } });
   assert.deepEqual([store.state.requests.length, store.state.requests[0].state], [1, 'done']);
+});
+
+test('what ended without us goes away, and what we answered isn’t touched by it', async () => {
+  const { sent, answerer, asks, reply, shown, wire } = desk();
+  const ended = (request_id, state) => wire.receive(JSON.stringify({ type: 'action.ended', data: { request_id, state } }));
+  for (const request_id of ['r1', 'r2', 'r3']) asks({ request_id });
+  answerer.answer('r2', 'done', { rolls: [1, 2] });
+  ended('r1', 'expired');
+  ended('r2', 'expired');
+  ended('r3', 'done');
+  ended('r4', 'expired');
+  assert.deepEqual(shown(), [['expired', null], ['sending', 'done'], ['done', null]]);
+  await reply(sent[0], { type: 'reply', data: { state: 'done' } });
+  ended('r2', 'expired');
+  assert.deepEqual(shown()[1], ['done', 'done']);
 });
 
 test('what can’t be done here is answered as failed, at once', async () => {

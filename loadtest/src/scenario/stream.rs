@@ -82,7 +82,8 @@ impl Stream {
         let streams = self.streams;
         vec![
             "limits.handshakes=0".to_owned(),
-            format!("ai.workers={streams}"),
+            // One asker has at most three quarters of them.
+            format!("ai.workers={}", streams.saturating_mul(4) / 3 + 1),
             format!("ai.user_queue={streams}"),
         ]
     }

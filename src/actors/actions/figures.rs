@@ -15,6 +15,8 @@ pub(super) enum Outcome {
     Failed,
     /// Nobody answered in time.
     Timeout,
+    /// Nobody waited any more.
+    Withdrawn,
     /// A result that came too late.
     Late,
     /// A result that was there already.
@@ -30,6 +32,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Timeout => "timeout",
+            Self::Withdrawn => "withdrawn",
             Self::Late => "late",
             Self::Duplicate => "duplicate",
             Self::Overloaded => "overloaded",
@@ -81,7 +84,7 @@ impl Figures {
             Outcome::Failed => kept.stats.failed += 1,
             Outcome::Timeout => kept.stats.timeouts += 1,
             Outcome::Late => kept.stats.late += 1,
-            Outcome::Duplicate | Outcome::Overloaded => {}
+            Outcome::Withdrawn | Outcome::Duplicate | Outcome::Overloaded => {}
         }
     }
 

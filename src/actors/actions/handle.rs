@@ -22,16 +22,43 @@ use tokio::time::Instant;
 pub(super) type End = Result<Outcome, Rejection>;
 
 /// A request that was made, and how it will end.
-#[derive(Debug)]
 pub struct Made {
     pub request: ActionRequest,
     pub(super) end: oneshot::Receiver<End>,
+    /// Of a run: nobody else is interested.
+    pub(super) care: Option<Care>,
+}
+
+/// Withdraws a request when whoever waits for it goes away.
+pub(super) struct Care {
+    actions: ActionsHandle,
+    id: ActionId,
+    is_over: bool,
+}
+
+impl Care {
+    pub(super) fn of(request: &ActionRequest, actions: Arc<Shared>) -> Option<Self> {
+        request.run.map(|_| Self { actions: ActionsHandle(actions), id: request.id, is_over: false })
+    }
+}
+
+impl Drop for Care {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.actions.tell(ActionsMsg::Withdraw { id: self.id });
+        }
+    }
 }
 
 impl Made {
-    /// Waits for the result; `request_timeout` at the deadline. Whoever stops waiting leaves the request to its deadline.
+    /// Waits for the result; `request_timeout` at the deadline. Whoever stops waiting leaves the request to its deadline, a run withdraws
+    /// it.
     pub async fn outcome(&mut self) -> End {
-        (&mut self.end).await.unwrap_or_else(|_| Err(Rejection::unavailable()))
+        let Ok(end) = (&mut self.end).await else { return Err(Rejection::unavailable()) };
+        if let Some(care) = &mut self.care {
+            care.is_over = true;
+        }
+        end
     }
 }
 
@@ -65,6 +92,12 @@ pub enum ActionsMsg {
         conn: ConnId,
         taken: bool,
     },
+    /// Nobody waits for it any more, and its result is no use to anybody.
+    Withdraw {
+        id: ActionId,
+    },
+    /// Requests ended, or were made, by other hands.
+    Look,
 }
 
 /// The way to the actor, and what hubs and others keep for it.
@@ -171,9 +204,14 @@ impl ActionsHandle {
         self.tell(ActionsMsg::Offered { id, conn, taken });
     }
 
+    /// Requests may have ended by other hands: what is kept is held against the rows.
+    pub fn look(&self) {
+        self.tell(ActionsMsg::Look);
+    }
+
     #[expect(
         clippy::disallowed_methods,
-        reason = "bounded: requests and results by their permits, the rest by sockets and open requests"
+        reason = "bounded: requests and results by their permits, the rest by sockets, open requests and runs taken over"
     )]
     fn tell(&self, message: ActionsMsg) {
         if let Some(address) = &*self.0.address.read().unwrap_or_else(PoisonError::into_inner) {

@@ -64,6 +64,11 @@ impl Lines {
         }
     }
 
+    /// Whether anybody can be asked.
+    pub(super) fn is_anybody(&self) -> bool {
+        !self.of.is_empty()
+    }
+
     /// The user's socket that was used last.
     pub(super) fn last_used(&self, user: UserId) -> Option<ConnId> {
         let lines = self.of.get(&user)?;
@@ -83,6 +88,7 @@ mod tests {
         let [one, two] = [1, 2].map(|serial| ConnId { hub: 0, serial });
         let (first, second) = (Used::default(), Used::default());
         assert_eq!(lines.last_used(ann), None);
+        assert!(!lines.is_anybody());
         assert!(!lines.enter(ann, one, &first) && !lines.enter(ann, two, &second));
         lines.touch(&first, now + Duration::from_secs(2));
         assert_eq!(lines.last_used(ann), Some(one));
@@ -90,6 +96,7 @@ mod tests {
         assert_eq!(lines.last_used(ann), Some(two));
         lines.ask(ann, true);
         assert!(lines.leave(ann, two), "something was asked");
+        assert!(lines.is_anybody());
         assert_eq!(lines.last_used(ann), Some(one));
         lines.ask(ann, false);
         assert!(!lines.leave(ann, one));

@@ -134,11 +134,13 @@ pub(super) async fn run(shared: &Shared, task: &Task, active: &Active) -> Outcom
             }
             Err(failure) => failure,
         };
-        if failure == Failure::ContextTooLong && !was_shortened {
-            // The engine counts otherwise than we do: once more with half of it.
+        if failure == Failure::ContextTooLong && !was_shortened && rounds == 0 {
+            // The engine counts otherwise than we do: once more with half of it. Later it has calls in it, and what came of them.
             was_shortened = true;
-            let half = Brief { window: window / 2 + max_output / 2, ..brief };
+            let reserved = tools::reserved(&request.tools, free / 2);
+            let half = Brief { window: window / 2 + max_output / 2, reserved, ..brief };
             if let Ok(shorter) = prompt::build(&half) {
+                active.prompt_tokens.store(count(shorter.estimate), Ordering::Relaxed);
                 request.messages = shorter.messages;
                 truncated = true;
                 made -= 1;

@@ -9,11 +9,17 @@ use crate::inference::filter::{Side, Verdict};
 use crate::inference::{Tool, ToolCall, prompt, tokens};
 use crate::storage::Task;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Calls that are carried out in a round (count); the model is told nothing of those beyond.
 pub(super) const CALLS: usize = 2;
 /// Tokens that one call and its result may take of the window, each half of it (count); what is longer is cut.
 const RESULT_TOKENS: usize = 700;
+
+/// How long an answer may wait for what it calls, all calls together: nobody else is served by its worker meanwhile.
+const CALLS_TIME: Duration = Duration::from_secs(60);
 
 /// What there is to call. The names are those of the kinds, without the dots that functions can't have.
 fn known() -> [(&'static str, Tool); 2] {
@@ -105,11 +111,15 @@ pub(super) async fn call(
     free: usize,
 ) -> Option<String> {
     let mut leaving = shared.leaving.subscribe();
+    let began = Instant::now();
+    let left = CALLS_TIME.saturating_sub(Duration::from_millis(active.waited_ms.load(Ordering::Relaxed)));
     let said = tokio::select! {
-        said = answered(shared, task, call) => said,
+        said = answered(shared, task, call, left) => said,
         () = active.answer.stopped() => return None,
         _ = leaving.wait_for(|leaving| *leaving == Leaving::Now) => return None,
     };
+    let waited = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    active.waited_ms.fetch_add(waited, Ordering::Relaxed);
     let passes = shared.filter.check(&said, Side::Input) == Verdict::Pass;
     let said = if passes { said } else { problem("a content filter keeps it back") };
     let told = prompt::untrusted(&said, share(free));
@@ -120,7 +130,10 @@ fn problem(why: &str) -> String {
     json!({ "error": why }).to_string()
 }
 
-async fn answered(shared: &Shared, task: &Task, call: &ToolCall) -> String {
+async fn answered(shared: &Shared, task: &Task, call: &ToolCall, left: Duration) -> String {
+    if left.is_zero() {
+        return problem("there is no time left for calls");
+    }
     if shared.filter.check(&call.arguments, Side::Output) == Verdict::Refuse {
         return problem("a content filter keeps it back");
     }
@@ -143,7 +156,7 @@ async fn answered(shared: &Shared, task: &Task, call: &ToolCall) -> String {
         run: Some(task.run),
         kind,
         arguments: arguments.into(),
-        timeout: shared.config.actions.timeout,
+        timeout: shared.config.actions.timeout.min(left),
     };
     match shared.bus.actions().request(new).await {
         Ok(outcome) if outcome.state == ActionState::Done => outcome.result.to_string(),

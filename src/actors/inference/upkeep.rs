@@ -52,8 +52,7 @@ async fn beat(shared: &Shared) {
     let mut noted = Vec::with_capacity(active.len());
     let mut progress = Vec::with_capacity(active.len());
     for (run, active) in &active {
-        let far =
-            Far { said: active.answer.said(), prompt_tokens: active.prompt_tokens.load(Ordering::Relaxed) };
+        let far = Far { said: active.answer.said(), prompt_tokens: active.prompt_so_far() };
         let is_new = active.noted.lock().unwrap_or_else(PoisonError::into_inner).ne(&far);
         let news = is_new.then(|| News {
             partial: active.answer.until(far.said).into(),
@@ -107,7 +106,12 @@ pub(super) async fn orphans(shared: Arc<Shared>) {
 }
 
 pub(super) async fn adopt(shared: &Shared, orphan: Orphan) {
-    let Orphan { run, room, assistant, partial, attempts, stopping, prompt_tokens } = orphan;
+    let Orphan { run, room, assistant, partial, attempts, stopping, used } = orphan;
+    // Clients that were asked something need not answer it any more.
+    shared.bus.actions().look();
+    // What the engine counted is lost with whoever asked it.
+    let said = i64::try_from(tokens::estimate(&partial)).unwrap_or(i64::MAX);
+    let usage = used.plus(Usage { prompt: 0, completion: said, estimated: true });
     let is_over = attempts >= i64::from(shared.config.ai.attempts);
     let (state, why) = if stopping {
         (RunState::Cancelled, reason::CANCELLED)
@@ -116,17 +120,10 @@ pub(super) async fn adopt(shared: &Shared, orphan: Orphan) {
     } else if is_over {
         (RunState::Failed, reason::DEAD_LETTER)
     } else {
-        put_back(shared, run, clock::now(), true).await;
+        put_back(shared, run, clock::now(), true, usage).await;
         shared.store.runs_changed().notify_one();
         return;
     };
-    // What the engine counted is lost with whoever asked it.
-    let usage = Usage {
-        prompt: prompt_tokens,
-        completion: i64::try_from(tokens::estimate(&partial)).unwrap_or(i64::MAX),
-        estimated: true,
-    };
-    let usage = if partial.is_empty() { Usage { estimated: true, ..Usage::default() } } else { usage };
     let end = RunEnd {
         state,
         text: partial.into(),

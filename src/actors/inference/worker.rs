@@ -10,7 +10,7 @@ use crate::telemetry::{ai, metrics};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -92,7 +92,8 @@ async fn work(shared: &Shared, task: Task) -> bool {
         used: Mutex::default(),
         unsaid: AtomicI64::new(0),
         from: AtomicUsize::new(0),
-        before: Mutex::default(),
+        waited_ms: AtomicU64::new(0),
+        before: Mutex::new(task.used),
         lost: Notify::new(),
     });
     shared.active.insert(run, Arc::clone(&active));
@@ -113,11 +114,11 @@ async fn work(shared: &Shared, task: Task) -> bool {
         Outcome::Again(after) if task.attempts < i64::from(shared.config.ai.attempts) => {
             ai::requeued();
             let again_at = clock::now().after(after);
-            put_back(shared, run, again_at, true).await;
+            put_back(shared, run, again_at, true, active.usage()).await;
             return false;
         }
         Outcome::PutBack(after) => {
-            put_back(shared, run, clock::now().after(after), false).await;
+            put_back(shared, run, clock::now().after(after), false, active.usage()).await;
             return false;
         }
         Outcome::Again(_) => RunEnd {
@@ -125,7 +126,7 @@ async fn work(shared: &Shared, task: Task) -> bool {
             text: "".into(),
             reason: Some(reason::DEAD_LETTER),
             truncated: false,
-            usage: Usage { estimated: true, ..Usage::default() },
+            usage: active.usage(),
             first_token_at: None,
         },
         Outcome::Lost => {
@@ -143,9 +144,11 @@ async fn work(shared: &Shared, task: Task) -> bool {
     was_done
 }
 
-/// Puts a run back into the queue; whether the attempt counts.
-pub(super) async fn put_back(shared: &Shared, run: RunId, again_at: Timestamp, counts: bool) {
-    if let Err(error) = shared.store.return_run(run, shared.holder, again_at, counts).await {
+/// Puts a run back into the queue, with all it used so far; whether the attempt counts.
+pub(super) async fn put_back(shared: &Shared, run: RunId, again_at: Timestamp, counts: bool, used: Usage) {
+    if let Err(error) =
+        shared.store.return_run(run, shared.holder, clock::now(), again_at, counts, used).await
+    {
         tracing::warn!(%error, run.id = %run, "a run can't be put back; its lease ends");
     }
 }

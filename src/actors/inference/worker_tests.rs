@@ -94,7 +94,7 @@ impl Scene {
 
 /// What fails every time it is worked at is given up after as often as may be tried, and the one worker goes on with what comes next.
 ///
-/// Proves AI-22.
+/// Proves AI-22, CORR-10.
 #[test]
 fn a_run_at_which_a_worker_fails_is_given_up_and_holds_up_nobody() {
     let lived = Ground::new().run(1, |house| async move {

@@ -57,8 +57,16 @@ fn end_all(tx: &mut Tx<'_>, assistant: Option<UserId>, room: Option<RoomId>) -> 
     Ok(events)
 }
 
+impl RunRow {
+    /// What was used as far as it is noted: of one that waits by the attempts before.
+    pub(super) fn used(&self) -> Usage {
+        let (prompt, completion, estimated) = self.used;
+        Usage { prompt, completion, estimated }
+    }
+}
+
 /// What was used as far as it is noted, rather too much than too little (AI-14).
 fn so_far(row: &RunRow) -> Usage {
     let completion = i64::try_from(row.partial.len().div_ceil(2)).unwrap_or(i64::MAX);
-    Usage { prompt: row.prompt_tokens, completion, estimated: true }
+    row.used().plus(Usage { prompt: 0, completion, estimated: true })
 }

@@ -4,17 +4,17 @@
 use super::messages::undecided;
 use super::tx::{NewMessage, Tx};
 use super::{Done, Halt};
-use super::{budgets, summaries};
+use super::{budgets, hops, summaries};
 use crate::domain::command::Recorded;
 use crate::domain::run::{EndReason, PLACEHOLDER, presentable, reason};
 use crate::domain::{
     Ack, Allowance, Amount, Command, EventBody, MessageId, Person, Prices, Rejection, Role, RoomId, RunEnd,
-    RunEnded, RunId, RunKind, RunStart, RunState, Started, Status, Subject, Timestamp, Usage, UserId,
+    RunEnded, RunId, RunKind, RunStart, RunState, Started, Status, Subject, Timestamp, UserId,
 };
 use crate::storage::conn::on;
 use crate::storage::error::StoreError;
-use crate::storage::queries::allowances;
 use crate::storage::queries::runs::{is_answer, is_open, speaks};
+use crate::storage::queries::{actions, allowances};
 use crate::storage::schema::{assistants, messages, runs, user_settings, users};
 use diesel::prelude::*;
 use sha2::{Digest, Sha256};
@@ -71,7 +71,7 @@ pub(super) struct RunRow {
     stop_asked_by: Option<i64>,
     holder: Option<Vec<u8>>,
     pub(super) partial: String,
-    pub(super) prompt_tokens: i64,
+    pub(super) used: (i64, i64, bool),
     reserved_tokens: i64,
     reserved_micros: i64,
     created_at: i64,
@@ -182,6 +182,13 @@ pub(super) fn admit(
         let wait = Duration::from_millis(u64::try_from(pause).unwrap_or_default());
         let why = "this assistant's engine fails at present";
         return Ok(Err(Rejection::ai_unavailable(why, Some(wait))));
+    }
+    let is_program = match asker {
+        Some(asker) => tx.active_person(asker)?.is_some_and(|person| person.role == Role::Bot),
+        None => false,
+    };
+    if is_program && let Some(rejection) = hops::check(tx, room)? {
+        return Ok(Err(rejection));
     }
     let query = runs::table
         .filter(runs::room_id.eq(room.get()))
@@ -349,7 +356,7 @@ fn halt(tx: &mut Tx<'_>, by: Option<UserId>, room: RoomId, run: RunId, row: &Run
             text: row.partial.as_str().into(),
             reason: Some(why),
             truncated: false,
-            usage: Usage::default(),
+            usage: row.used(),
             first_token_at: None,
         };
         return finish(tx, room, run, row, &end);
@@ -436,6 +443,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, room: RoomId, run: RunId, row: &RunRow, en
         runs::ended_at.eq(Some(tx.now.as_millis())),
     ));
     on!(&mut *tx.conn, |c| query.execute(c))?;
+    actions::withdraw_of(tx.conn, &[run.get()], tx.now)?;
     let reserved = Amount { tokens: row.reserved_tokens, micros: row.reserved_micros };
     let spent = Amount { tokens: usage.total(), micros: cost_micros };
     let reserved_at = Timestamp::from_millis(row.created_at);
@@ -488,7 +496,7 @@ pub(super) fn load(tx: &mut Tx<'_>, room: RoomId, run: RunId) -> Result<Option<R
         runs::stop_asked_by,
         runs::holder,
         runs::partial,
-        runs::prompt_tokens,
+        (runs::prompt_tokens, runs::completion_tokens, runs::usage_estimated),
         runs::reserved_tokens,
         runs::reserved_micros,
         runs::created_at,

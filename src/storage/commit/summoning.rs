@@ -106,7 +106,7 @@ fn ask_each(
 fn addressed(tx: &mut Tx<'_>, author: &Person, room: RoomId, body: &str) -> Result<Vec<UserId>, StoreError> {
     let is_deaf = match author.role {
         Role::Assistant => true,
-        Role::Bot => !tx.terms.runs.answers_bots,
+        Role::Bot => tx.terms.runs.hops == 0,
         Role::Admin | Role::Member | Role::Guest => false,
     };
     if !tx.has_assistants || is_deaf {

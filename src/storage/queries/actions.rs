@@ -153,6 +153,34 @@ impl Store {
         .await
     }
 
+    /// Ends a request for which nobody waits any more; whether it was open.
+    pub async fn withdraw_action(&self, id: ActionId, now: Timestamp) -> Result<bool, StoreError> {
+        self.write(move |conn| {
+            let open = action_requests::table
+                .filter(action_requests::id.eq(id.as_bytes().to_vec()))
+                .filter(action_requests::ended_at.is_null());
+            let query = diesel::update(open).set((
+                action_requests::state.eq(ActionState::Expired.as_str()),
+                action_requests::ended_at.eq(Some(now.as_millis())),
+            ));
+            Ok(on!(conn, |c| query.execute(c))? > 0)
+        })
+        .await
+    }
+
+    /// Those of these requests that have ended.
+    pub async fn ended_actions(&self, ids: Vec<ActionId>) -> Result<Vec<ActionRequest>, StoreError> {
+        let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+        self.read(move |conn| {
+            let query = requests!()
+                .filter(action_requests::id.eq_any(ids))
+                .filter(action_requests::ended_at.is_not_null());
+            let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
+            rows.into_iter().map(request).collect()
+        })
+        .await
+    }
+
     /// Notes of open requests whether a client has them.
     pub async fn mark_actions(&self, marks: Vec<(ActionId, bool)>) -> Result<(), StoreError> {
         self.write(move |conn| {
@@ -217,6 +245,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// Ends the open requests of these runs.
+pub(in crate::storage) fn withdraw_of(
+    conn: &mut Conn,
+    runs: &[i64],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let open = action_requests::table
+        .filter(action_requests::run_id.eq_any(runs.iter().copied().map(Some)))
+        .filter(action_requests::ended_at.is_null());
+    let query = diesel::update(open).set((
+        action_requests::state.eq(ActionState::Expired.as_str()),
+        action_requests::ended_at.eq(Some(now.as_millis())),
+    ));
+    on!(conn, |c| query.execute(c))?;
+    Ok(())
 }
 
 fn add(

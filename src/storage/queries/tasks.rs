@@ -1,11 +1,11 @@
 //! Runs of assistants, as they are worked at: what waits, who works at what until when, and what a process that is gone left behind.
 
-use super::allowances;
 use super::limited;
 use super::runs::{is_running, speaks};
+use super::{actions, allowances};
 use crate::domain::{
     Allowance, ApiKey, BaseUrl, MessageId, Person, Prices, Role, RoomId, RunId, RunKind, RunState, Status,
-    Timestamp, UserId,
+    Timestamp, Usage, UserId,
 };
 use crate::storage::Store;
 use crate::storage::conn::{Conn, on};
@@ -13,7 +13,7 @@ use crate::storage::error::StoreError;
 use crate::storage::schema::{assistants, runs, users};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 pub struct Waiting {
     pub run: RunId,
     pub room: RoomId,
+    pub asker: Option<UserId>,
     pub due: Timestamp,
     pub created_at: Timestamp,
 }
@@ -64,6 +65,8 @@ pub struct Task {
     pub is_further: bool,
     /// This one included.
     pub attempts: i64,
+    /// By the attempts before this one.
+    pub used: Usage,
     pub created_at: Timestamp,
 }
 
@@ -87,7 +90,7 @@ pub struct News {
     /// All that was said.
     pub partial: Arc<str>,
     pub first_token_at: Option<Timestamp>,
-    /// Of the prompt, as we count them.
+    /// Of all prompts so far, as far as they are known to us.
     pub prompt_tokens: i64,
 }
 
@@ -111,7 +114,8 @@ pub struct Orphan {
     pub partial: String,
     pub attempts: i64,
     pub stopping: bool,
-    pub prompt_tokens: i64,
+    /// As far as it was noted: without the text that is left.
+    pub used: Usage,
 }
 
 impl Store {
@@ -128,6 +132,8 @@ impl Store {
             id: i64,
             #[diesel(sql_type = BigInt)]
             room_id: i64,
+            #[diesel(sql_type = Nullable<BigInt>)]
+            asker_id: Option<i64>,
             #[diesel(sql_type = BigInt)]
             next_attempt_at: i64,
             #[diesel(sql_type = BigInt)]
@@ -137,7 +143,7 @@ impl Store {
             // Of a room the first, even if it isn't due yet: the order of asking is the order of answers (AI-04).
             // What speaks in no room waits for nobody. The sign before the id keeps SQLite from going through all runs there ever were.
             let query = sql_query(
-                "SELECT r.id, r.room_id, r.next_attempt_at, r.created_at FROM runs r
+                "SELECT r.id, r.room_id, r.asker_id, r.next_attempt_at, r.created_at FROM runs r
                  WHERE r.state IN ('queued', 'running') AND r.state = 'queued'
                    AND (r.message_id IS NULL OR (
                        NOT EXISTS (SELECT 1 FROM runs o WHERE o.room_id = r.room_id AND o.id < r.id
@@ -151,6 +157,7 @@ impl Store {
             let waiting = |row: Row| Waiting {
                 run: RunId::new(row.id),
                 room: RoomId::new(row.room_id),
+                asker: row.asker_id.map(UserId::new),
                 due: Timestamp::from_millis(row.next_attempt_at),
                 created_at: Timestamp::from_millis(row.created_at),
             };
@@ -170,12 +177,12 @@ impl Store {
     ) -> Result<Option<Result<Task, Orphan>>, StoreError> {
         self.write(move |conn| {
             let queued = runs::table.find(run.get()).filter(runs::state.eq(RunState::Queued.as_str()));
-            let query = queued.select((runs::room_id, runs::message_id.is_not_null()));
-            let found: Option<(i64, bool)> = match conn {
+            let query = queued.select((runs::room_id, runs::message_id.is_not_null(), runs::model));
+            let found: Option<(i64, bool, String)> = match conn {
                 Conn::Pg(c) => query.for_update().first(c).optional()?,
                 Conn::Sqlite(c) => query.first(c).optional()?,
             };
-            let Some((room, does_speak)) = found else { return Ok(None) };
+            let Some((room, does_speak, model)) = found else { return Ok(None) };
             if does_speak {
                 let at_work = runs::table
                     .filter(runs::room_id.eq(room))
@@ -196,7 +203,15 @@ impl Store {
             ));
             on!(&mut *conn, |c| query.execute(c))?;
             match task(conn, run) {
-                Ok(task) => Ok(task.map(Ok)),
+                Ok(task) => {
+                    // What was changed since it was asked for counts: it is another model's by now (AI-14).
+                    if let Some(task) = task.as_ref().filter(|task| task.engine.model != model) {
+                        let query = diesel::update(runs::table.find(run.get()))
+                            .set(runs::model.eq(&task.engine.model));
+                        on!(&mut *conn, |c| query.execute(c))?;
+                    }
+                    Ok(task.map(Ok))
+                }
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::error!(%error, run.id = %run, "a run can't be worked at");
                     Ok(orphans(conn, &[run.get()])?.pop().map(Err))
@@ -266,13 +281,16 @@ impl Store {
         .await
     }
 
-    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on; whether the attempt counts.
+    /// Puts a run back that nobody has said anything of yet, to be tried from `again_at` on; whether the attempt counts. `used` is all
+    /// it used so far, which the next attempt begins with (AI-14). What it asked of clients is withdrawn.
     pub async fn return_run(
         &self,
         run: RunId,
         holder: Uuid,
+        now: Timestamp,
         again_at: Timestamp,
         counts: bool,
+        used: Usage,
     ) -> Result<bool, StoreError> {
         self.write(move |conn| {
             let ours = runs::table
@@ -285,14 +303,21 @@ impl Store {
                 runs::lease_until.eq(None::<i64>),
                 runs::next_attempt_at.eq(again_at.as_millis()),
                 runs::attempts.eq(runs::attempts - i64::from(!counts)),
+                runs::prompt_tokens.eq(used.prompt),
+                runs::completion_tokens.eq(used.completion),
+                runs::usage_estimated.eq(used.estimated),
             ));
-            Ok(on!(conn, |c| query.execute(c))? > 0)
+            let returned = on!(&mut *conn, |c| query.execute(c))? > 0;
+            if returned {
+                actions::withdraw_of(conn, &[run.get()], now)?;
+            }
+            Ok(returned)
         })
         .await
     }
 
     /// Takes over, until `lease`, at most `limit` runs whose holder gave no sign of life since `now`; those of others, if nobody else can
-    /// be alive, at once (`alone`).
+    /// be alive, at once (`alone`). What they asked of clients is withdrawn: nobody waits for it any more.
     pub async fn orphaned_runs(
         &self,
         holder: Uuid,
@@ -329,6 +354,7 @@ impl Store {
                 runs::lease_until.eq(Some(lease.as_millis())),
             ));
             on!(&mut *conn, |c| query.execute(c))?;
+            actions::withdraw_of(conn, &ids, now)?;
             orphans(conn, &ids)
         })
         .await
@@ -370,20 +396,24 @@ fn orphans(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Orphan>, StoreError> {
             runs::partial,
             runs::attempts,
             runs::stop_asked_at.is_not_null(),
-            runs::prompt_tokens,
+            (runs::prompt_tokens, runs::completion_tokens, runs::usage_estimated),
         ));
-    type Row = (i64, i64, i64, String, String, i64, bool, i64);
+    type Row = (i64, i64, i64, String, String, i64, bool, (i64, i64, bool));
     let rows: Vec<Row> = on!(conn, |c| query.load(c))?;
-    let orphan = |(run, room, assistant, name, partial, attempts, stopping, prompt_tokens): Row| Orphan {
+    let orphan = |(run, room, assistant, name, partial, attempts, stopping, used): Row| Orphan {
         run: RunId::new(run),
         room: RoomId::new(room),
         assistant: Person { id: UserId::new(assistant), name: name.into(), role: Role::Assistant },
         partial,
         attempts,
         stopping,
-        prompt_tokens,
+        used: usage(used),
     };
     Ok(rows.into_iter().map(orphan).collect())
+}
+
+fn usage((prompt, completion, estimated): (i64, i64, bool)) -> Usage {
+    Usage { prompt, completion, estimated }
 }
 
 #[derive(Queryable)]
@@ -399,6 +429,7 @@ struct TaskRow {
     settings_version: i64,
     is_further: bool,
     attempts: i64,
+    used: (i64, i64, bool),
     created_at: i64,
     reserved_tokens: i64,
     engine: EngineRow,
@@ -443,6 +474,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
             runs::settings_version,
             runs::regenerates.is_not_null(),
             runs::attempts,
+            (runs::prompt_tokens, runs::completion_tokens, runs::usage_estimated),
             runs::created_at,
             runs::reserved_tokens,
             (
@@ -517,6 +549,7 @@ fn task(conn: &mut Conn, run: RunId) -> Result<Option<Task>, StoreError> {
         settings_version: row.settings_version,
         is_further: row.is_further,
         attempts: row.attempts,
+        used: usage(row.used),
         created_at: Timestamp::from_millis(row.created_at),
     }))
 }

@@ -134,8 +134,9 @@ on_both!(
             assert_eq!(stage.becomes(&id, status).await["result"], json!(null));
             assert_eq!(stage.house.metric("hearth_action_seconds_count", "").await, (n + 1) as f64);
         }
-        let id = stage.asks(json!({ "timeout_ms": 50 })).await;
-        stage.becomes(&id, "expired").await;
+        // It may be over before it is told that it was made.
+        let made = stage.bot.post("/actions", stage.request(json!({ "timeout_ms": 50 }))).await.expect(201);
+        stage.becomes(made["id"].as_str().expect("an id"), "expired").await;
         stage.house.metric_becomes("hearth_action_results_total", "\"timeout\"", 1.0).await;
         assert_eq!(stage.house.metric("hearth_action_results_total", "\"done\"").await, 2.0);
         assert_eq!(stage.house.metric("hearth_action_results_total", "\"failed\"").await, 1.0);
@@ -180,6 +181,25 @@ on_both!(
 );
 
 on_both!(
+    /// A socket that was told to close and is still there is asked for nothing: another one is.
+    ///
+    /// Proves CORR-01.
+    a_socket_on_its_way_out_is_passed_over,
+    async |ground| {
+        let stage = Stage::set(ground, &["--set", "socket.invalid_frames=1"]).await;
+        let mut client = stage.bob.connects().await;
+        // Used last. It reads that it is over, and doesn't hang up.
+        let mut raw = Raw::connect(&stage.house.url(), &stage.bob.credentials()).await;
+        raw.says(&json!({ "type": "nonsense" })).await;
+        assert!(raw.close_code().await.is_some(), "it is told");
+        let id = stage.asks(json!({ "timeout_ms": 60_000 })).await;
+        assert_eq!(client.notices("action.request").await["data"]["request_id"], json!(id));
+        stage.becomes(&id, "running").await;
+        drop(raw);
+    }
+);
+
+on_both!(
     /// Results of one request come by both ways at once, eight at a time: one is applied, and all are told the same end.
     ///
     /// Proves CORR-07, CORR-09.
@@ -220,7 +240,7 @@ on_both!(
 );
 
 /// Sends results in one write and reads until each is answered: `done`, `duplicate` or the code of the refusal, in order of sending.
-async fn pipelined(raw: &mut Raw, results: &[Value]) -> Vec<String> {
+pub(super) async fn pipelined(raw: &mut Raw, results: &[Value]) -> Vec<String> {
     let frame = |(n, data): (usize, &Value)| {
         client_text(
             &json!({ "type": "action.result", "request_id": n.to_string(), "data": data }).to_string(),
@@ -252,11 +272,13 @@ on_both!(
     async |ground| {
         let stage = Stage::set(ground, &[]).await;
         let mut raw = Raw::connect(&stage.house.url(), &stage.bob.credentials()).await;
-        let id = stage.asks(json!({})).await;
-        let results: Vec<Value> = (0..20).map(|n| result(&json!(id), json!(n))).collect();
+        let (before, id) = (stage.asks(json!({})).await, stage.asks(json!({})).await);
+        // While the first is on its way to the store, the others wait in their order.
+        let mut results = vec![result(&json!(before), json!("before"))];
+        results.extend((0..20).map(|n| result(&json!(id), json!(n))));
         let answers = pipelined(&mut raw, &results).await;
-        assert_eq!(answers[0], "done");
-        assert!(answers[1..].iter().all(|answer| answer == "duplicate"), "{answers:?}");
+        assert_eq!(answers[..2], ["done", "done"]);
+        assert!(answers[2..].iter().all(|answer| answer == "duplicate"), "{answers:?}");
         assert_eq!(stage.becomes(&id, "done").await["result"], json!(0), "the first one sent");
 
         let stage = Stage::set(ground, &["--set", "actions.results=3"]).await;

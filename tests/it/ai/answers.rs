@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// The seed by PROTOCOL.md section 4.8.
-fn seed(message: u64) -> u32 {
+pub(super) fn seed(message: u64) -> u32 {
     let hash = Sha256::digest(message.to_string());
     u32::from_be_bytes(hash[..4].try_into().expect("four bytes"))
 }

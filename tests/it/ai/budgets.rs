@@ -18,7 +18,7 @@ on_both!(
     /// Proves AI-15.
     many_at_once_never_overspend,
     async |ground| {
-        let house = House::open(ground).await;
+        let house = House::open_with(ground, &["--set", "ai.hops=1000"]).await;
         let ann = Caller::of(&house.admin);
         // An engine that takes its time.
         let engine = TcpListener::bind("127.0.0.1:0").await.expect("a port");

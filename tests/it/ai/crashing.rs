@@ -1,5 +1,6 @@
 //! Processes that die or leave while answers are made: nothing is lost, nothing comes twice, and everybody sees the same.
 
+use super::answers::seed;
 use super::scene::{Follower, Scene, asks};
 use crate::harness::upstream::Upstream;
 use crate::harness::upstream::script::{Gate, is_silent, says};
@@ -54,7 +55,7 @@ on_both!(
 );
 
 on_both!(
-    /// Proves AI-19, AI-22, AI-23.
+    /// Proves AI-18, AI-19, AI-22, AI-23.
     what_waited_or_said_nothing_goes_on_after_a_crash,
     async |ground| {
         let mut scene = Scene::open_with(ground, &[SHORT[0], SHORT[1], SHORT[2], "ai.workers=1"]).await;
@@ -71,6 +72,8 @@ on_both!(
             assert!(seen["message_id"].is_u64(), "{attempts}: {seen}");
         }
         assert_eq!(scene.upstream.requests().len(), 3, "the first was asked for again, nothing else twice");
+        let seeds: Vec<Value> = scene.upstream.requests().iter().map(|asked| asked.json["seed"].clone()).collect();
+        assert_eq!(seeds, [seed(first.prompt), seed(first.prompt), seed(second.prompt)], "whoever asks, and when");
         for message in [first.message, second.message] {
             assert_eq!(scene.message(message).await["body"], "Hello there.");
         }
@@ -158,16 +161,67 @@ on_both!(
     }
 );
 
+/// Who is on the way out takes nothing new, whoever gets free; what it leaves is answered after the start.
+///
+/// Proves AI-19.
+#[tokio::test]
+async fn who_leaves_begins_nothing_new() {
+    let mut scene = Scene::open_with(Ground::Sqlite, &[SHORT[0], SHORT[1], SHORT[2], "ai.workers=1"]).await;
+    let gate = Gate::new();
+    scene.upstream.answers(says(["so "]).then_waits_for(&gate).then_says(["it ends"])).answers(is_silent());
+    let mut follower = scene.follows().await;
+    let asked = scene.asks("what?").await;
+    follower.hears_said(asked.run, "so ").await;
+    let other = scene.house.admin.client.create_room("open", "Other", &[]).await.expect("a room").id;
+    let waits = scene.asks_in(other, "and here?").await;
+    let leaves = async {
+        follower.listener.is_closed().await;
+        gate.opens();
+    };
+    let (ended, ()) = tokio::join!(scene.house.server.terminate(PATIENCE), leaves);
+    assert!(ended.expect("ends").success());
+    assert_eq!(scene.upstream.requests().len(), 1, "nothing new");
+    scene.house.server.restart().await.expect("starts again");
+    assert_eq!(scene.message(asked.message).await["body"], "so it ends");
+    let asked: Vec<usize> =
+        vec![scene.upstream.is_asked().await.number, scene.upstream.is_asked().await.number];
+    assert_eq!((asked, &scene.run(other, waits.run).await["state"]), (vec![1, 2], &json!("running")));
+}
+
+/// However often a server is started anew in good order, a question isn't given up for it.
+///
+/// Proves AI-19, AI-22.
+#[tokio::test]
+async fn leaving_in_good_order_counts_for_nothing() {
+    let settings = [SHORT[0], SHORT[1], SHORT[2], "ai.attempts=2", "ai.drain_s=0"];
+    let mut scene = Scene::open_with(Ground::Sqlite, &settings).await;
+    scene.upstream.always_answers(is_silent());
+    let asked = scene.asks("what?").await;
+    for _ in 0..2 {
+        scene.upstream.is_asked().await;
+        assert!(scene.house.server.terminate(PATIENCE).await.expect("ends").success());
+        scene.house.server.restart().await.expect("starts again");
+    }
+    // A crash is one attempt, and there is one more.
+    scene.upstream.is_asked().await;
+    scene.house.server.kill().expect("killed");
+    scene.upstream.always_answers(says(["at last"]));
+    scene.house.server.restart().await.expect("starts again");
+    let run = scene.run_becomes(asked.run, "ended", |run| run["ended_at"].is_string()).await;
+    assert_eq!((&run["state"], &run["reason"]), (&json!("done"), &Value::Null));
+    assert_eq!(scene.message(asked.message).await["body"], "at last");
+}
+
 /// Two processes on one database. The first has the answer in hand before the second is there.
-struct Two {
-    scene: Scene,
-    second: Server,
+pub(super) struct Two {
+    pub(super) scene: Scene,
+    pub(super) second: Server,
     /// Ann, at the second.
-    there: Person,
+    pub(super) there: Person,
     _directory: tempfile::TempDir,
 }
 
-async fn second_beside(scene: Scene, database: String) -> Two {
+pub(super) async fn second_beside(scene: Scene, database: String) -> Two {
     let directory = tempfile::TempDir::new().expect("a directory");
     let mut options = Options::new(crate::harness::binary(), directory.path().join("data"));
     options.args = scene.house.server.options().args.clone();
@@ -180,7 +234,7 @@ async fn second_beside(scene: Scene, database: String) -> Two {
     Two { scene, second, there, _directory: directory }
 }
 
-async fn on_two(settings: &[&str]) -> (Scene, String) {
+pub(super) async fn on_two(settings: &[&str]) -> (Scene, String) {
     let database = crate::postgres::database();
     let flags: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
     (Scene::in_house(House::open_on(&database, &flags).await).await, database)

@@ -132,7 +132,62 @@ async fn an_answer_that_never_ends_is_ended() {
     assert_eq!(end["usage"]["prompt_tokens"], 0, "nobody read it");
 }
 
+/// Each wait has its own setting, whatever the others are: here they are longer than anybody waits for.
+///
+/// Proves AI-10.
+#[tokio::test]
+async fn each_wait_is_by_its_own_setting() {
+    let nowhere = Unconnectable::start().await;
+    let cases = [
+        (
+            "connect",
+            ["connect_timeout_ms=300", "first_token_timeout_ms=60000", "idle_timeout_ms=60000"],
+            None,
+        ),
+        (
+            "first_token_timeout",
+            ["connect_timeout_ms=400", "first_token_timeout_ms=400", "idle_timeout_ms=60000"],
+            Some(is_silent()),
+        ),
+        (
+            "idle_timeout",
+            ["connect_timeout_ms=60000", "first_token_timeout_ms=60000", "idle_timeout_ms=400"],
+            Some(says(["so ", "far"]).then_stalls()),
+        ),
+    ];
+    for (reason, waits, script) in cases {
+        let mut settings = vec!["ai.retries=0".to_owned()];
+        settings.extend(waits.iter().map(|wait| format!("ai.{wait}")));
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let scene = Scene::open_with(Ground::Sqlite, &settings).await;
+        let url = if script.is_some() { scene.upstream.url() } else { nowhere.url() };
+        assistant(&scene.house, "Nemo", &url, json!({})).await;
+        scene.upstream.always_answers(script.unwrap_or_else(is_silent));
+        let mut follower = scene.follows().await;
+        let asked = asks(&scene.ann(), scene.lobby(), "@Nemo?").await;
+        assert_eq!(follower.hears_the_end(asked.run).await["reason"], reason);
+    }
+}
+
+/// Those who wait for one engine don't come back all at once: each wait is another, and none is longer than it may be.
+///
 /// Proves AI-11.
+#[tokio::test]
+async fn waits_between_attempts_are_at_random() {
+    let settings =
+        ["ai.retries=10", "ai.backoff_ms=1000", "ai.backoff_max_ms=1000", "ai.breaker_samples=1000"];
+    let scene = Scene::open_with(Ground::Sqlite, &settings).await;
+    scene.upstream.always_answers(is_broken());
+    assert_eq!(scene.is_answered("what?").await["reason"], "overloaded");
+    let requests = scene.upstream.requests();
+    assert_eq!(requests.len(), 11);
+    let waits: Vec<Duration> = requests.windows(2).map(|two| two[1].at - two[0].at).collect();
+    // Of ten waits between nothing and a second, the shortest is almost surely short, and the longest isn't.
+    assert!(waits.iter().any(|wait| *wait < Duration::from_millis(900)), "no jitter: {waits:?}");
+    assert!(waits.iter().any(|wait| *wait > Duration::from_millis(200)), "no waiting: {waits:?}");
+}
+
+/// Proves AI-11, AI-18.
 #[tokio::test]
 async fn who_says_when_to_come_back_is_asked_then() {
     let scene = Scene::open_with(Ground::Sqlite, &HASTY).await;
@@ -140,6 +195,7 @@ async fn who_says_when_to_come_back_is_asked_then() {
     assert_eq!(scene.is_answered("what?").await["body"], "now");
     let requests = scene.upstream.requests();
     assert!(requests[1].at - requests[0].at >= Duration::from_secs(1), "asked too soon");
+    assert_eq!(requests[0].json, requests[1].json, "the same question, with the same seed");
     // A connection refused is tried again, too.
     assert!(scene.house.metric("hearth_ai_retries_total", "rate_limited").await >= 1.0);
     // One that gives it all at once is as good.
@@ -193,6 +249,60 @@ on_both!(
         assert!(scene.house.metric("hearth_ai_runs_total", "overloaded").await >= 2.0);
     }
 );
+
+/// Questions that wait when the engine is found to fail don't reach it any more, and of those that come once it may be well again one
+/// probes for all.
+///
+/// Proves AI-12, AI-13.
+#[tokio::test]
+async fn what_waits_for_an_engine_that_fails_is_not_sent_and_one_probes() {
+    let settings = [
+        "ai.retries=0",
+        "ai.breaker_samples=2",
+        "ai.breaker_cooldown_ms=1500",
+        "ai.breaker_cooldown_max_ms=1500",
+    ];
+    let scene = Scene::open_with(Ground::Sqlite, &settings).await;
+    let other = scene.house.admin.client.create_room("open", "Other", &[]).await.expect("a room").id;
+    let gate = Gate::new();
+    scene.upstream.always_answers(is_broken().once(&gate));
+    let mut follower = scene.follows().await;
+    let mut runs = Vec::new();
+    for name in ["Bob", "Cleo", "Dan", "Eve"] {
+        let calls = Caller::of(&scene.house.joined_by(name).await);
+        runs.push(asks(&calls, scene.lobby(), "@Ada?").await.run);
+    }
+    gate.opens();
+    for (run, reason) in runs.iter().zip(["overloaded", "overloaded", "breaker_open", "breaker_open"]) {
+        let end = follower.hears_the_end(*run).await;
+        assert_eq!((&end["state"], &end["reason"]), (&json!("failed"), &json!(reason)));
+    }
+    assert_eq!(scene.upstream.requests().len(), 2, "nobody asks it");
+
+    let probing = Gate::new();
+    scene.upstream.always_answers(says(["well again"]).once(&probing));
+    let began = Instant::now();
+    while scene.ann().get("/assistants").await.expect(200)["assistants"][0]["available"] != true {
+        assert!(began.elapsed() < PATIENCE, "it stays closed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let probe = scene.asks("are you well?").await;
+    probing.is_reached().await;
+    let meanwhile = scene.asks_in(other, "and?").await;
+    let began = Instant::now();
+    let end = loop {
+        let run = scene.run(other, meanwhile.run).await;
+        if run["ended_at"].is_string() {
+            break run;
+        }
+        assert!(began.elapsed() < PATIENCE, "{run}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!((&end["reason"], scene.upstream.requests().len()), (&json!("breaker_open"), 3), "one probes");
+    probing.opens();
+    assert_eq!(follower.hears_the_end(probe.run).await["body"], "well again");
+    assert_eq!(scene.is_answered("and now?").await["body"], "well again");
+}
 
 /// Somebody's hand in the database makes one assistant's runs unworkable: they end as dead letters, and others are answered meanwhile.
 ///

@@ -179,7 +179,9 @@ async fn twenty_questions_a_second_are_borne() {
     for at in 0..10 {
         rooms.push(room(&scene, &format!("Room{at}")).await);
     }
-    let people = people(&scene, 4).await;
+    // More conversations than may wait: it isn't one answer at a time in each that bounds it.
+    let people = people(&scene, 8).await;
+    let ann = scene.ann();
     let (began, mut asked, mut refused, mut most) = (Instant::now(), 0, 0, 0);
     for at in 0..20 * SECONDS {
         tokio::time::sleep_until((began + Duration::from_millis(at * 50)).into()).await;
@@ -191,6 +193,8 @@ async fn twenty_questions_a_second_are_borne() {
             other => panic!("{other:?}: {run}"),
         }
         most = most.max(scene.upstream.open());
+        let waiting = ann.get("/ops").await.expect(200)["ai"]["queued"].as_u64().expect("a number");
+        assert!(waiting <= 16, "{waiting} wait");
     }
     assert!(asked >= 20 && refused > 0, "{asked} {refused}");
     assert!(most <= 4 + 4, "no more than there are workers, and connections that are kept: {most}");
@@ -202,4 +206,11 @@ async fn twenty_questions_a_second_are_borne() {
     }
     let rate = scene.house.metric("hearth_ai_sustainable_rate", "").await;
     assert!((0.5..8.5).contains(&rate), "four workers at half a second make eight a second at best: {rate}");
+    // It is what all workers do together, at the pace of late.
+    let seconds = scene.house.metric("hearth_ai_run_seconds_sum", "").await
+        / scene.house.metric("hearth_ai_run_seconds_count", "").await;
+    assert!(
+        (2.0..=6.0).contains(&(rate * seconds)),
+        "{rate} a second at {seconds} s each: not of four workers"
+    );
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 on_both!(
-    /// Proves CORR-07.
+    /// Proves CORR-02, CORR-07.
     over_http_it_is_the_same,
     async |ground| {
         let stage = Stage::set(ground, &[]).await;
@@ -15,6 +15,10 @@ on_both!(
         let carol = Caller::of(&stage.house.joined_by("Carol").await);
         let id = stage.asks(json!({})).await;
         let path = format!("/actions/{id}/result");
+        // Thirty seconds, when nothing is said of it.
+        let shown = stage.bot.get(&format!("/actions/{id}")).await.expect(200);
+        let time = |name: &str| shown[name].as_str().expect("a time").parse::<chrono::DateTime<chrono::Utc>>().expect("a time");
+        assert_eq!(time("deadline") - time("created_at"), chrono::TimeDelta::seconds(30), "{shown}");
         let done = json!({ "request_id": id, "status": "done", "result": { "rolls": [3] } });
 
         bob.post(&path, json!({ "status": "done" })).await.is_problem(400, "invalid_payload", Some("request_id"));
@@ -38,6 +42,14 @@ on_both!(
         assert_eq!(told, json!({ "request_id": id, "state": "done", "duplicate": true }));
         let mut client = stage.bob.connects().await;
         assert_eq!(client.asks("action.result", done).await["duplicate"], json!(true), "by the other way, too");
+
+        // Whoever waits has it at once.
+        let asked = stage.asks_and_waits(json!({ "timeout_ms": 300_000 }));
+        let id = client.notices("action.request").await["data"]["request_id"].clone();
+        let path = format!("/actions/{}/result", id.as_str().expect("an id"));
+        bob.post(&path, json!({ "request_id": id, "status": "done", "result": [5] })).await.expect(200);
+        assert_eq!(asked.await.expect("asked").expect(200)["result"], json!([5]));
+        stage.house.metric_becomes("hearth_registry_entries", "\"actions\"", 0.0).await;
     }
 );
 

@@ -143,6 +143,8 @@ pub(super) struct Follower {
     pub(super) begun: HashSet<u64>,
     /// Pieces that were heard of runs (count).
     pub(super) pieces: HashMap<u64, usize>,
+    /// The messages that runs fill.
+    places: HashMap<u64, u64>,
     /// How often it had to subscribe anew because it was too slow.
     pub(super) resyncs: usize,
     seq: u64,
@@ -162,6 +164,7 @@ impl Follower {
             ended: HashMap::new(),
             begun: HashSet::new(),
             pieces: HashMap::new(),
+            places: HashMap::new(),
             resyncs: 0,
             seq: subscribed.head,
         };
@@ -195,13 +198,19 @@ impl Follower {
         for stream in streams {
             let (run, text) = (stream["run_id"].as_u64().expect("an id"), text_of(&stream));
             assert!(!self.ended.contains_key(&run), "run {run} is over: {stream}");
-            assert!(stream["message_id"].is_u64(), "{stream}");
+            self.is_in_place(run, &stream);
             let known = self.said.get(&run).map_or("", String::as_str);
             assert!(text.starts_with(known), "run {run}: {text:?} doesn't go on from {known:?}");
             self.said.insert(run, text);
             self.begun.insert(run);
             open.insert(run);
         }
+    }
+
+    /// What is told of a run names the message that it fills, always the same.
+    fn is_in_place(&mut self, run: u64, data: &Value) {
+        let message = data["message_id"].as_u64().unwrap_or_else(|| panic!("of no message: {data}"));
+        assert_eq!(*self.places.entry(run).or_insert(message), message, "run {run}: {data}");
     }
 
     /// Takes a frame in.
@@ -211,6 +220,7 @@ impl Follower {
                 let data = &json["data"];
                 let run = data["run_id"].as_u64().expect("an id");
                 assert_eq!(data["state"], "running", "{json}");
+                self.is_in_place(run, data);
                 assert!(!self.ended.contains_key(&run), "run {run} is over: {json}");
                 self.begun.insert(run);
                 self.said.entry(run).or_default();
@@ -220,6 +230,7 @@ impl Follower {
                 let run = data["run_id"].as_u64().expect("an id");
                 assert!(!self.ended.contains_key(&run), "run {run} is over: {json}");
                 assert!(self.begun.contains(&run), "run {run} never began: {json}");
+                self.is_in_place(run, data);
                 let said = self.said.entry(run).or_default();
                 let offset = data["offset"].as_u64().expect("a number");
                 assert_eq!(offset, said.len() as u64, "run {run} goes on from {said:?}: {json}");
@@ -228,9 +239,13 @@ impl Follower {
             }
             Frame::Event(event) => {
                 self.seq = self.seq.max(event.seq);
+                if let Some(run) = event.json["data"]["run"]["id"].as_u64() {
+                    self.places.insert(run, event.id);
+                }
                 if event.kind == "ai.ended" {
                     let data = event.json["data"].clone();
                     let run = data["run_id"].as_u64().expect("an id");
+                    self.is_in_place(run, &data);
                     if let (Some(said), Some(body)) = (self.said.remove(&run), data["body"].as_str()) {
                         let is_all = body == said || said.trim().is_empty();
                         // Whoever ended it in the writer's stead knows what was stored last.

@@ -1,8 +1,11 @@
 //! Settings: synced with a version, by either door, and heard on the other devices.
 
+use super::scene::{Scene, asks};
+use crate::harness::upstream::script::{Gate, says};
 use crate::harness::{Ground, House, Listener, on_both};
 use crate::rest::caller::Caller;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 fn inbox(listener: &Listener) -> u64 {
     let rooms = &listener.socket.welcome().rooms;
@@ -81,6 +84,67 @@ on_both!(
         assert_eq!(won, [json!({ "version": 2, "duplicate": false })]);
         for lost in answers.iter().filter(|one| one.status != 200) {
             assert_eq!(lost.is_problem(409, "version_conflict", None)["version"], json!(2));
+        }
+    }
+);
+
+on_both!(
+    /// Settings that are changed while a question waits are none of its business, and a question that names others than those there
+    /// are asks nobody, whichever door it comes by.
+    ///
+    /// Proves CORR-13.
+    a_question_is_answered_by_the_settings_it_named,
+    async |ground| {
+        let scene = Scene::open_with(ground, &["ai.workers=1"]).await;
+        let bob = scene.house.joined_by("Bob").await;
+        let (calls, lobby) = (Caller::of(&bob), scene.lobby());
+        let mut socket = bob.connects().await;
+        let wish = |version: u64, language: &str| json!({ "version": version, "settings": { "ai": { "language": language } } });
+        socket.asks("settings.sync", wish(0, "Esperanto")).await;
+        let gate = Gate::new();
+        scene.upstream.answers(says(["Hold"]).then_waits_for(&gate));
+        let first = scene.asks("hold the line").await;
+        gate.is_reached().await;
+        let post = |version: u64| {
+            let id = Uuid::new_v4();
+            json!({ "room_id": lobby, "client_message_id": id, "body": "@Ada what?", "settings_version": version })
+        };
+        let posted = socket.asks("message.post", post(1)).await;
+        let run = posted["runs"][0]["run_id"].as_u64().unwrap_or_else(|| panic!("{posted}"));
+        assert_eq!(socket.asks("settings.sync", wish(1, "Volapük")).await, json!({ "version": 2 }));
+        gate.opens();
+        scene.run_becomes(first.run, "done", |run| run["state"] == "done").await;
+        let seen = scene.run_becomes(run, "done", |run| run["state"] == "done").await;
+        assert_eq!(seen["settings_version"], json!(1), "{seen}");
+        let prompt = scene.upstream.asked(2).said_by("user").join("\n");
+        assert!(prompt.contains("Esperanto") && !prompt.contains("Volapük"), "{prompt}");
+
+        // By each door: the message stands, and says why nobody is asked.
+        let stale = socket.asks("message.post", post(1)).await;
+        let named = json!({ "body": "@Ada what?", "settings_version": 1 });
+        let by_rest = calls.post(&format!("/rooms/{lobby}/messages"), named).await.expect(201);
+        for told in [stale, by_rest] {
+            let error = &told["runs"][0]["error"];
+            assert_eq!((&error["code"], &error["version"]), (&json!("settings_conflict"), &json!(2)), "{told}");
+        }
+        let message = calls.says(lobby, "something to ask about").await;
+        let mut ask = json!({ "room_id": lobby, "message_id": message, "assistant_id": scene.ada, "settings_version": 1 });
+        assert_eq!(socket.is_refused("ai.ask", ask.clone()).await, "settings_conflict");
+        ask.as_object_mut().expect("fields").remove("room_id");
+        let path = format!("/rooms/{lobby}/runs");
+        let problem = calls.post(&path, ask.clone()).await.is_problem(409, "settings_conflict", None);
+        assert_eq!(problem["version"], json!(2));
+        assert_eq!(scene.upstream.requests().len(), 2, "nobody was asked");
+        ask["settings_version"] = json!(2);
+        let asked = calls.post(&path, ask).await.expect(201);
+        assert_eq!(asked["settings_version"], json!(2));
+        let run = asked["id"].as_u64().expect("an id");
+        scene.run_becomes(run, "done", |run| run["state"] == "done").await;
+        // Who says nothing of settings is answered by what is there.
+        let asked = asks(&calls, lobby, "@Ada and now?").await;
+        scene.run_becomes(asked.run, "done", |run| run["settings_version"] == 2 && run["state"] == "done").await;
+        for request in [3, 4] {
+            assert!(scene.upstream.asked(request).said_by("user").join("\n").contains("Volapük"));
         }
     }
 );

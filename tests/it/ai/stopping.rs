@@ -14,7 +14,7 @@ fn begins(gate: &Gate) -> Script {
 }
 
 on_both!(
-    /// Proves AI-14, CORR-10.
+    /// Proves AI-14, AI-18, CORR-10.
     the_asker_stops_an_answer_and_what_was_said_stays,
     async |ground| {
         let scene = Scene::open(ground).await;
@@ -195,6 +195,35 @@ on_both!(
         let runs = ann.get(&format!("/rooms/{lobby}/runs")).await.expect(200);
         assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1), "{runs}");
         assert_eq!(scene.upstream.requests().len(), 1);
+    }
+);
+
+on_both!(
+    /// A post whose reply was lost is repeated: it says again why nobody was asked, and asks once somebody can be.
+    ///
+    /// Proves AI-23.
+    a_repeated_post_asks_whom_it_asked_in_vain,
+    async |ground| {
+        let scene = Scene::open(ground).await;
+        let (ann, gate) = (scene.ann(), Gate::new());
+        scene.upstream.answers(begins(&gate));
+        let mut follower = scene.follows().await;
+        let first = scene.asks("what?").await;
+        let body = json!({ "body": "@Ada, and then?", "client_message_id": uuid::Uuid::new_v4() });
+        let path = format!("/rooms/{}/messages", scene.lobby());
+        let posted = ann.post(&path, body.clone()).await.expect(201);
+        assert_eq!(posted["runs"][0]["error"]["code"], "ai_busy", "{posted}");
+        let again = ann.post(&path, body.clone()).await.expect(200);
+        assert_eq!((&again["id"], &again["runs"][0]), (&posted["id"], &posted["runs"][0]), "{again}");
+        gate.opens();
+        follower.hears_the_end(first.run).await;
+        let again = ann.post(&path, body.clone()).await.expect(200);
+        assert_eq!((&again["id"], &again["duplicate"]), (&posted["id"], &json!(true)), "{again}");
+        let run = again["runs"][0]["run_id"].as_u64().unwrap_or_else(|| panic!("asked: {again}"));
+        assert_eq!(follower.hears_the_end(run).await["body"], "Hello there.");
+        let last = ann.post(&path, body).await.expect(200);
+        assert_eq!(last["runs"], again["runs"]);
+        assert_eq!(scene.upstream.requests().len(), 2);
     }
 );
 

@@ -183,8 +183,8 @@ on_both!(
         assert_eq!((&page["summaries"][0]["run_id"], &page["next"]), (&run["id"], &Value::Null));
         // Who deletes what was said takes the summaries along that know it.
         ann.delete(&format!("/messages/{}", said[1])).await.expect(204);
-        let [left] = &scene.summaries().await[..] else { panic!("the part, which never heard of it") };
-        assert_eq!((&left["run_id"], &left["whole"]), (&part["id"], &json!(false)));
+        let left: Vec<_> = scene.summaries().await.iter().map(|summary| summary["run_id"].clone()).collect();
+        assert_eq!(left, [part["id"].clone()], "it begins later");
     }
 );
 
@@ -251,10 +251,11 @@ on_both!(
 /// Proves SUM-01.
 #[tokio::test]
 async fn a_room_that_others_count_as_short_isnt_passed_over() {
-    let scene = Scene::open(Ground::Sqlite, true, &SOON).await;
-    // Six of them aren't among the newest: 1,980 bytes in 660 characters, and about 500 of what is written around.
+    // From 1,000 on, far from as many as are told at a time.
+    let scene = Scene::open(Ground::Sqlite, true, &[SOON[0], SOON[1], "ai.summary_percent=25"]).await;
+    // Six of them aren't among the newest: 990 bytes in 330 characters, and about 500 of what is written around.
     for _ in 0..8 {
-        scene.ann().says(scene.house.lobby, &"你好世界今天天气很好吗".repeat(10)).await;
+        scene.ann().says(scene.house.lobby, &"你好世界今天天气很好吗".repeat(5)).await;
     }
     scene.summaries_become(1).await;
 }

@@ -1,6 +1,8 @@
 //! `/metrics`: text that Prometheus understands, the names of the document, for those who may.
 
 use super::caller::Caller;
+use crate::harness::upstream::Upstream;
+use crate::harness::upstream::script::{is_broken, says};
 use crate::harness::{Ground, House, empty};
 use hearth::telemetry::catalog::{Kind, METRICS};
 use serde_json::json;
@@ -87,6 +89,34 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
     families
 }
 
+/// Answers that come and that fail, requests that are done, failed, too late and answered twice: whatever counts by a label counts.
+async fn programs_are_used(house: &House, bob: u64, answers: &Caller) {
+    let (ann, engine) = (Caller::of(&house.admin), Upstream::start().await);
+    let sage = json!({ "name": "Sage", "base_url": engine.url(), "model": "tiny-7b" });
+    ann.post("/assistants", sage).await.expect(201);
+    let path = format!("/rooms/{}/messages", house.lobby);
+    let scripts = [("completed", says(["Well."]).then_usage(1234, 5)), ("failed", is_broken())];
+    for (outcome, script) in scripts {
+        engine.always_answers(script);
+        ann.post(&path, json!({ "body": "@Sage?" })).await.expect(201);
+        house.metric_becomes("hearth_ai_outcomes_total", &format!("\"{outcome}\""), 1.0).await;
+    }
+    let asks = async |timeout: u64| {
+        let request =
+            json!({ "user_id": bob, "room_id": house.lobby, "kind": "dice.roll", "timeout_ms": timeout });
+        ann.post("/actions", request).await.expect(201)["id"].as_str().expect("an id").to_owned()
+    };
+    let short = asks(50).await;
+    house.metric_becomes("hearth_action_results_total", "timeout", 1.0).await;
+    let (done, failed) = (asks(60_000).await, asks(60_000).await);
+    for (id, as_what, status) in
+        [(&done, "done", 200), (&done, "done", 200), (&failed, "failed", 200), (&short, "done", 410)]
+    {
+        let result = json!({ "request_id": id, "status": as_what });
+        answers.post(&format!("/actions/{id}/result"), result).await.expect(status);
+    }
+}
+
 /// Proves OBS-05, OBS-06.
 #[tokio::test]
 async fn the_endpoint_has_the_metrics_of_the_document() {
@@ -100,6 +130,7 @@ async fn the_endpoint_has_the_metrics_of_the_document() {
     ann.get("/nowhere").await.is_problem(404, "not_found", None);
     ann.sends("GET", "/%22%5C%0A{x=\"1\"}", None).await.is_problem(404, "not_found", None);
     ann.calls("BREW\u{21}", "/me", None).await.is_problem(405, "method_not_allowed", None);
+    programs_are_used(&house, bob.id, &Caller::of(&bob)).await;
     let answer = Caller::nobody(&house.url()).sends("GET", "/metrics", None).await;
     assert_eq!(
         (answer.status, answer.header("content-type")),
@@ -132,7 +163,8 @@ async fn the_endpoint_has_the_metrics_of_the_document() {
                 // Names of things and patterns of routes: no number is anybody's id.
                 let is_closed =
                     !value.bytes().any(|byte| byte.is_ascii_digit()) || value.starts_with("/api/v1");
-                assert!(is_closed && !value.contains("Bob"), "{sample}: {name}={value}");
+                let is_nobodys = !["Bob", "Sage", "tiny"].iter().any(|one| value.contains(one));
+                assert!(is_closed && is_nobodys, "{sample}: {name}={value}");
                 assert!(!value.contains(&format!("/{message}")), "{sample}: {name}={value}");
             }
         }
@@ -192,6 +224,8 @@ async fn frames_and_handshakes_are_counted_by_what_they_are() {
     let nobody = loadtest::wire::Credentials::Bearer("1-nonsense".to_owned());
     let refused = loadtest::socket::Socket::connect(&house.url(), &nobody).await;
     assert!(refused.is_err(), "nobody knows it");
+    let took = house.metric("hearth_handshake_seconds_sum", "outcome=\"refused\"").await;
+    assert!(took > 0.0, "to refuse takes a while, too");
     let second = house.admin.connects().await;
     let third = loadtest::socket::Socket::connect(&house.url(), &house.admin.client.credentials()).await;
     assert!(third.is_err(), "it is one too many");
@@ -204,6 +238,8 @@ async fn frames_and_handshakes_are_counted_by_what_they_are() {
         house
             .metric_becomes("hearth_handshake_seconds_count", &format!("outcome=\"{outcome}\""), count)
             .await;
+        let took = house.metric("hearth_handshake_seconds_sum", &format!("outcome=\"{outcome}\"")).await;
+        assert!(took > 0.0, "{outcome}: they took a while");
     }
     drop((second, ann));
 }

@@ -4,8 +4,9 @@ use super::caller::Caller;
 use crate::harness::upstream::Upstream;
 use crate::harness::upstream::script::{Gate, says};
 use crate::harness::{Ground, House, PATIENCE, on_both};
+use hearth::domain::Timestamp;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 async fn becomes(ann: &Caller, is: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
@@ -43,6 +44,7 @@ on_both!(
         let asked = Caller::of(&bob).post(&path, json!({ "body": "@Sage are you there?" })).await.expect(201);
         let run = asked["runs"][0]["run_id"].clone();
         gate.is_reached().await;
+        let reached = Timestamp::from(chrono::Utc::now()).to_string();
         let second = ann.post(&path, json!({ "body": "@Sage and me?" })).await.expect(201);
         assert!(second["runs"][0]["run_id"].is_number(), "{second}");
         let socket = bob.connects().await;
@@ -50,7 +52,8 @@ on_both!(
         let running = &ops["ai"]["running"][0];
         assert_eq!((&running["run_id"], &running["room_id"]), (&run, &json!(house.lobby)), "{ops}");
         assert_eq!(running["asker_id"], json!(bob.id), "{ops}");
-        assert!(running["since"].as_str().is_some_and(|since| since >= ops["since"].as_str().expect("a time")));
+        let since = running["since"].as_str().expect("a time");
+        assert!(since >= ops["since"].as_str().expect("a time") && since <= reached.as_str(), "{ops}, {reached}");
         assert!(ops["ai"]["oldest_s"].is_number() && ops["log"]["last_id"].as_u64() > Some(0), "{ops}");
         assert_eq!((&ops["connections"]["open"], &ops["connections"]["users"]), (&json!(1), &json!(1)), "{ops}");
         drop(socket);
@@ -82,5 +85,49 @@ on_both!(
         Caller::of(&bob).get("/ops").await.is_problem(403, "forbidden", None);
         let text = ann.get("/ops").await.text();
         assert!(!text.contains("are you there") && !text.contains("Well"), "nothing that was said: {text}");
+    }
+);
+
+on_both!(
+    /// What is asked of people's clients: how much waits, how it went, and how long it took.
+    ///
+    /// Proves OBS-09, CORR-04, CORR-16.
+    operators_see_what_is_asked_of_people,
+    async |ground| {
+        let house = House::open(ground).await;
+        let (ann, robot) = (Caller::of(&house.admin), Caller::bot_of(&house, "Robot").await);
+        let bob = house.joined_by("Bob").await;
+        let answers = Caller::of(&bob);
+        let _two = [bob.connects().await, bob.connects().await];
+        let asks = async |timeout: u64| {
+            let request = json!({ "user_id": bob.id, "room_id": house.lobby, "kind": "dice.roll", "timeout_ms": timeout });
+            robot.post("/actions", request).await.expect(201)["id"].as_str().expect("an id").to_owned()
+        };
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            asked.push(asks(60_000).await);
+        }
+        let began = Instant::now();
+        let missed = asks(50).await;
+        let ops = becomes(&ann, |ops| ops["actions"]["timeouts"] == 1).await;
+        let waiting = json!({ "pending": 4, "done": 0, "failed": 0, "timeouts": 1, "late": 0, "latency_ms": null });
+        assert_eq!(ops["actions"], waiting);
+        assert_eq!((&ops["connections"]["open"], &ops["connections"]["users"]), (&json!(2), &json!(1)), "{ops}");
+
+        let waited = began.elapsed();
+        for (id, status) in asked.iter().zip(["done", "failed", "done"]) {
+            let result = json!({ "request_id": id, "status": status });
+            answers.post(&format!("/actions/{id}/result"), result).await.expect(200);
+        }
+        let late = json!({ "request_id": missed, "status": "done" });
+        answers.post(&format!("/actions/{missed}/result"), late).await.is_problem(410, "expired", None);
+        let seen = ann.get("/ops").await.expect(200)["actions"].clone();
+        let counts = ["pending", "done", "failed", "timeouts", "late"].map(|name| seen[name].as_u64());
+        assert_eq!(counts, [1, 2, 1, 1, 1].map(Some), "{seen}");
+        let took = ["p50", "p90", "p99", "max"].map(|name| seen["latency_ms"][name].as_u64().expect("a number"));
+        assert!(took.is_sorted(), "{seen}");
+        // Both ends are cut to milliseconds.
+        assert!(Duration::from_millis(took[0] + 1) >= waited, "each took that long at least: {seen}, {waited:?}");
+        assert!(house.metric("hearth_action_seconds_sum", "").await >= waited.as_secs_f64() * 3.0 - 0.01);
     }
 );

@@ -5,7 +5,7 @@ use super::contracts;
 use hearth::domain::{
     Ack, AssistantChange, AssistantTerms, BaseUrl, Budget, Command, Enrolment, MessageId, NewRoomKind,
     Person, Prices, Rejection, RejectionCode, Role, RoomId, RunEnd, RunId, RunState, Scope, Started,
-    Summoned, Usage, UserId, WebhookUrl,
+    Summoned, Timestamp, Usage, UserId, WebhookUrl,
 };
 use hearth::storage::{HistoryPage, RunTerms, Task};
 use std::time::Duration;
@@ -19,6 +19,7 @@ contracts!(
     a_question_is_asked_once,
     an_answer_is_asked_for_again_once,
     chains_of_programs_end,
+    what_programs_ask_in_a_row_has_an_end,
     those_who_are_gone_are_not_asked,
 );
 
@@ -129,6 +130,7 @@ fn said(ack: Ack) -> (MessageId, Vec<Summoned>) {
     }
 }
 
+/// Proves AI-06, AI-12, AI-15.
 async fn each_refusal_has_its_code_and_leaves_nothing(bench: Bench) {
     let Scene { bench, ann, bob, ada, room } = Scene::set(bench).await;
     let scene = Scene { bench, ann, bob, ada, room };
@@ -202,6 +204,7 @@ async fn each_refusal_has_its_code_and_leaves_nothing(bench: Bench) {
     assert_eq!(bench.count("SELECT count(*) FROM runs"), 2);
 }
 
+/// Proves AI-02.
 async fn queues_are_bounded(mut bench: Bench) {
     bench.options.runs = RunTerms { queue: 3, room_queue: 2, user_queue: 2, ..RunTerms::DEFAULT };
     let scene = Scene::set(bench.reopened().await).await;
@@ -234,6 +237,7 @@ async fn queues_are_bounded(mut bench: Bench) {
     accepted(asks(bob, rooms[2]).await);
 }
 
+/// Proves AI-06.
 async fn who_is_mentioned_is_asked(bench: Bench) {
     let scene = Scene::set(bench).await;
     let (bench, bob, room) = (&scene.bench, &scene.bob, scene.room);
@@ -410,10 +414,62 @@ async fn chains_of_programs_end(mut bench: Bench) {
     // And where no program may ask, none does.
     let Scene { bench: opened, .. } = scene;
     bench = opened;
-    bench.options.runs = RunTerms { answers_bots: false, ..RunTerms::DEFAULT };
+    bench.options.runs = RunTerms { hops: 0, ..RunTerms::DEFAULT };
     let bench = bench.reopened().await;
     let (ack, _) = bench.does(&robots[1], post(room, Uuid::new_v4(), "@Ada, go on")).await;
     assert!(said(ack).1.is_empty());
+}
+
+/// A bot that answers whatever an assistant says by a question comes to an end, unless somebody else speaks or it takes its time; and
+/// people are asked for nothing of the kind.
+///
+/// Proves BOT-08.
+async fn what_programs_ask_in_a_row_has_an_end(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let (bench, room, ada) = (&scene.bench, scene.room, &scene.ada);
+    let enrolment = Enrolment::Bot {
+        by: scene.ann.clone(),
+        name: name("Robot"),
+        key_hash: [1; 32],
+        webhook: None,
+        expires_in: None,
+        key: None,
+    };
+    let robot = bench.enrolled(enrolment).await;
+    let holder = Uuid::new_v4();
+    let goes_on = async |who: &Person, at: Timestamp| {
+        let write = by(who, post(room, Uuid::new_v4(), "@Ada, go on"));
+        let verdict = bench.store.submit(vec![write], at).unwrap().await.unwrap().pop().unwrap();
+        let (_, mut runs) = said(accepted(verdict).0);
+        let run = runs.remove(0).outcome?.run;
+        scene.takes(run, holder).await.expect("taken");
+        bench.does(ada, scene.end(run, holder, RunState::Done, "that")).await;
+        Ok::<(), Rejection>(())
+    };
+    let most = RunTerms::DEFAULT.hops;
+    for _ in 0..2 {
+        for hop in 0..most {
+            assert_eq!(goes_on(&robot, NOW).await, Ok(()), "{hop}");
+        }
+        let refused = goes_on(&robot, NOW).await.unwrap_err();
+        assert_eq!(
+            (refused.code, refused.retry_after),
+            (RejectionCode::RateLimited, Some(Duration::from_secs(60)))
+        );
+        // By the other door, too.
+        let message = bench.posts(&robot, room, "what?").await.id;
+        assert_eq!(bench.refuses(&robot, scene.ask(message)).await.code, RejectionCode::RateLimited);
+        // Somebody speaks: it begins anew.
+        bench.posts(&scene.bob, room, "oh, do go on").await;
+    }
+    for _ in 0..=most {
+        assert_eq!(goes_on(&scene.bob, NOW).await, Ok(()));
+    }
+    for _ in 0..most {
+        assert_eq!(goes_on(&robot, NOW).await, Ok(()));
+    }
+    assert!(goes_on(&robot, NOW.after(Duration::from_secs(59))).await.is_err());
+    assert_eq!(goes_on(&robot, NOW.after(Duration::from_secs(60))).await, Ok(()), "it follows from nothing");
 }
 
 async fn those_who_are_gone_are_not_asked(bench: Bench) {

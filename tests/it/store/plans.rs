@@ -6,7 +6,8 @@ use super::bench::{Bench, NOW, by, post};
 use super::contracts;
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use hearth::domain::{
-    Ack, ActionId, ActionKind, Command, MessageId, NewAction, Principal, RoomId, RunId, RunState, UserId,
+    Ack, ActionId, ActionKind, Command, MessageId, NewAction, Principal, RoomId, RunId, RunState, Usage,
+    UserId,
 };
 use hearth::storage::{ActionBounds, HistoryPage, News, Progress, UsageBy};
 use std::collections::BTreeSet;
@@ -128,7 +129,7 @@ async fn all_of_it(scene: &Scene) {
     for news in [Some(news), None] {
         store.renew_runs(holder, vec![Progress { run, news }], lease).await.unwrap();
     }
-    store.return_run(run, holder, NOW, true).await.unwrap();
+    store.return_run(run, holder, NOW, NOW, true, Usage::default()).await.unwrap();
     scene.takes(run, holder).await.expect("taken");
     let late = NOW.after(Duration::from_secs(60));
     assert_eq!(store.orphaned_runs(holder, late, true, lease, 10).await.unwrap().len(), 1);
@@ -143,7 +144,6 @@ async fn all_of_it(scene: &Scene) {
     };
     let second = scene.started(&scene.bob, again).await;
     bench.does(&scene.bob, Command::StopRun { room, run: second.run }).await;
-    let answer = ended.message.expect("its message");
     let first = MessageId::new(bench.posts(&scene.bob, room, "this").await.id.get());
     for who in [&scene.ada, &scene.bob, &scene.ada] {
         let begin = Command::Summarise { room, assistant: scene.ada.id, start: first, end: first };
@@ -153,6 +153,7 @@ async fn all_of_it(scene: &Scene) {
             bench.does(&scene.ada, scene.end(run, holder, RunState::Done, "That.")).await;
         }
     }
+    let answer = ended.message.expect("its message");
     bench.does(&scene.ann, Command::DeleteMessage { room, message: answer }).await;
     store.summaries(room, i64::MAX, 10).await.unwrap();
     store.summary_until(room, MessageId::new(i64::MAX)).await.unwrap();
@@ -176,7 +177,7 @@ async fn all_of_it(scene: &Scene) {
         arguments: "{}".into(),
         timeout: Duration::from_secs(1),
     };
-    let bounds = ActionBounds { per_user: 10, all: 10, per_requester: 10, per_pair: 10 };
+    let bounds = ActionBounds { per_pair: 10, per_requester: 10, per_user: 10, all: 10 };
     let action = ActionId::from(Uuid::new_v4());
     store.add_action(action, new, bounds, NOW).await.unwrap().unwrap();
     store.mark_actions(vec![(action, true)]).await.unwrap();
@@ -208,7 +209,7 @@ async fn nothing_goes_through_all_that_is_over(bench: Bench) {
         let is_question = ["SELECT", "UPDATE", "DELETE"].iter().any(|verb| text.starts_with(verb));
         let is_of =
             |table: &&str| text.contains(&format!("\"{table}\"")) || text.contains(&format!("FROM {table} "));
-        is_question && TABLES.iter().any(|table| is_of(&table))
+        is_question && TABLES.iter().any(is_of)
     };
     let asked: Vec<&String> = said.iter().filter(is_asked).collect();
     assert!(asked.len() > 40, "{asked:#?}");

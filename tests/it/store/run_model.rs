@@ -2,7 +2,7 @@
 
 use super::asking::{MICROS, Scene, TOKENS};
 use super::bench::{Bench, NOW};
-use hearth::domain::{Ack, Command, RunState};
+use hearth::domain::{Ack, Command, RunState, Usage};
 use hearth::storage::{News, Progress};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -98,7 +98,8 @@ async fn follow(bench: Bench, deeds: &[Deed]) {
                 assert_eq!(!renewed.stopping.is_empty(), is_theirs(who) && model.stopping);
             }
             Deed::Return(who) => {
-                let returned = store.return_run(run, holders[*who], NOW, true).await.unwrap();
+                let returned =
+                    store.return_run(run, holders[*who], NOW, NOW, true, Usage::default()).await.unwrap();
                 assert_eq!(returned, is_theirs(who), "{deed:?} {model:?}");
                 if returned {
                     (model.state, model.holder) = (RunState::Queued, None);

@@ -1,19 +1,20 @@
 //! Answers under way: whose turn it is, who works at it, who stops it, and how it ends, once.
 
 use super::asking::{Scene, TOKENS, ask};
-use super::bench::{Bench, NOW, kinds};
+use super::bench::{Bench, NOW, accepted, by, kinds};
 use super::contracts;
 use diesel::connection::SimpleConnection;
 use hearth::domain::{
-    Ack, AssistantChange, Command, EventBody, MessageBody, Person, RejectionCode, Role, RoomId, RunEnded,
-    RunId, RunState,
+    Ack, ActionId, ActionKind, ActionState, AssistantChange, Command, EventBody, MessageBody, NewAction,
+    Person, Principal, RejectionCode, Role, RoomId, RunEnded, RunId, RunState, Usage,
 };
-use hearth::storage::{HistoryPage, News, Progress, RunTerms};
+use hearth::storage::{ActionBounds, HistoryPage, News, Progress, RunDepth, RunTerms};
 use std::time::Duration;
 use uuid::Uuid;
 
 contracts!(
     a_rooms_answers_keep_their_order,
+    what_waits_is_counted_and_dated,
     of_two_holders_one_takes_it,
     those_who_may_stop_it,
     whoever_works_at_it_is_told_to_stop,
@@ -25,6 +26,7 @@ contracts!(
     what_was_left_is_taken_over,
     what_speaks_nowhere_waits_for_nobody,
     what_somebody_else_writes_at_is_passed_over,
+    what_it_asked_of_clients_ends_with_it,
 );
 
 /// How it ended, as everybody is told.
@@ -35,7 +37,7 @@ fn ended(body: &EventBody) -> &RunEnded {
     }
 }
 
-/// Proves AI-04.
+/// Proves AI-04, AI-14.
 async fn a_rooms_answers_keep_their_order(bench: Bench) {
     let scene = Scene::set(bench).await;
     let (bench, store) = (&scene.bench, &scene.bench.store);
@@ -55,13 +57,50 @@ async fn a_rooms_answers_keep_their_order(bench: Bench) {
     assert!(scene.takes(second, holder).await.is_none(), "nor by force");
     // Whoever comes back goes on before those who asked later, even if it has to wait.
     let later = NOW.after(Duration::from_secs(60));
-    assert!(store.return_run(first, holder, later, true).await.unwrap());
+    let used = Usage { prompt: 20, completion: 5, estimated: false };
+    assert!(store.return_run(first, holder, NOW, later, true, used).await.unwrap());
     let next = store.waiting_runs(10).await.unwrap()[0];
     assert_eq!((next.run, next.due), (first, later));
-    assert!(!store.return_run(first, holder, later, true).await.unwrap(), "it isn't theirs any more");
+    assert!(
+        !store.return_run(first, holder, NOW, later, true, used).await.unwrap(),
+        "it isn't theirs any more"
+    );
+    // It goes on with what it used, and that counts whatever comes of it.
+    assert_eq!(scene.takes(first, holder).await.expect("taken").used, used);
+    assert!(store.return_run(first, holder, NOW, later, true, used).await.unwrap());
     bench.does(&scene.bob, Command::StopRun { room: scene.room, run: first }).await;
+    assert_eq!(store.run(scene.room, first).await.unwrap().unwrap().usage, used);
     assert_eq!(waiting().await, [second, elsewhere]);
     assert_eq!(store.run_depth().await.unwrap().queued, 2);
+}
+
+/// Proves AI-02, AI-21.
+async fn what_waits_is_counted_and_dated(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let (bench, store) = (&scene.bench, &scene.bench.store);
+    let second = |n| NOW.after(Duration::from_secs(n));
+    let asks = async |who: &Person, at| {
+        let message = bench.posts(who, scene.room, "what?").await.id;
+        let write = by(who, scene.ask(message));
+        match accepted(store.submit(vec![write], at).unwrap().await.unwrap().pop().unwrap()).0 {
+            Ack::Asked(started) => started.run,
+            ack => panic!("{ack:?}"),
+        }
+    };
+    let is = async |queued, running, oldest| {
+        assert_eq!(store.run_depth().await.unwrap(), RunDepth { queued, running, oldest });
+    };
+    is(0, 0, None).await;
+    let first = asks(&scene.bob, second(1)).await;
+    let other = asks(&scene.ann, second(61)).await;
+    is(2, 0, Some(second(1))).await;
+    // What is worked at doesn't wait.
+    let holder = Uuid::new_v4();
+    scene.takes(first, holder).await.expect("taken");
+    is(1, 1, Some(second(61))).await;
+    bench.does(&scene.ada, scene.end(first, holder, RunState::Done, "that")).await;
+    bench.does(&scene.ann, Command::StopRun { room: scene.room, run: other }).await;
+    is(0, 0, None).await;
 }
 
 /// Proves AI-23.
@@ -268,6 +307,9 @@ async fn what_an_assistant_says_ends_with_it(bench: Bench) {
     assert_eq!(late.code, RejectionCode::TokenRevoked);
 }
 
+/// A change counts for what begins after it, and what was used counts for the model that was asked.
+///
+/// Proves AI-14, AI-15.
 async fn a_change_breaks_no_open_answer(bench: Bench) {
     let scene = Scene::set(bench).await;
     let bench = &scene.bench;
@@ -289,6 +331,9 @@ async fn a_change_breaks_no_open_answer(bench: Bench) {
     // It uses no more than was set aside for it.
     assert!(engine.context_tokens <= TOKENS && engine.output_tokens < engine.context_tokens);
     bench.does(&scene.ada, scene.end(waiting, holder, RunState::Done, "this")).await;
+    for (run, model) in [(running, "tiny"), (waiting, "large")] {
+        assert_eq!(bench.store.run(scene.room, run).await.unwrap().unwrap().model, model);
+    }
     assert_eq!(scene.refused(&scene.bob).await.code, RejectionCode::AiUnavailable);
 }
 
@@ -390,4 +435,50 @@ async fn what_somebody_else_writes_at_is_passed_over(bench: Bench) {
     let renewed = store.renew_runs(holder, life("so far"), lease).await.unwrap();
     assert_eq!((renewed.lost, renewed.passed), (vec![gone], vec![]));
     assert_eq!(partial(den, two).await, "so far");
+}
+
+/// Put back, taken over or ended: nothing is left open that nobody waits for, and what isn't the run's stays.
+///
+/// Proves CORR-01.
+async fn what_it_asked_of_clients_ends_with_it(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let (bench, store) = (&scene.bench, &scene.bench.store);
+    let asks = async |run| {
+        let new = NewAction {
+            by: Principal::of_system(scene.ada.clone()),
+            user: scene.bob.id,
+            room: Some(scene.room),
+            run,
+            kind: ActionKind::parse("dice.roll").unwrap(),
+            arguments: "{}".into(),
+            timeout: Duration::from_secs(60),
+        };
+        let bounds = ActionBounds { per_pair: 10, per_requester: 10, per_user: 10, all: 10 };
+        store.add_action(ActionId::new_v4(), new, bounds, NOW).await.unwrap().expect("made").id
+    };
+    let state = async |id| store.action(id).await.unwrap().expect("there").state;
+    let other = asks(None).await;
+    let run = scene.asks(&scene.bob).await.run;
+    let (one, two, lease) = (Uuid::new_v4(), Uuid::new_v4(), NOW.after(Duration::from_secs(30)));
+
+    scene.takes(run, one).await.expect("taken");
+    let first = asks(Some(run)).await;
+    assert_eq!(state(first).await, ActionState::Pending);
+    assert!(!store.return_run(run, two, NOW, NOW, true, Usage::default()).await.unwrap());
+    assert_eq!(state(first).await, ActionState::Pending, "it isn't theirs to put back");
+    assert!(store.return_run(run, one, NOW, NOW, true, Usage::default()).await.unwrap());
+    assert_eq!(state(first).await, ActionState::Expired);
+
+    scene.takes(run, one).await.expect("taken");
+    let second = asks(Some(run)).await;
+    let later = lease.after(Duration::from_secs(60));
+    let left =
+        store.orphaned_runs(two, later, false, later.after(Duration::from_secs(30)), 10).await.unwrap();
+    assert_eq!(left.iter().map(|orphan| orphan.run).collect::<Vec<_>>(), [run]);
+    assert_eq!(state(second).await, ActionState::Expired);
+
+    let third = asks(Some(run)).await;
+    bench.does(&scene.ada, scene.end(run, two, RunState::Done, "that")).await;
+    assert_eq!(state(third).await, ActionState::Expired);
+    assert_eq!(state(other).await, ActionState::Pending);
 }

@@ -3,11 +3,12 @@
 use super::asking::{MICROS, Scene, TOKENS, ask, new_assistant};
 use super::bench::{Bench, NOW, accepted, by, code};
 use super::contracts;
+use hearth::domain::run::CALL_ROUNDS;
 use hearth::domain::{
     Ack, AssistantChange, AssistantTerms, Budget, Command, Person, RejectionCode, Role, RoomId, RunEnd,
     RunId, RunState, Scope, Timestamp, Usage, UserId,
 };
-use hearth::storage::{RunTerms, SpendingView, UsageBy, Verdict};
+use hearth::storage::{Engine, RunTerms, SpendingView, UsageBy, Verdict};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ contracts!(
     many_at_once_never_overspend,
     what_is_set_aside_comes_back,
     a_period_ends,
+    what_may_call_sets_aside_for_each_request,
     ones_own_budget_comes_before_everybodys,
     a_budget_is_set_and_taken_away,
     what_was_used_is_summed_up,
@@ -138,6 +140,53 @@ async fn a_period_ends(bench: Bench) {
     assert_eq!(bench.count("SELECT count(*) FROM spending WHERE scope = 'room'"), 2);
 }
 
+/// Each round of calls is a request more, and all of them together use no more than was set aside, whatever is changed meanwhile.
+///
+/// Proves AI-15.
+async fn what_may_call_sets_aside_for_each_request(bench: Bench) {
+    let scene = Scene::set(bench).await;
+    let tools = |names: &[&str]| AssistantChange {
+        tools: Some(names.iter().map(|name| (*name).into()).collect()),
+        ..AssistantChange::default()
+    };
+    let requests = 1 + i64::from(CALL_ROUNDS);
+    // What it may use: prompt and answer of each request.
+    let (holder, uses) = (Uuid::new_v4(), |engine: &Engine| {
+        engine.context_tokens * if engine.tools.is_empty() { 1 } else { requests }
+    });
+    let ends = async |run: RunId| {
+        scene.bench.does(&scene.ada, scene.end(run, holder, RunState::Done, "that")).await;
+    };
+    scene.changes(tools(&["dice.roll"])).await;
+    // What fits once doesn't fit as often as it may ask.
+    scene.budgets(Scope::Account, Some(TOKENS * requests - 1), None).await;
+    assert_eq!(scene.refused(&scene.bob).await.code, RejectionCode::BudgetExceeded);
+    scene.budgets(Scope::Account, None, None).await;
+    let run = scene.asks(&scene.bob).await.run;
+    let account = spent(&scene, Scope::Account).await;
+    let set_aside = (TOKENS * requests, MICROS * requests);
+    assert_eq!((account.reserved_tokens, account.reserved_micros), set_aside);
+    let engine = scene.takes(run, holder).await.expect("taken").engine;
+    assert_eq!((engine.tools.len(), engine.context_tokens, uses(&engine)), (1, TOKENS, set_aside.0));
+    ends(run).await;
+
+    let run = scene.asks(&scene.bob).await.run;
+    let larger = AssistantChange { context_tokens: Some(TOKENS * 10), ..AssistantChange::default() };
+    scene.changes(larger).await;
+    let engine = scene.takes(run, holder).await.expect("taken").engine;
+    assert!(uses(&engine) <= TOKENS * requests, "{engine:?}");
+    ends(run).await;
+
+    let smaller = AssistantChange { context_tokens: Some(TOKENS), ..tools(&[]) };
+    scene.changes(smaller).await;
+    let run = scene.asks(&scene.bob).await.run;
+    scene.changes(tools(&["dice.roll"])).await;
+    let engine = scene.takes(run, holder).await.expect("taken").engine;
+    assert!(uses(&engine) <= TOKENS, "{engine:?}");
+    ends(run).await;
+}
+
+/// Proves AI-15.
 async fn ones_own_budget_comes_before_everybodys(bench: Bench) {
     let scene = Scene::set(bench).await;
     let everybody = Scope::User(UserId::new(0));

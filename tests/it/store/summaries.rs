@@ -59,7 +59,10 @@ async fn schedulers_that_race_begin_one(bench: Bench) {
     }
     assert_eq!(scene.bench.count("SELECT COUNT(*) FROM summaries"), 1);
     assert_eq!(scene.bench.count("SELECT COUNT(*) FROM runs WHERE kind = 'summary'"), 1);
-    // The database itself takes no second one at the same time, whatever the code may do.
+    // The database itself keeps no second one of the stretch, and takes none at the same time, whatever the code may do.
+    let kept = "INSERT INTO summaries (room_id, start_id, end_id, run_id, body, created_at, whole)
+                SELECT room_id, start_id, end_id, run_id, 'again', 0, whole FROM summaries";
+    assert!(scene.bench.sql(kept).is_err(), "one for each stretch");
     let twice = "INSERT INTO runs (kind, room_id, assistant_id, prompt_id, start_id, state, next_attempt_at, model, created_at)
                  SELECT 'summary', room_id, assistant_id, prompt_id, start_id + 1, 'queued', 0, 'm', 0 FROM runs WHERE kind = 'summary'";
     scene.bench.sql(twice).unwrap();
