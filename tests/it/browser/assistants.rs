@@ -233,7 +233,7 @@ async fn a_question_over_budget_says_so_and_is_asked_again() {
     ann.clicks("#assistants .remove").await;
     ann.clicks(".dialog .danger").await;
     ann.misses("#assistants .assistant").await;
-    ann.is_content(&[]).await;
+    ann.is_content(&["422"]).await;
     ann.leaves().await;
 }
 
