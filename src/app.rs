@@ -114,6 +114,8 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     outside.spawn(cleaner::run(store.clone(), Arc::clone(&config)));
     outside.spawn(reconciler::run(Arc::clone(bus.rooms()), config.reconcile.every));
 
+    // Before anybody can ask whether it is ready.
+    actix_rt::spawn(load::Watch::begin(bus.clone()).run());
     let listener = listen(&config.server)?;
     let address = listener.local_addr()?;
     let state =
@@ -125,7 +127,6 @@ async fn run(config: Arc<Config>) -> Result<(), ServeError> {
     actix_rt::spawn(forget_keys(store.clone(), config.idempotency.clone()));
     actix_rt::spawn(keep_keys(keys, supply, store.clone(), unnoted));
     actix_rt::spawn(bans::watch(bus.clone()));
-    actix_rt::spawn(load::watch(bus.clone()));
     actix_rt::spawn(load::probe(bus.clone()));
     announce(&config, address);
 

@@ -100,29 +100,49 @@ impl Load {
     }
 }
 
-/// Looks at memory and queues for as long as the process lives.
-pub async fn watch(bus: Bus) {
-    let config = &bus.rooms().config().load;
-    let limit = process::memory_limit().unwrap_or(u64::MAX);
-    let mark = |bytes: u64, percent: u64| if bytes > 0 { bytes } else { limit / 100 * percent };
-    let (soft, hard) = (mark(config.memory_soft_bytes, 70), mark(config.memory_hard_bytes, 85));
-    let mut tick = tokio::time::interval(config.sample);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut told = Level::Normal;
-    loop {
-        tick.tick().await;
-        let (writes, hubs) = bus.fills();
+/// Looks at memory and queues.
+pub struct Watch {
+    bus: Bus,
+    soft: u64,
+    hard: u64,
+    told: Level,
+}
+
+impl Watch {
+    /// Has looked once: who is asked from here on says how it is.
+    pub fn begin(bus: Bus) -> Self {
+        let config = &bus.rooms().config().load;
+        let limit = process::memory_limit().unwrap_or(u64::MAX);
+        let mark = |bytes: u64, percent: u64| if bytes > 0 { bytes } else { limit / 100 * percent };
+        let (soft, hard) = (mark(config.memory_soft_bytes, 70), mark(config.memory_hard_bytes, 85));
+        let mut watch = Self { bus, soft, hard, told: Level::Normal };
+        watch.look();
+        watch
+    }
+
+    /// Goes on for as long as the process lives.
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(self.bus.rooms().config().load.sample);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let (writes, hubs) = self.bus.fills();
         let memory = process::resident_memory();
-        let reading = Reading { memory, memory_soft: soft, memory_hard: hard, writes, hubs };
-        let load = bus.load();
+        let reading = Reading { memory, memory_soft: self.soft, memory_hard: self.hard, writes, hubs };
+        let load = self.bus.load();
         load.set_pressure(reading.pressure(load.pressure()));
         if !load.sheds_signals() {
-            make_up(&bus);
+            make_up(&self.bus);
         }
         let level = load.level();
-        if level != told {
-            tell(told, level, &reading);
-            told = level;
+        if level != self.told {
+            tell(self.told, level, &reading);
+            self.told = level;
         }
     }
 }

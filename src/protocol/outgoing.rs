@@ -1,7 +1,7 @@
 //! The types of frames that the server sends, as they are counted: a closed set, found in the bytes of a frame.
 
 /// All of them, the frequent ones first. `other` is what is no text frame: close and pong frames, and the answer to the handshake.
-pub const TYPES: [&str; 35] = [
+pub const TYPES: [&str; 36] = [
     "message.posted",
     "reply",
     "ai.delta",
@@ -20,6 +20,7 @@ pub const TYPES: [&str; 35] = [
     "pong",
     "room.resync",
     "action.request",
+    "action.ended",
     "room.created",
     "room.updated",
     "room.deleted",

@@ -71,6 +71,6 @@ mod tests {
         // What begins by itself is one asker, too.
         let alone: Vec<Waiting> = (1..=5).map(|run| waits(run, run, 0)).collect();
         assert_eq!(chosen(alone, 4, 4, &[]).0.len(), 3);
-        assert_eq!(chosen(many(), 1, 1, &[]), (vec![1], true), "with one hand it is by turns");
+        assert_eq!(chosen(many(), 1, 1, &[]), (vec![1], false), "with one hand it is by turns");
     }
 }

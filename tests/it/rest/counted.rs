@@ -89,7 +89,7 @@ on_both!(
         assert_eq!(last("UPSTREAM").await, "unauthorized");
         // Bob's client doesn't answer.
         let bob = house.joined_by("Bob").await;
-        let request = json!({ "user_id": bob.id, "room_id": house.lobby, "kind": "dice.roll", "timeout_ms": 50 });
+        let request = json!({ "user_id": bob.id, "room_id": house.lobby, "kind": "dice.roll", "timeout_ms": 1000 });
         ann.post("/actions?wait=30", request).await.is_problem(504, "request_timeout", None);
         house.metric_becomes("hearth_errors_total", "class=\"UPSTREAM\"", 2.0).await;
         assert_eq!(last("UPSTREAM").await, "request_timeout");

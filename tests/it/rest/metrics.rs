@@ -106,7 +106,7 @@ async fn programs_are_used(house: &House, bob: u64, answers: &Caller) {
             json!({ "user_id": bob, "room_id": house.lobby, "kind": "dice.roll", "timeout_ms": timeout });
         ann.post("/actions", request).await.expect(201)["id"].as_str().expect("an id").to_owned()
     };
-    let short = asks(50).await;
+    let short = asks(1_000).await;
     house.metric_becomes("hearth_action_results_total", "timeout", 1.0).await;
     let (done, failed) = (asks(60_000).await, asks(60_000).await);
     for (id, as_what, status) in

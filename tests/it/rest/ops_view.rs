@@ -108,7 +108,7 @@ on_both!(
             asked.push(asks(60_000).await);
         }
         let began = Instant::now();
-        let missed = asks(50).await;
+        let missed = asks(1_000).await;
         let ops = becomes(&ann, |ops| ops["actions"]["timeouts"] == 1).await;
         let waiting = json!({ "pending": 4, "done": 0, "failed": 0, "timeouts": 1, "late": 0, "latency_ms": null });
         assert_eq!(ops["actions"], waiting);
