@@ -429,7 +429,9 @@ impl<'a> Speech<'a> {
         // At once when it was quiet, else a little later together with what comes.
         let coalesce = self.shared.config.ai.coalesce;
         self.due.get_or_insert(self.told_at.map_or(now, |told| (told + coalesce).max(now)));
-        if said.saturating_sub(self.asked) >= self.shared.config.ai.checkpoint_bytes {
+        // What is stored with the others' in time asks for nothing: each checkpoint is a commit that everybody's posts wait for.
+        let stored = self.active.noted.lock().unwrap_or_else(PoisonError::into_inner).said;
+        if said.saturating_sub(stored.max(self.asked)) >= self.shared.config.ai.checkpoint_bytes {
             self.asked = said;
             self.shared.full.notify_one();
         }
