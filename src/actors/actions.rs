@@ -39,9 +39,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A result that came is handled after this long.
 const SOON: Duration = Duration::from_millis(1);
 
-/// How often the rows are read where other processes change them, too.
-const POLL: Duration = Duration::from_secs(1);
-
 /// A request that is waited for.
 struct Entry {
     user: UserId,
@@ -59,7 +56,7 @@ struct Waiting {
     result: ActionResult,
     at: Timestamp,
     sink: ReplySink,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 /// The actor.
@@ -76,7 +73,10 @@ pub struct Actions {
     expiring: bool,
     /// In the order they came.
     results: VecDeque<Waiting>,
-    answering: bool,
+    /// What is being made: its row may be there before we know that it is.
+    making: HashSet<ActionId>,
+    /// Whose results are at the store: the rows may have them before we know which of them counted.
+    answering: HashSet<ActionId>,
     /// A deadline was over at this moment; it is seen to after at most so many batches of results more.
     rung: Option<(u8, Timestamp)>,
     /// Which requests a socket has and which none, to be noted.
@@ -102,7 +102,8 @@ impl Actions {
             alarm: None,
             expiring: false,
             results: VecDeque::new(),
-            answering: false,
+            making: HashSet::new(),
+            answering: HashSet::new(),
             rung: None,
             marks: HashMap::new(),
             marking: false,
@@ -132,9 +133,11 @@ impl Actions {
             per_requester: config.per_requester,
             per_pair: config.per_pair,
         };
-        let store = self.rooms.store().clone();
-        let add = async move { store.add_action(ActionId::new_v4(), new, bounds, clock::now()).await };
+        let (store, id) = (self.rooms.store().clone(), ActionId::new_v4());
+        self.making.insert(id);
+        let add = async move { store.add_action(id, new, bounds, clock::now()).await };
         ctx.spawn(add.into_actor(self).map(move |added, actions, ctx| {
+            actions.making.remove(&id);
             let made = match added {
                 Ok(Ok(request)) => {
                     let (waiter, end) = oneshot::channel();
@@ -247,20 +250,20 @@ impl Actions {
 
     /// Takes what has come so far to the store in one piece.
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
-        if self.answering || self.results.is_empty() {
+        if !self.answering.is_empty() || self.results.is_empty() {
             return;
         }
-        self.answering = true;
         let waiting: Vec<Waiting> = self.results.drain(..).collect();
+        self.answering.extend(waiting.iter().map(|one| one.result.id));
         let results = waiting.iter().map(|one| (one.result.clone(), one.at)).collect();
         let store = self.rooms.store().clone();
         let answer = async move { (waiting, store.answer_actions(results).await) };
         ctx.spawn(answer.into_actor(self).map(|(waiting, answered), actions, ctx| {
-            actions.answering = false;
+            actions.answering.clear();
             match answered {
                 Ok(answered) => {
                     for (one, answered) in waiting.into_iter().zip(answered) {
-                        actions.on_answered(one, answered);
+                        actions.on_answered(one, answered, ctx);
                     }
                 }
                 Err(error) => {
@@ -270,16 +273,24 @@ impl Actions {
             }
             actions.pass_on(ctx);
             match actions.rung.take() {
-                Some((more, at)) if more > 1 && actions.answering => actions.rung = Some((more - 1, at)),
+                Some((more, at)) if more > 1 && !actions.answering.is_empty() => {
+                    actions.rung = Some((more - 1, at))
+                }
                 Some((_, at)) => actions.expire(at, ctx),
                 None => actions.arm(ctx),
             }
         }));
     }
 
-    fn on_answered(&mut self, one: Waiting, answered: Answered) {
-        let Waiting { result, at, sink, _permit } = one;
+    fn on_answered(&mut self, one: Waiting, answered: Answered, ctx: &mut Context<Self>) {
+        let Waiting { result, at, sink, permit } = one;
         let (id, state) = (result.id, result.state());
+        // Whoever reads the answer finds its place free.
+        drop(permit);
+        if matches!(answered, Answered::Duplicate(_) | Answered::Expired) && self.entries.contains_key(&id) {
+            // It ended by other hands.
+            self.look(ctx);
+        }
         let figures = &self.shared.figures;
         let outcome = match answered {
             Answered::Applied { since } => {
@@ -364,7 +375,7 @@ impl Actions {
             return self.arm(ctx);
         }
         // What came before is decided before: what is at the store, what waits behind it, and what is still in the mailbox.
-        if self.answering {
+        if !self.answering.is_empty() {
             self.rung = Some((2, now));
         } else if let Some((deadline, _)) = self.deadlines.first()
             && ActionsHandle(Arc::clone(&self.shared)).results_waiting() > 0
@@ -439,7 +450,7 @@ impl Actions {
                 sink.answer(Err(Rejection::read_only()));
             }
             ActionsMsg::Answer { result, at, sink, permit } => {
-                self.results.push_back(Waiting { result, at, sink, _permit: permit });
+                self.results.push_back(Waiting { result, at, sink, permit });
                 self.pass_on(ctx);
             }
             ActionsMsg::Came { user } => self.offer_all(user),
@@ -475,7 +486,7 @@ impl Actor for Actions {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.look(ctx);
         if !self.rooms.store().is_alone() {
-            ctx.run_interval(POLL, |actions, ctx| {
+            ctx.run_interval(self.shared.config.poll, |actions, ctx| {
                 if !actions.entries.is_empty() || actions.shared.lines.is_anybody() {
                     actions.look(ctx);
                 }

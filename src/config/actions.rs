@@ -30,6 +30,9 @@ pub struct Actions {
     pub per_pair: usize,
     /// Results that may wait to be stored (count), over all users; one more is `overloaded`.
     pub results: usize,
+    /// How often it is looked whether another process made or ended requests, where several may work on one database.
+    #[serde(rename = "poll_ms", with = "millis")]
+    pub poll: Duration,
     /// How long a request can be asked after once it has ended; then `cleanup` takes it away.
     #[serde(rename = "keep_s", with = "seconds")]
     pub keep: Duration,
@@ -47,6 +50,7 @@ impl Default for Actions {
             per_requester: 100,
             per_pair: 20,
             results: 64,
+            poll: Duration::from_secs(1),
             keep: Duration::from_secs(24 * 60 * 60),
         }
     }
@@ -64,6 +68,9 @@ impl Actions {
         ];
         if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(format!("actions.{key} is 0: give it at least 1"));
+        }
+        if self.poll.is_zero() {
+            return Err("actions.poll_ms is 0: give it at least 1".into());
         }
         if self.timeout.is_zero() || self.timeout > self.timeout_max {
             return Err(format!(
@@ -92,6 +99,8 @@ mod tests {
         assert_eq!(Actions::default().check(), Ok(()));
         let none = Actions { results: 0, ..Actions::default() };
         assert!(none.check().expect_err("refused").contains("actions.results"));
+        let ceaseless = Actions { poll: Duration::ZERO, ..Actions::default() };
+        assert!(ceaseless.check().expect_err("refused").contains("actions.poll_ms"));
         let long = Actions { timeout: Duration::from_secs(600), ..Actions::default() };
         assert!(long.check().expect_err("refused").contains("actions.timeout_ms"));
         let least = Actions { timeout_min: Duration::from_secs(600), ..Actions::default() };

@@ -43,11 +43,16 @@ impl Actions {
         let left = std::mem::take(&mut self.left);
         match read {
             Ok((open, ended)) => {
-                for request in open.iter().filter(|request| !left.contains(&request.id)) {
-                    self.on_open(request, ctx);
+                // Of what is being made or answered here the store tells whoever does it.
+                for request in open {
+                    if !left.contains(&request.id) && !self.making.contains(&request.id) {
+                        self.on_open(&request, ctx);
+                    }
                 }
                 for request in ended {
-                    self.on_ended(request);
+                    if !self.answering.contains(&request.id) {
+                        self.on_ended(request);
+                    }
                 }
             }
             Err(error) => {

@@ -4,8 +4,10 @@ use crate::harness::{Ground, House, Person, on_both};
 use crate::raw::Raw;
 use crate::rest::caller::{Answer, Caller};
 use loadtest::lean::client_text;
+use loadtest::socket::Frame;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -116,6 +118,57 @@ on_both!(
             assert_eq!((&shown["state"], &shown["result"]), (&json!("done"), &json!({ "rolls": [n] })));
         }
         stage.house.metric_becomes("hearth_registry_entries", "\"actions\"", 0.0).await;
+    }
+);
+
+on_both!(
+    /// The rows are read without a pause meanwhile, as for other processes on the same database: each request is offered once, nobody is
+    /// told of its end but by the answer, each waiter gets what was said, and each is counted.
+    ///
+    /// Proves CORR-01, CORR-04.
+    what_the_rows_say_meanwhile_changes_nothing,
+    async |ground| {
+        const ASKERS: u64 = 8;
+        const ROUNDS: u64 = 12;
+        let args = ["--set", "actions.poll_ms=1", "--set", "limits.user_requests=0"];
+        let stage = Arc::new(Stage::set(ground, &args).await);
+        let mut client = stage.bob.connects().await;
+        let mut tasks: Vec<_> = (0..ASKERS)
+            .map(|asker| {
+                let stage = Arc::clone(&stage);
+                tokio::spawn(async move {
+                    for round in 0..ROUNDS {
+                        let arguments = json!({ "asker": asker, "round": round });
+                        let asked = stage.asks_and_waits(json!({ "arguments": arguments.clone() })).await;
+                        assert_eq!(asked.expect("asked").expect(200)["result"], arguments);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..ASKERS * ROUNDS {
+            let request = match client.next().await {
+                Frame::Signal { kind, json } if kind == "action.request" => json["data"].clone(),
+                other => panic!("heard {other:?}"),
+            };
+            let id = request["request_id"].clone();
+            let path = format!("/actions/{}/result", id.as_str().expect("an id"));
+            let (bob, body) = (stage.caller_of_bob(), result(&id, request["arguments"].clone()));
+            tasks.push(tokio::spawn(async move {
+                let told = bob.post(&path, body).await.expect(200);
+                assert_eq!(told, json!({ "request_id": id, "state": "done", "duplicate": false }));
+            }));
+        }
+        for task in tasks {
+            task.await.expect("each was answered, once");
+        }
+        let count = (ASKERS * ROUNDS) as f64;
+        assert_eq!(stage.house.metric("hearth_action_results_total", "\"done\"").await, count);
+        assert_eq!(stage.house.metric("hearth_registry_entries", "\"actions\"").await, 0.0);
+        client.joins(stage.house.lobby, None).await;
+        client.posts(stage.house.lobby, "that was all").await;
+        let frames = client.frames_until("that was all").await;
+        let of_action = |frame: &&Frame| matches!(frame, Frame::Signal { kind, .. } if kind.starts_with("action."));
+        assert_eq!(frames.iter().find(of_action).map(|frame| format!("{frame:?}")), None);
     }
 );
 
@@ -297,7 +350,7 @@ on_both!(
             assert_eq!(pipelined(&mut raw, std::slice::from_ref(again)).await, ["done"], "after {answer}");
         }
         stage.house.metric_becomes("hearth_registry_entries", "\"actions\"", 0.0).await;
-        assert_eq!(stage.house.metric("hearth_queue_depth", "\"action_results\"").await, 0.0);
+        stage.house.metric_becomes("hearth_queue_depth", "\"action_results\"", 0.0).await;
     }
 );
 
