@@ -4,6 +4,7 @@
 //! The language model is part of this process: it knows when it wrote each piece, and what listeners have to hear. Posts go on at the same
 //! pace before, during and after the streams, so that only the streams differ.
 
+mod beside;
 mod ear;
 
 use std::cell::{Cell, RefCell};
@@ -16,12 +17,11 @@ use rand::rngs::SmallRng;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::crowd::{Crowd, during, subscribed};
 use super::meter::Spent;
-use super::poster::{Desk, Frames, Poster, Texts};
 use super::{Meter, ScenarioError, Stage};
 use crate::lean::{Receiver, Scratch};
 use crate::machine::too_many_sockets;
@@ -29,6 +29,7 @@ use crate::report::Report;
 use crate::server::Usage;
 use crate::stats::{Latencies, float, millis};
 use crate::upstream::{MODEL, Track, Tracks, Upstream, marker};
+use beside::{Beside, Plan};
 use ear::{Ear, Faults};
 
 /// All answers have to begin within.
@@ -41,8 +42,6 @@ const KEEP: usize = 256 * 1024;
 const LONGEST: usize = 16 * 1024;
 /// Rooms and users that others post in and with.
 const OTHERS: usize = 8;
-/// Bytes of such a post.
-const BODY: usize = 100;
 /// How often the server's memory is read.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -101,28 +100,29 @@ impl Stream {
         let others = stage.world.rooms(OTHERS).await?;
         let (assistant, name) = assistant(stage, &upstream).await?;
         let scratch = Receiver::scratch();
-        let desk = Rc::new(Desk::default());
-        let mut posters = self.posters(stage, &others, &desk, &scratch, &mut rng).await?;
+        let crowd = Crowd { sockets: OTHERS, per_user: 1, at_once: OTHERS };
+        let doors = crowd.doors(stage).await?;
+        let plan = Plan { doors, rooms: others, rate: self.posts, seed: stage.seed };
+        let mut others = Beside::start(plan).await?;
         let (heard, ears) = self.listen(stage, &rooms, &upstream, &scratch).await?;
 
-        let mut posted = 0;
         let half = self.time / 2;
         stage.progress.say(format_args!("{} posts a second, and no stream", self.posts));
         // The first ones warm everything up.
-        self.phase(stage, &mut posters, &desk, half.min(Duration::from_secs(2)), &mut posted).await?;
-        let mut quiet = vec![self.phase(stage, &mut posters, &desk, half, &mut posted).await?];
+        others.post(half.min(Duration::from_secs(2))).await?;
+        let mut quiet = vec![phase(stage, &mut others, half).await?];
         let before = stage.pid.and_then(|pid| Usage::of(pid).ok());
         let asked = ask(stage, &rooms, &name).await?;
         self.all_begin(&upstream).await?;
         stage.progress.say(format_args!("{} streams of {} tokens a second", self.streams, self.rate));
         let memory = Watch::start(stage.pid);
         upstream.begin();
-        let streaming = self.phase(stage, &mut posters, &desk, self.time, &mut posted).await?;
+        let streaming = phase(stage, &mut others, self.time).await?;
         let most = memory.stop();
         let endless = finished(ears).await?;
         heard.borrow_mut().endless = endless;
         stage.progress.say("the same posts once more, and no stream");
-        quiet.push(self.phase(stage, &mut posters, &desk, half, &mut posted).await?);
+        quiet.push(phase(stage, &mut others, half).await?);
         let otherwise = stored_otherwise(stage, &asked, upstream.tracks()).await?;
         let again = upstream.tracks().borrow().iter().filter(|track| track.asked != 1).count();
         stage
@@ -165,24 +165,6 @@ impl Stream {
         u64::try_from(said.saturating_mul(self.listeners)).unwrap_or(u64::MAX)
     }
 
-    async fn posters(
-        &self,
-        stage: &Stage,
-        rooms: &[u64],
-        desk: &Rc<Desk>,
-        scratch: &Scratch,
-        rng: &mut SmallRng,
-    ) -> Result<Vec<Poster>, ScenarioError> {
-        let crowd = Crowd { sockets: OTHERS, per_user: 1, at_once: OTHERS };
-        let texts = Texts::new(BODY, rng);
-        let mut posters = Vec::new();
-        for (index, (door, room)) in crowd.doors(stage).await?.iter().zip(rooms).enumerate() {
-            let receiver = subscribed(door, index, &[*room], scratch, 4096).await?;
-            posters.push(Poster::new(receiver, Frames::hearth(*room, &texts, rng), desk));
-        }
-        Ok(posters)
-    }
-
     /// Listeners of all rooms; each ends when it has heard the end of its answer.
     async fn listen(
         &self,
@@ -220,36 +202,6 @@ impl Stream {
         Ok(())
     }
 
-    /// Posts for so long, and waits for the acks.
-    async fn phase(
-        &self,
-        stage: &Stage,
-        posters: &mut [Poster],
-        desk: &Desk,
-        time: Duration,
-        posted: &mut u64,
-    ) -> Result<Phase, ScenarioError> {
-        desk.begin();
-        let meter = Meter::start(stage.pid);
-        let (begin, gap) = (Instant::now(), Duration::from_secs(1) / self.posts.max(1));
-        let end = begin + time;
-        let mut due = begin;
-        'all: loop {
-            for poster in &mut *posters {
-                sleep_until(due.min(end)).await;
-                if due >= end {
-                    break 'all;
-                }
-                poster.post().await?;
-                *posted += 1;
-                due += gap;
-            }
-        }
-        let spent = meter.stop();
-        desk.all_acked(*posted).await?;
-        Ok(Phase { acks: desk.latencies(), spent })
-    }
-
     fn rows(&self, report: &mut Report, heard: &Heard, (otherwise, again): (usize, usize)) {
         let Faults { lost, doubled, different, disordered, broken, ended_otherwise } = heard.faults;
         report.row("pieces heard", heard.latencies.count(), "").row("frames they came in", heard.deltas, "");
@@ -263,6 +215,13 @@ impl Stream {
         report.row("ended otherwise", ended_otherwise, "").row("stored otherwise", otherwise, "");
         report.row("not asked for once", again, "");
     }
+}
+
+/// Others post for so long, and wait for their acks.
+async fn phase(stage: &Stage, others: &mut Beside, time: Duration) -> Result<Phase, ScenarioError> {
+    let meter = Meter::start(stage.pid);
+    let acks = others.post(time).await?;
+    Ok(Phase { acks, spent: meter.stop() })
 }
 
 /// What the streams cost, and what the others felt.
