@@ -130,9 +130,9 @@ async fn every_answer_of(url: &str, ann: &Caller, is_tls: bool) {
         (("", ""), 401),
         (("GET /ws", "GET /wss"), 404),
         (("hearth.v1.json", "other"), 400),
-        (("13\r\n", "12\r\n"), 400),
+        (("Version: 13", "Version: 12"), 400),
     ] {
-        let (got, lines) = raw(url, &format!("{}\r\n", handshake.replacen(change.0, change.1, 1))).await;
+        let (got, lines) = raw(url, &format!("{}\r\n", handshake.replace(change.0, change.1))).await;
         assert_eq!(got, status, "{change:?}");
         let header = |name: &str| {
             let mut found = lines
