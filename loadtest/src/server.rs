@@ -4,9 +4,11 @@ mod error;
 mod usage;
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -19,7 +21,12 @@ use crate::pin;
 
 const POLL: Duration = Duration::from_millis(20);
 /// Another process may take the free port between our look and the server's bind.
-const PORT_TRIES: usize = 3;
+const STARTS: usize = 3;
+/// Ports that are looked at before there is none.
+const PORT_TRIES: usize = 1000;
+/// The ports that servers are given.
+const FIRST_PORT: u16 = 10_000;
+const PORTS: u16 = 20_000;
 /// A signing key as the server makes it.
 const SIGNING_KEY_CHARS: usize = 43;
 
@@ -98,7 +105,7 @@ impl Server {
                 Server { options: options.clone(), port, log: log.clone(), written: None, child: None };
             match server.restart().await {
                 Ok(()) => return Ok(server),
-                Err(ServerError::Exited { .. }) if options.port == 0 && tries < PORT_TRIES => {}
+                Err(ServerError::Exited { .. }) if options.port == 0 && tries < STARTS => {}
                 Err(error) => return Err(error),
             }
         }
@@ -265,11 +272,23 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> Result<u16, ServerError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|e| ServerError::io(Path::new("127.0.0.1:0"), e))
+/// A port that nobody listens at. It is below those that the kernel gives out by itself and never given twice in a row: nobody takes it
+/// by chance before a server listens there, or while that is down.
+pub fn free_port() -> Result<u16, ServerError> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes begin at different places.
+    let first = std::process::id().wrapping_mul(97);
+    let mut taken = None;
+    for _ in 0..PORT_TRIES {
+        let place = first.wrapping_add(u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(PORTS);
+        let port = FIRST_PORT + u16::try_from(place).unwrap_or_default();
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => taken = Some((port, error)),
+        }
+    }
+    let (port, error) = taken.unwrap_or_else(|| (FIRST_PORT, ErrorKind::AddrInUse.into()));
+    Err(ServerError::io(Path::new(&format!("127.0.0.1:{port}")), error))
 }
 
 #[cfg(test)]

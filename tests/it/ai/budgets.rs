@@ -1,6 +1,6 @@
 //! Budgets through the door: however many ask at once.
 
-use super::scene::Scene;
+use super::scene::{Scene, no_midnight_soon};
 use crate::harness::upstream::script::says;
 use crate::harness::{Ground, House, on_both};
 use crate::rest::Caller;
@@ -105,6 +105,7 @@ on_both!(
     /// Proves AI-14.
     absurd_claims_stop_nobody,
     async |ground| {
+        no_midnight_soon().await;
         let scene = Scene::open(ground).await;
         let largest = [u64::MAX, i64::MAX as u64, 1 << 52];
         for claimed in largest {

@@ -285,7 +285,7 @@ async fn an_answer_is_stopped_by_way_of_another_process() {
     let stopped = Instant::now();
     calls.delete(&format!("/rooms/{}/runs/{}", two.scene.lobby(), asked.run)).await.expect(202);
     let closed = upstream.closed(1).await;
-    assert!(closed.duration_since(stopped) < Duration::from_secs(2), "{:?}", closed.duration_since(stopped));
+    assert!(closed.duration_since(stopped) < Duration::from_secs(8), "{:?}", closed.duration_since(stopped));
     let end = follower.hears_the_end(asked.run).await;
     assert_eq!(
         (&end["state"], &end["reason"], &end["body"]),

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 /// Waits that fit a test; the breaker stays out of it.
 const HASTY: [&str; 9] = [
-    "ai.connect_timeout_ms=300",
-    "ai.first_token_timeout_ms=500",
-    "ai.idle_timeout_ms=400",
-    "ai.total_timeout_ms=1500",
+    "ai.connect_timeout_ms=1000",
+    "ai.first_token_timeout_ms=1500",
+    "ai.idle_timeout_ms=1500",
+    "ai.total_timeout_ms=5000",
     "ai.retries=1",
     "ai.backoff_ms=10",
     "ai.backoff_max_ms=1400",

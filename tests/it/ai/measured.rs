@@ -15,7 +15,7 @@ on_both!(
     each_end_is_counted_as_what_it_was,
     async |ground| {
         let settings = [
-            "ai.connect_timeout_ms=300", "ai.first_token_timeout_ms=500", "ai.idle_timeout_ms=400", "ai.retries=0",
+            "ai.connect_timeout_ms=1000", "ai.first_token_timeout_ms=2000", "ai.idle_timeout_ms=2000", "ai.retries=0",
             "ai.breaker_samples=1000",
         ];
         let scene = Scene::open_with(ground, &settings).await;

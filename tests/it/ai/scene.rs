@@ -108,6 +108,14 @@ pub(super) async fn assistant(house: &House, name: &str, url: &str, more: Value)
     made["id"].as_u64().expect("an id")
 }
 
+/// Budgets of rooms are of a day: none ends in the next minute.
+pub(super) async fn no_midnight_soon() {
+    let left = 86_400 - chrono::Utc::now().timestamp().rem_euclid(86_400);
+    if let Ok(wait @ ..60) = u64::try_from(left) {
+        tokio::time::sleep(Duration::from_secs(wait + 1)).await;
+    }
+}
+
 /// Posts; what came of asking the one assistant that is mentioned.
 pub(super) async fn summons(caller: &Caller, room: u64, body: &str) -> (u64, Value) {
     let posted = caller.post(&format!("/rooms/{room}/messages"), json!({ "body": body })).await.expect(201);

@@ -29,7 +29,7 @@ const READ_ONLY: [&str; 8] = [
     "--set",
     "load.store_failures=2",
     "--set",
-    "storage.patience_ms=100",
+    "storage.patience_ms=500",
 ];
 
 on_both!(
@@ -38,10 +38,10 @@ on_both!(
     /// Proves CORR-02.
     who_waits_is_told_though_it_cant_be_noted,
     async |ground| {
-        let args = ["--set", "storage.patience_ms=200", "--set", "load.store_failures=0"];
+        let args = ["--set", "storage.patience_ms=500", "--set", "load.store_failures=0"];
         let stage = Stage::set(ground, &args).await;
         let mut client = stage.bob.connects().await;
-        let asked = stage.asks_and_waits(json!({ "timeout_ms": 1_500 }));
+        let asked = stage.asks_and_waits(json!({ "timeout_ms": 4_000 }));
         let id = client.notices("action.request").await["data"]["request_id"].clone();
         stage.becomes(id.as_str().expect("an id"), "running").await;
         let hand = hand_on_requests(&stage.house);

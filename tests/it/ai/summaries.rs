@@ -1,5 +1,6 @@
 //! Summaries: asked for, and by themselves; once, however many look; stopped by budgets, failures and the end of the process.
 
+use super::scene::no_midnight_soon;
 use crate::harness::engine::Engine;
 use crate::harness::upstream::Upstream;
 use crate::harness::upstream::script::{Gate, is_broken, is_silent, says};
@@ -459,6 +460,7 @@ on_both!(
     /// Proves SUM-05.
     a_summary_stops_at_the_budget,
     async |ground| {
+        no_midnight_soon().await;
         let scene = Scene::open(ground, true, &SOON).await;
         let ann = scene.ann();
         let room = scene.house.lobby;

@@ -1,7 +1,7 @@
 //! A real language model behind an OpenAI-compatible API: `bin/engine`, with a key.
 
 use crate::harness::PATIENCE;
-use std::net::TcpListener;
+use loadtest::server::free_port;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -33,10 +33,7 @@ impl Engine {
         assert!(installed, "the engine is missing below {}: bin/engine --install", target.display());
         // Somebody else may be given the port before the engine takes it.
         for _ in 0..3 {
-            let port = TcpListener::bind(("127.0.0.1", 0))
-                .and_then(|held| held.local_addr())
-                .expect("a port")
-                .port();
+            let port = free_port().expect("a port");
             let log = tempfile::NamedTempFile::new().expect("a file");
             let mut command = Command::new(root.join("bin/engine"));
             command.arg(port.to_string()).args(["--api_key", Self::KEY]).env("CARGO_TARGET_DIR", target);

@@ -6,6 +6,7 @@ pub(crate) mod script;
 mod tests;
 
 use crate::harness::PATIENCE;
+use loadtest::server::free_port;
 use play::Played;
 use script::{Script, says};
 use serde_json::Value;
@@ -91,7 +92,9 @@ impl Upstream {
             most: 0,
             total: 0,
         };
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        // One that stays its own while it is dead.
+        let port = free_port().expect("a port");
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("binds");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(watch::Sender::new(state));
         let listening = Some(tokio::spawn(listens(listener, Arc::clone(&state))));

@@ -59,7 +59,8 @@ const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 async fn a_lock_that_is_not_given_is_unavailable(bench: Bench) {
     let home = bench.home().await;
     bench.store.close().await;
-    let patience = Duration::from_millis(200);
+    // A connection has to be made within it, too.
+    let patience = Duration::from_secs(1);
     let store = open(&StorageOptions { patience, ..bench.options.clone() });
     let mut other = Other::holding_the_log(&bench);
     let id = Uuid::new_v4();
