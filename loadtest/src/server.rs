@@ -299,7 +299,10 @@ mod tests {
     async fn a_server_that_ends_at_once_says_why() {
         let home = tempfile::tempdir().unwrap();
         let script = home.path().join("server");
-        std::fs::write(&script, "#!/bin/sh\necho \"no such option: $6\" >&2\nexit 3\n").unwrap();
+        // Written by somebody else: what a child of another test has open for writing isn't run.
+        let text = "#!/bin/sh\necho \"no such option: $6\" >&2\nexit 3\n";
+        let write = ["-c", "printf %s \"$1\" > \"$0\""];
+        assert!(Command::new("sh").args(write).arg(&script).arg(text).status().unwrap().success());
         let mut permissions = std::fs::metadata(&script).unwrap().permissions();
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
         std::fs::set_permissions(&script, permissions).unwrap();

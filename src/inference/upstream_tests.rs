@@ -150,7 +150,7 @@ async fn keep_alives_are_no_answer() {
 async fn an_answer_without_end_has_one() {
     let talk = (0..600).flat_map(|_| [send(SAID), Step::Wait(SHORT / 30)]);
     let double = Double::start(std::iter::once(events()).chain(talk).collect()).await;
-    let (text, _, failure) = all(&double, Timeouts { total: SHORT, ..PATIENT }).await;
+    let (text, _, failure) = all(&double, Timeouts { total: SHORT * 6, ..PATIENT }).await;
     assert!(text.starts_with("HiHi"));
     assert_eq!(failure, Some(Failure::TotalTimeout));
 }

@@ -90,7 +90,7 @@ async fn everyone_in_many_rooms_hears_everything_once() {
                 per_user: 6,
                 at_once: 8,
                 warm: Duration::from_millis(100),
-                time: Duration::from_millis(500),
+                time: Duration::from_secs(2),
                 size: 60,
                 baseline: Some(Mode::Plain),
             };
@@ -112,7 +112,7 @@ async fn acked_posts_are_stored_once() {
                 clients: 4,
                 rooms: 2,
                 warm: Duration::from_millis(100),
-                time: Duration::from_millis(500),
+                time: Duration::from_secs(2),
                 size: 60,
             };
             let (report, kept) = posts.run(&stage(&house).await).await.expect("a report");

@@ -5,6 +5,7 @@ use super::driver::{Driver, Screen};
 use super::use_of_it::{fits, is_accessible};
 use super::window::Window;
 use crate::harness::{Ground, House, PASSWORD};
+use crate::rest::Caller;
 use fantoccini::key::Key;
 use serde_json::json;
 
@@ -37,11 +38,11 @@ const DEVICES: &str =
 async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() {
     let driver = Driver::start().await;
     let house = House::open(Ground::Sqlite).await;
-    let mut bob = house.joined_by("Bob").await.listens_to(house.lobby).await;
+    let bob = Caller::of(&house.joined_by("Bob").await);
     let old = driver.window("old").await;
     old.opens(&house.url()).await;
     old.signs_in("ann@example.org").await;
-    bob.posts(house.lobby, "Seen on the old device").await;
+    bob.says(house.lobby, "Seen on the old device").await;
     old.hears("Seen on the old device").await;
     let read = "return fetch(`/api/v1/rooms/${arguments[0]}`).then((room) => room.json()).then(({ unread }) => unread === 0)";
     old.until("it is read", read, &[json!(house.lobby)]).await;
@@ -73,7 +74,7 @@ async fn a_device_comes_in_by_a_code_that_is_seen_and_goes_when_it_is_revoked() 
         assert!(http.request(method, &link).send().await.expect("an answer").status().is_success());
     }
     let new = driver.window_on("new", Screen::Phone).await;
-    bob.posts(house.lobby, "Not read yet").await;
+    bob.says(house.lobby, "Not read yet").await;
     for _ in 0..2 {
         new.opens("about:blank").await;
         new.opens(&link).await;

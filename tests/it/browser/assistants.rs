@@ -247,8 +247,13 @@ async fn settings_are_saved_by_themselves_and_hold_for_the_next_question() {
     makes_an_assistant(&ann, &house, &upstream).await;
     ann.clicks(".page-link[href='/settings']").await;
     ann.sees("#preferences[data-state=saved]").await;
+    let watches = "window.states = [];
+        const panel = document.getElementById('preferences');
+        new MutationObserver(() => window.states.push(panel.dataset.state)).observe(panel, { attributes: true });
+        return true";
+    ann.asks(watches, &[]).await;
     ann.fills("#preferences [name=language]", "Esperanto").await;
-    ann.sees("#preferences[data-state=pending]").await;
+    ann.until("it was pending", "return window.states.includes('pending')", &[]).await;
     ann.reads("#preferences .pending", "Saved.").await;
     ann.client.refresh().await.expect("reloads");
     ann.sees("#preferences[data-state=saved]").await;

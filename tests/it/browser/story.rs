@@ -117,6 +117,8 @@ async fn an_outage(server: &mut Server, ann: &Window, bob: &Window) {
     bob.says("Into the void").await;
     bob.finds("Into the void", "pending").await;
     server.restart().await.expect("it comes back");
+    bob.is_connected().await;
+    ann.is_connected().await;
     bob.hears("Into the void").await;
     ann.hears("Into the void").await;
 }

@@ -292,9 +292,11 @@ async fn a_second_tab_shows_each_message_once() {
         wanted.push(text);
     }
     line.is(State::Whole);
+    ann.is_connected().await;
     ann.hears("Message 11").await;
     assert_eq!(ann.phantoms().await, json!([]));
     ann.client.switch_to_window(second).await.expect("switches");
+    ann.is_connected().await;
     ann.hears("Message 11").await;
     let shown: Vec<String> = ann.rows().await.into_iter().map(|row| row.body).collect();
     assert_eq!(shown, wanted);

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(30);
+/// A page that lost its line comes back at a random moment within half a minute (static/socket.js).
+const RETURN: Duration = Duration::from_secs(60);
 
 /// A message as a window shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +45,11 @@ impl Window {
 
     /// Waits until a script returns something that is true.
     pub(crate) async fn until(&self, what: &str, script: &str, args: &[Value]) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, what, script, args).await
+    }
+
+    async fn until_within(&self, patience: Duration, what: &str, script: &str, args: &[Value]) -> Value {
+        let deadline = Instant::now() + patience;
         loop {
             // A page that is just being replaced has no answer yet.
             let answer = self.client.execute(script, args.to_vec()).await.unwrap_or_default();
@@ -174,7 +180,9 @@ impl Window {
     }
 
     pub(crate) async fn is_connected(&self) {
-        self.sees("#connection[data-state=connected]").await;
+        let css = "#connection[data-state=connected]";
+        let script = "return document.querySelector(arguments[0])?.checkVisibility({ visibilityProperty: true }) ?? false";
+        self.until_within(RETURN, css, script, &[json!(css)]).await;
     }
 
     /// Presses keys one after another, wherever the focus is.

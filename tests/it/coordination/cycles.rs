@@ -90,9 +90,9 @@ async fn cycle(house: &House, person: &Person, rooms: [u64; 2], end: End) {
 async fn whatever_way_sockets_end_nothing_of_them_stays() {
     let flags = [
         "--set",
-        "heartbeat.interval_ms=300",
+        "heartbeat.interval_ms=600",
         "--set",
-        "heartbeat.dead_after_ms=900",
+        "heartbeat.dead_after_ms=2000",
         "--set",
         "presence.grace_ms=100",
         "--set",

@@ -85,7 +85,9 @@ on_both!(
     /// Proves CONN-05, CONN-07.
     every_subscriber_hears_the_same_order,
     async |ground| {
-        let house = House::open(ground).await;
+        // Nobody reads before all are there, and a socket that isn't read answers no ping.
+        let flags = ["--set", "heartbeat.dead_after_ms=600000", "--set", "presence.lease_ms=700000"];
+        let house = House::open_with(ground, &flags).await;
         let room = house.lobby;
         let poster = house.joined_by("Poster").await;
         let mut listeners = Vec::new();

@@ -181,7 +181,7 @@ on_both!(
     a_lost_heartbeat_leaves_nothing_behind,
     async |ground| {
         let flags = [
-            "--set", "heartbeat.interval_ms=200", "--set", "heartbeat.dead_after_ms=600",
+            "--set", "heartbeat.interval_ms=500", "--set", "heartbeat.dead_after_ms=4000",
             "--set", "presence.grace_ms=100", "--set", "rooms.idle_ms=200", "--set", "socket.linger_ms=100",
         ];
         let house = House::open_with(ground, &flags).await;

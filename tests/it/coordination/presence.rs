@@ -154,7 +154,7 @@ on_both!(
     a_socket_that_dies_without_a_close_is_offline_without_its_help,
     async |ground| {
         let flags = [
-            "--set", "heartbeat.interval_ms=200", "--set", "heartbeat.dead_after_ms=800",
+            "--set", "heartbeat.interval_ms=500", "--set", "heartbeat.dead_after_ms=4000",
             "--set", "presence.grace_ms=200", "--set", "socket.linger_ms=100",
         ];
         let house = House::open_with(ground, &flags).await;

@@ -13,9 +13,9 @@ pub(super) const HASTY: [&str; 8] = [
     "--set",
     "outbox.backoff_ms=20",
     "--set",
-    "outbox.timeout_ms=400",
+    "outbox.timeout_ms=3000",
     "--set",
-    "outbox.lease_s=1",
+    "outbox.lease_s=6",
     "--set",
     "outbox.poll_ms=100",
 ];
@@ -162,14 +162,13 @@ on_both!(
     a_delivery_survives_the_death_of_the_server,
     async |ground| {
         let mut house = House::open_with(ground, &HASTY).await;
-        let mut receiver = Receiver::that([Deed::IsSilent]).await;
+        let mut receiver = Receiver::that([Deed::IsSilent, Deed::says("again")]).await;
         bot(&house, "Robot", &receiver.url()).await;
         let asked = house.admin.client.post_message(house.lobby, uuid::Uuid::new_v4(), "@Robot").await;
         let asked = asked.expect("posted").id;
         // It has the request and says nothing; whether it acted on it nobody knows.
         assert_eq!(receiver.is_told().await.event_id(), asked);
         house.server.kill().expect("killed");
-        receiver.then(Deed::says("again"));
         house.server.restart().await.expect("starts");
         assert_eq!(receiver.is_told().await.event_id(), asked);
         let mut ann = house.admin.connects().await;

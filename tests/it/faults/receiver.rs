@@ -56,7 +56,6 @@ impl Told {
 /// The server. What it is to do comes from a list; after its end it answers 204.
 pub(super) struct Receiver {
     pub(super) address: SocketAddr,
-    deeds: Arc<Mutex<VecDeque<Deed>>>,
     requests: mpsc::UnboundedReceiver<Told>,
     _listening: tokio::task::JoinHandle<()>,
 }
@@ -71,9 +70,9 @@ impl Receiver {
     {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let deeds: Arc<Mutex<VecDeque<Deed>>> = Arc::new(Mutex::new(deeds.into_iter().collect()));
+        let todo: Arc<Mutex<VecDeque<Deed>>> = Arc::new(Mutex::new(deeds.into_iter().collect()));
         let (sender, requests) = mpsc::unbounded_channel();
-        let (todo, wrap) = (Arc::clone(&deeds), Arc::new(wrap));
+        let wrap = Arc::new(wrap);
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (sender, todo, wrap) = (sender.clone(), Arc::clone(&todo), Arc::clone(&wrap));
@@ -104,7 +103,7 @@ impl Receiver {
                 });
             }
         });
-        Self { address, deeds, requests, _listening: listening }
+        Self { address, requests, _listening: listening }
     }
 
     pub(super) async fn that(deeds: impl IntoIterator<Item = Deed>) -> Self {
@@ -114,10 +113,6 @@ impl Receiver {
     /// Its address, with a secret in it.
     pub(super) fn url(&self) -> String {
         format!("http://{}/hook?token=s3cret", self.address)
-    }
-
-    pub(super) fn then(&self, deed: Deed) {
-        self.deeds.lock().expect("not poisoned").push_back(deed);
     }
 
     /// The next request.

@@ -117,7 +117,7 @@ async fn every_close_code_can_be_provoked() {
     note((restart.0, restart.1.split(';').next().expect("a word").to_owned()));
 
     // Silence, and a session that runs out.
-    let flags = ["--set", "heartbeat.interval_ms=100", "--set", "heartbeat.dead_after_ms=200"];
+    let flags = ["--set", "heartbeat.interval_ms=500", "--set", "heartbeat.dead_after_ms=4000"];
     let house = House::open_with(Ground::Sqlite, &flags).await;
     note(Raw::connect(&house.url(), &house.admin.credentials()).await.goodbye().await);
     let flags = ["--set", "auth.session_s=2", "--set", "heartbeat.interval_ms=500"];
@@ -148,7 +148,7 @@ async fn a_slow_reader_loses_signals_then_the_room_then_the_socket() {
         "--set",
         "socket.outbox_bytes=524288",
         "--set",
-        "socket.stall_ms=4000",
+        "socket.stall_ms=10000",
         // However long it takes until the kernel's buffers are full.
         "--set",
         "heartbeat.dead_after_ms=600000",

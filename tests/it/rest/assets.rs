@@ -3,7 +3,9 @@
 use super::caller::{Answer, Caller};
 use crate::harness::{Ground, PATIENCE, binary, empty};
 use std::collections::{HashSet, VecDeque};
+use std::io::ErrorKind;
 use std::process::Stdio;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -13,15 +15,24 @@ use tokio::time::timeout;
 async fn alone(dir: &TempDir) -> (Child, String) {
     let copy = dir.path().join("hearth");
     std::fs::copy(binary(), &copy).expect("copied");
-    let mut child = Command::new(copy)
+    let mut command = Command::new(copy);
+    command
         .args(["--listen", "127.0.0.1:0"])
         .env_clear()
         .current_dir(dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("starts");
+        .kill_on_drop(true);
+    let mut child = loop {
+        match command.spawn() {
+            Ok(child) => break child,
+            // What another test starts just now has the copy open for writing until it is a program of its own.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("starts: {error}"),
+        }
+    };
     let mut lines = BufReader::new(child.stdout.take().expect("an output")).lines();
     let line =
         timeout(PATIENCE, lines.next_line()).await.expect("says so in time").expect("reads").expect("a line");

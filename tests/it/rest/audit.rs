@@ -199,7 +199,7 @@ on_both!(
     /// Proves AUD-03.
     an_export_waits_for_its_receiver_and_not_for_ever,
     async |ground| {
-        let reached = Reached::open(ground, &["--set", "audit.stall_ms=500", "--set", "audit.exports=1"]).await;
+        let reached = Reached::open(ground, &["--set", "audit.stall_ms=3000", "--set", "audit.exports=1"]).await;
         // Far more than fits between the server and a receiver that doesn't read.
         let count = 60_000;
         reached.fill(count, 1_700_000_000_000);

@@ -9,7 +9,7 @@ use loadtest::socket::Socket;
 use loadtest::wire::Credentials;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// A bot of the house: its id, and the key it has.
@@ -377,8 +377,14 @@ async fn a_key_that_is_taken_back_by_somebody_who_is_gone_closes_its_sockets() {
             robot.id
         );
         let mut tcp = dial(&house.url()).await;
+        // Another thread accepts: once something was answered here, this connection is with the one that serves.
+        let hello = format!("GET /api/v1/me HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n");
+        tcp.write_all(hello.as_bytes()).await.expect("sent");
+        let mut begun = [0; 12];
+        timeout(PATIENCE, tcp.read_exact(&mut begun)).await.expect("in time").expect("answered");
+        assert_eq!(&begun, b"HTTP/1.1 200");
         tcp.write_all(request.as_bytes()).await.expect("sent");
-        // One thread serves: by then the request was read, and waits for the lock.
+        // By then the request was read, and waits for the lock.
         for _ in 0..3 {
             ann.get("/me").await.expect(200);
         }

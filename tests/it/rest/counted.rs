@@ -57,7 +57,7 @@ on_both!(
     queues_tokens_and_errors_are_counted_by_whose_they_are,
     async |ground| {
         let flags =
-            ["--set", "storage.patience_ms=8000", "--set", "load.store_failures=0", "--set", "limits.repeats=0"];
+            ["--set", "storage.patience_ms=12000", "--set", "load.store_failures=0", "--set", "limits.repeats=0"];
         let house = House::open_with(ground, &flags).await;
         let ann = Caller::of(&house.admin);
         let path = format!("/rooms/{}/messages", house.lobby);
@@ -96,7 +96,8 @@ on_both!(
         assert!(errors("SERVER").await < 0.5, "nothing of it is ours");
 
         // What waits for the store is read every five seconds; once it can be written all goes through.
-        let request = json!({ "user_id": bob.id, "room_id": house.lobby, "kind": "dice.roll" });
+        // They stay open to the end: one that runs out would be the last error.
+        let request = json!({ "user_id": bob.id, "room_id": house.lobby, "kind": "dice.roll", "timeout_ms": 120_000 });
         let id = ann.post("/actions", request.clone()).await.expect(201)["id"].as_str().expect("an id").to_owned();
         let hand = Hand::on_the_log(&house);
         let calls = |count: usize, caller: &Caller, path: &str, body: Value| -> Vec<_> {

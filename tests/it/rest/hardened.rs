@@ -266,7 +266,7 @@ on_both!(a_poll_by_a_key_that_is_given_an_end_asks_again, async |ground| {
     let after = its.get("/events?after=9007199254740991").await.expect(200)["next"].clone();
     let poll = tokio::spawn(async move { its.get(&format!("/events?after={after}&wait=20")).await });
     house.metric_becomes("hearth_polls_waiting", "", 1.0).await;
-    ann.post(&format!("/bots/{}/key", robot.id), json!({ "overlap_s": 1 })).await.expect(201);
+    ann.post(&format!("/bots/{}/key", robot.id), json!({ "overlap_s": 60 })).await.expect(201);
     ann.says(house.lobby, "maybe not for it").await;
     let answer = poll.await.expect("answered").expect(200);
     assert_eq!(answer["events"], json!([]));

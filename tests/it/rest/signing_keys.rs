@@ -48,9 +48,16 @@ on_both!(
         // A file that makes no sense changes nothing and is told once.
         let path = place.data().join("signing-keys");
         let text = fs::read_to_string(&path).expect("keys");
-        fs::write(&path, "nonsense").expect("written");
+        // At once: half a file would be another complaint.
+        let put = |text: &str| {
+            let beside = place.dir.path().join("keys-beside");
+            fs::write(&beside, text).expect("written");
+            fs::set_permissions(&beside, fs::metadata(&path).expect("there").permissions()).expect("changed");
+            fs::rename(&beside, &path).expect("renamed");
+        };
+        put("nonsense");
         becomes("the complaint", async || log().contains("the signing keys stay as they are")).await;
-        fs::write(&path, &text).expect("written");
+        put(&text);
         let key = text.split('"').find(|piece| piece.len() == 43).expect("a key");
         place.runs(&["keys", "rotate"]).await.said();
         becomes("the next key", async || log().matches("another signing key signs").count() == 3).await;
@@ -151,7 +158,7 @@ on_both!(
 #[tokio::test]
 async fn after_the_window_the_old_key_is_over() {
     let place = Place::new(Ground::Sqlite);
-    let short = ["auth.key_overlap_s=3", "auth.access_token_s=3", "auth.transfer_s=3"];
+    let short = ["auth.key_overlap_s=6", "auth.access_token_s=6", "auth.transfer_s=6"];
     let flags: Vec<&str> = short.iter().flat_map(|setting| ["--set", setting]).collect();
     let server = place.serves(&[&["--log-level", "debug"], flags.as_slice()].concat()).await;
     let url = server.url();

@@ -88,7 +88,10 @@ on_both!(an_api_client_signs_in_by_tokens, async |ground| {
         (text("last_active_at"), text("expires_at"))
     };
     let before = times().await;
+    // To the millisecond.
+    sleep(Duration::from_millis(2)).await;
     let after = times().await;
+    sleep(Duration::from_millis(2)).await;
     assert!(after.0 > before.0 && after.1 == before.1, "{before:?} {after:?}");
     // A refreshed pair is of the same session; the old access token holds as long as it said.
     let fresh = Tokens::of(&refreshes(&nobody, &tokens.refresh).await);
@@ -217,7 +220,7 @@ on_both!(
     /// Proves AUTH-08.
     what_was_shown_and_does_not_hold_is_told_apart,
     async |ground| {
-        let args = ["--set", "auth.access_token_s=2", "--set", "auth.session_s=2", "--set", "auth.touch_s=60"];
+        let args = ["--set", "auth.access_token_s=6", "--set", "auth.session_s=6", "--set", "auth.touch_s=60"];
         let house = House::open_with(ground, &args).await;
         let bob = house.joined_by("Bob").await;
         // Kept past its time, which no browser does.
@@ -256,7 +259,7 @@ on_both!(
     /// Proves AUTH-08.
     a_socket_ends_with_its_access_token_and_the_next_one_misses_nothing,
     async |ground| {
-        let house = House::open_with(ground, &["--set", "auth.access_token_s=2"]).await;
+        let house = House::open_with(ground, &["--set", "auth.access_token_s=5"]).await;
         let (room, ann) = (house.lobby, Caller::of(&house.admin));
         house.joined_by("Bob").await;
         let nobody = Caller::nobody(&house.url());

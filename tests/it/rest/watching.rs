@@ -73,11 +73,10 @@ async fn a_server_whose_database_is_gone_is_not_ready() {
     let (before, after) = url.split_once("@/").expect("a URL");
     let (name, rest) = after.split_once('?').expect("a host");
     let mut other = PgConnection::establish(&format!("{before}@/postgres?{rest}")).expect("connects");
-    let close = format!(
-        "ALTER DATABASE {name} ALLOW_CONNECTIONS false; \
-         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    );
-    other.batch_execute(&close).expect("shut");
+    // One after the other: together they were one transaction, and who came back before its end was let in.
+    other.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).expect("shut");
+    let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    other.batch_execute(&cut).expect("cut");
     becomes(&server.url(), &json!(["database"])).await;
     let refused = Caller::nobody(&server.url()).get("/setup").await;
     refused.is_problem(503, "unavailable", None);
