@@ -1,6 +1,6 @@
 //! Runs at which a worker fails.
 
-use super::{InferenceHandle, Pool};
+use super::{InferenceHandle, Pool, summaries};
 use crate::actors::simulation::{Ground, House};
 use crate::config::Ai;
 use crate::domain::run::reason;
@@ -17,7 +17,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 /// Fails at poison until it is healed.
@@ -141,6 +141,23 @@ fn nobody_takes_over_what_they_work_at() {
         let end = scene.sees_the_end(run).await;
         assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("first_token_timeout")));
         assert_eq!(end.attempts, 1, "it was taken once");
+    });
+    assert!(lived.is_ok());
+}
+
+/// The next look for rooms to sum up is an hour away: when the process leaves, it isn't waited for.
+///
+/// Proves SUM-02.
+#[test]
+fn who_looks_for_rooms_to_sum_up_wakes_to_leave() {
+    let lived = Ground::new().run(1, |house| async move {
+        let hour = |ai: &mut Ai| ai.summary_every = Duration::from_secs(3600);
+        let scene = Scene::set(house, Arc::default(), "127.0.0.1:9", hour).await;
+        let looking = actix_rt::spawn(summaries::run(Arc::clone(&scene.thinking.shared)));
+        sleep(Duration::from_secs(60)).await;
+        assert!(!looking.is_finished(), "it waits for its hour");
+        scene.thinking.stop();
+        timeout(Duration::from_secs(1), looking).await.expect("within a second").expect("ran");
     });
     assert!(lived.is_ok());
 }

@@ -342,8 +342,6 @@ fn line(text: &str) -> Line {
 }
 
 /// Nothing runs, and the next look is an hour away: it isn't waited for, though answers might be for a minute.
-///
-/// Proves SUM-02.
 #[tokio::test]
 async fn a_process_that_only_waits_to_sum_up_ends_at_once() {
     let slow = ["ai.summary_every_ms=3600000", "ai.drain_s=60", "shutdown.drain_ms=90000"];
