@@ -20,9 +20,11 @@ export class AssistantsPage {
       form({
         action: 'Make the assistant', className: 'pair', fields: fields(null),
         submit: async (values, element) => {
-          await api.make('/assistants', wishOf({ ...values, tools: new FormData(element).getAll('tools') }, null));
+          const { id } = await api.make('/assistants', wishOf({ ...values, tools: new FormData(element).getAll('tools') }, null));
           element.reset();
           await this.#load();
+          // The form is long: whoever filled it in is taken to what came of it.
+          this.list.querySelector(`[data-user-id="${id}"] .change`)?.focus();
         },
       }));
     this.budgets = new Budgets(client);

@@ -8,11 +8,14 @@ const INPUTS = 'input, textarea, select';
 let serial = 0;
 
 /** A labelled input; with `multiline` one of several lines. */
-export function field({ name, label, hint, multiline = false, ...input }) {
+export function field({ name, label, hint, multiline = false, ...rest }) {
   const id = `field-${name}-${++serial}`;
+  const input = h(multiline ? 'textarea' : 'input', { id, name, 'aria-describedby': `${id}-note`, ...rest });
+  // A form that is reset begins again with what it began with.
+  input.defaultValue = input.value;
   return h('div', { class: 'field', dataset: { field: name } },
     h('label', { htmlFor: id }, label),
-    h(multiline ? 'textarea' : 'input', { id, name, 'aria-describedby': `${id}-note`, ...input }),
+    input,
     h('p', { class: 'field-note', id: `${id}-note`, dataset: { hint: hint ?? '' } }, hint));
 }
 

@@ -19,6 +19,11 @@ async fn makes_an_assistant(ann: &Window, house: &House, upstream: &Upstream) {
     ann.submits("#new-assistant form", &fields).await;
     ann.reads("#assistants .assistant", "Helper").await;
     ann.reads("#assistants .assistant", "with a key").await;
+    // From the end of a long form to what came of it; the form is as it was.
+    let there = "return document.activeElement.matches('#assistants .assistant .change')
+        && document.querySelector('#new-assistant [name=name]').value === ''
+        && document.querySelector('#new-assistant [name=prompt_price]').value === '0'";
+    ann.until("it is at hand", there, &[]).await;
     ann.clicks(&format!(".room-link[data-room-id='{}']", house.lobby)).await;
     ann.sees("#composer").await;
 }
