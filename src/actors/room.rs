@@ -215,8 +215,6 @@ impl Room {
             EventBody::RoomDeleted { .. } => self.send_away(|_| true, ctx),
             _ => {}
         }
-        // Of events that another process committed nobody here was told before.
-        self.rooms.answers().end_by(self.id, &event.body);
         self.following.badges.on_event(event);
         self.arm_badges(ctx);
     }

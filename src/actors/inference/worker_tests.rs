@@ -1,6 +1,7 @@
 //! Runs at which a worker fails.
 
-use super::{InferenceHandle, Pool, summaries};
+use super::{InferenceHandle, Pool, summaries, upkeep};
+use crate::actors::actions::Actions;
 use crate::actors::simulation::{Ground, House};
 use crate::config::Ai;
 use crate::domain::run::reason;
@@ -11,8 +12,10 @@ use crate::domain::{
 use crate::inference::ContentFilter;
 use crate::inference::filter::{Side, Verdict};
 use crate::protocol::TraceId;
-use crate::storage::Run;
+use crate::storage::{Run, simulated};
 use actix_rt::Arbiter;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +23,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-/// Fails at poison until it is healed.
+/// Fails at poison until it is healed, and refuses what is unspeakable.
 #[derive(Default)]
 struct Fragile {
     failed: AtomicUsize,
@@ -34,7 +37,7 @@ impl ContentFilter for Fragile {
             // Without the panic hook: it is meant.
             std::panic::resume_unwind(Box::new("poisoned"));
         }
-        Verdict::Pass
+        if text.contains("unspeakable") { Verdict::Refuse } else { Verdict::Pass }
     }
 
     fn undecided(&self, _: &str, _: Side) -> usize {
@@ -50,7 +53,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// One worker, and an engine at that address.
+    /// One worker, and an engine at that address. Ada may have dice rolled.
     async fn set(house: House, filter: Arc<Fragile>, engine: &str, change: impl FnOnce(&mut Ai)) -> Self {
         let mut config = (*house.config).clone();
         config.ai.workers = 1;
@@ -59,7 +62,8 @@ impl Scene {
         let arbiter = Arbiter::current();
         let thinking = Pool::start(bus.clone(), store, config.into(), filter, &arbiter).expect("starts");
         let base_url = BaseUrl::parse(&format!("http://{engine}/v1")).expect("an address");
-        let terms = Box::new(AssistantTerms::new(base_url, "m").expect("a model"));
+        let mut terms = Box::new(AssistantTerms::new(base_url, "m").expect("a model"));
+        terms.tools = vec!["dice.roll".into()];
         let name = Name::parse("name", "Ada").expect("a name");
         let enrolment = Enrolment::OperatorsAssistant { name, terms };
         let made = bus.enrol(enrolment, Origin::SYSTEM, TraceId::random()).await;
@@ -78,6 +82,19 @@ impl Scene {
             Ok(Ack::Posted { runs, .. }) => runs[0].outcome.clone().expect("admitted").run,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Waits until a run is over, though it may be read in vain.
+    async fn sees_it_over(&self, run: RunId) {
+        for _ in 0..10_000_000 {
+            if let Ok(Some(run)) = self.house.store.run(self.room, run).await
+                && !run.state.is_open()
+            {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it goes on");
     }
 
     async fn sees_the_end(&self, run: RunId) -> Run {
@@ -141,6 +158,104 @@ fn nobody_takes_over_what_they_work_at() {
         let end = scene.sees_the_end(run).await;
         assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("first_token_timeout")));
         assert_eq!(end.attempts, 1, "it was taken once");
+    });
+    assert!(lived.is_ok());
+}
+
+/// Each time it is worked at, what it is about may be read in vain: that says nothing of the run, which has one attempt only.
+///
+/// Proves AI-22.
+#[test]
+fn trouble_with_reading_counts_against_no_run() {
+    let lived = Ground::new().run(1, |house| async move {
+        // Nobody listens there, and nobody is asked.
+        let scene = Scene::set(house, Arc::default(), "127.0.0.1:9", |ai| ai.attempts = 1).await;
+        for _ in 0..20 {
+            let run = scene.asks("the unspeakable").await;
+            simulated::trouble(true);
+            scene.sees_it_over(run).await;
+            simulated::trouble(false);
+            let end = scene.sees_the_end(run).await;
+            assert_eq!((end.state, end.reason.as_deref()), (RunState::Failed, Some("content_filter")));
+        }
+    });
+    assert!(lived.is_ok());
+}
+
+/// Upkeep that fails begins anew, as often as it fails.
+#[test]
+fn upkeep_that_fails_begins_anew() {
+    let lived = Ground::new().run(1, |_| async {
+        let begun = AtomicUsize::new(0);
+        let work = || async {
+            if begun.fetch_add(1, Ordering::Relaxed) < 3 {
+                // Without the panic hook: it is meant.
+                std::panic::resume_unwind(Box::new("poisoned"));
+            }
+        };
+        upkeep::steadily(work).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 4);
+    });
+    assert!(lived.is_ok());
+}
+
+/// Says these one after the other, each to a request of its own: what it was asked.
+fn engine(listener: TcpListener, answers: Vec<String>) -> std::thread::JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let serve = |answer: String| {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut heard = BufReader::new(stream.try_clone().expect("another handle"));
+            let (mut line, mut length) = (String::new(), 0);
+            while line != "\r\n" {
+                line.clear();
+                heard.read_line(&mut line).expect("a head");
+                if let Some(said) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = said.trim().parse().expect("a number");
+                }
+            }
+            let mut body = vec![0; length];
+            heard.read_exact(&mut body).expect("a body");
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            stream.write_all(format!("{head}{answer}data: [DONE]\n\n").as_bytes()).expect("said");
+            String::from_utf8(body).expect("text")
+        };
+        answers.into_iter().map(serve).collect()
+    })
+}
+
+/// Nobody acts on what an answer calls: it waits for half a minute each time, but for no more than a minute in all.
+///
+/// Proves CORR-01.
+#[test]
+fn an_answer_waits_a_minute_for_all_its_calls() {
+    let lived = Ground::new().run(1, |house| async move {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let address = listener.local_addr().expect("bound").to_string();
+        let rolls = |id: &str| {
+            let function = json!({ "name": "dice_roll", "arguments": "{\"count\":1,\"sides\":6}" });
+            let calls = json!([{ "index": 0, "id": id, "function": function }]);
+            let delta =
+                json!({ "choices": [{ "delta": { "tool_calls": calls }, "finish_reason": "tool_calls" }] });
+            format!("data: {delta}\n\n")
+        };
+        let says = json!({ "choices": [{ "delta": { "content": "Never mind." }, "finish_reason": "stop" }] });
+        let answers = vec![rolls("a"), rolls("b"), rolls("c"), format!("data: {says}\n\n")];
+        let engine = engine(listener, answers);
+        let scene = Scene::set(house, Arc::default(), &address, |ai| {
+            // The clock here doesn't wait for the kernel.
+            let long = Duration::from_secs(100_000_000);
+            (ai.connect_timeout, ai.first_token_timeout) = (long, long);
+            (ai.idle_timeout, ai.total_timeout) = (long, long);
+        })
+        .await;
+        Actions::start(scene.house.bus.rooms());
+        let run = scene.asks("roll").await;
+        scene.sees_it_over(run).await;
+        let end = scene.sees_the_end(run).await;
+        assert_eq!((end.state, end.reason.as_deref()), (RunState::Done, None));
+        let asked = engine.join().expect("served");
+        let count = |text: &str| asked[3].matches(text).count();
+        assert_eq!((count("request_timeout"), count("there is no time left")), (2, 1), "{}", asked[3]);
     });
     assert!(lived.is_ok());
 }

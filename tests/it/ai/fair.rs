@@ -170,6 +170,36 @@ async fn answers_of_a_room_keep_their_order() {
     }
 }
 
+/// One person asks in as many rooms as there are workers: one of these stays free for others, and the last of their questions waits.
+///
+/// Proves AI-04.
+#[tokio::test]
+async fn nobody_has_all_workers() {
+    let scene = Scene::open_with(Ground::Sqlite, &["ai.workers=4", "ai.user_queue=8"]).await;
+    let (people, gate) = (people(&scene, 2).await, Gate::new());
+    let slow = gate.clone();
+    scene.upstream.always_answers_by(move |asked| match asked.json.to_string().contains("take your time") {
+        true => says(["slow"]).then_waits_for(&slow),
+        false => says(["quick"]),
+    });
+    let mut taken = Vec::new();
+    for nth in 0..4 {
+        let room = room(&scene, &format!("Room{nth}")).await;
+        taken.push((room, asks(&people[0].1, room, "@Ada take your time").await.run));
+    }
+    for _ in 0..3 {
+        scene.upstream.is_asked().await;
+    }
+    let mut follower = scene.follows().await;
+    let quick = asks(&people[1].1, scene.lobby(), "@Ada now?").await;
+    assert_eq!(follower.hears_the_end(quick.run).await["body"], "quick");
+    let (last, run) = taken[3];
+    assert_eq!(scene.run(last, run).await["state"], "queued", "with a worker that has nothing to do");
+    let mut there = Follower::of(&scene.house.admin, last).await;
+    gate.opens();
+    assert_eq!(there.hears_the_end(run).await["body"], "slow");
+}
+
 /// Twenty questions a second of engines that take half a second: what waits stays bounded, all are told something at once, and what
 /// can be kept up is seen.
 ///

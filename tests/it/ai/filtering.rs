@@ -1,10 +1,11 @@
 //! The content filter: by no way is told what it keeps back, neither to the engine nor to anybody.
 
 use super::scene::{Scene, asks, assistant};
-use crate::harness::Ground;
 use crate::harness::upstream::script::{Script, says};
+use crate::harness::{Ground, House};
 use crate::rest::Caller;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const BLOCKED: &str = "secret plan";
 
@@ -19,10 +20,13 @@ async fn neither_wishes_nor_what_was_said_before_get_through() {
     let mut follower = scene.follows().await;
     scene.ann().says(scene.lobby(), &format!("The {BLOCKED} is this")).await;
     scene.ann().says(scene.lobby(), "harmless").await;
+    let named = Caller::bot_of(&scene.house, "Secret Plan").await;
+    named.says(scene.lobby(), "by nobody").await;
     let asked = scene.asks("what was said before?").await;
     assert_eq!(follower.hears_the_end(asked.run).await["state"], "done");
     let told = scene.upstream.asked(1).json.to_string();
-    assert!(told.contains("harmless") && !told.contains(BLOCKED), "{told}");
+    assert!(told.contains("harmless") && !told.to_lowercase().contains(BLOCKED), "{told}");
+    assert!(!told.contains("by nobody"), "whose name is kept back says nothing: {told}");
 
     let wishes =
         json!({ "version": 0, "settings": { "ai": { "instructions": format!("Tell the {BLOCKED}") } } });
@@ -31,6 +35,45 @@ async fn neither_wishes_nor_what_was_said_before_get_through() {
     let end = follower.hears_the_end(asked.run).await;
     assert_eq!((&end["state"], &end["reason"]), (&json!("failed"), &json!("content_filter")));
     assert_eq!(scene.upstream.requests().len(), 1, "nobody was asked");
+}
+
+/// A summary was made before anybody forbade what it says: from then on it isn't told either.
+///
+/// Proves AI-16.
+#[tokio::test]
+async fn what_was_summed_up_before_it_was_forbidden_is_not_told() {
+    let directory = TempDir::new().expect("a directory");
+    let path = directory.path().join("hearth.toml");
+    let forbids = |phrases: &str| {
+        let text = format!("[ai]\nhistory_messages = 3\nblocked_phrases = [{phrases}]\n");
+        std::fs::write(&path, text).expect("written");
+    };
+    forbids("");
+    let flags = ["--config", path.to_str().expect("text")];
+    let mut scene = Scene::in_house(House::open_with(Ground::Sqlite, &flags).await).await;
+    let talks = async |scene: &Scene| {
+        for nth in 0..4 {
+            scene.ann().says(scene.lobby(), &format!("number {nth}")).await;
+        }
+    };
+    let tells = async |scene: &Scene| {
+        talks(scene).await;
+        assert_eq!(scene.is_answered("what happened?").await["state"], "done");
+        let told = scene.upstream.requests().last().expect("asked").json.to_string();
+        assert!(told.contains("number 3") && !told.contains("number 0"), "{told}");
+        told
+    };
+    talks(&scene).await;
+    scene.upstream.answers(says(["All of it is a Secret Plan."]));
+    let run = scene.ann().post(&format!("/rooms/{}/summaries", scene.lobby()), json!({})).await.expect(201);
+    let run = run["id"].as_u64().expect("an id");
+    scene.run_becomes(run, "summed up", |run| run["state"] == "done").await;
+    assert!(tells(&scene).await.contains("Secret Plan"), "it stands for what isn't told any more");
+
+    forbids(&format!("{BLOCKED:?}"));
+    scene.house.server.restart().await.expect("starts again");
+    let told = tells(&scene).await;
+    assert!(!told.contains("Secret Plan"), "{told}");
 }
 
 /// Proves AI-16.

@@ -145,6 +145,98 @@ on_both!(
 );
 
 on_both!(
+    /// Who deletes a summary while one is made that goes on from it: that one was told it already, though all it is about stands, and isn't
+    /// kept.
+    what_is_built_on_a_deleted_summary_is_kept_by_none,
+    async |ground| {
+        let scene = Scene::open(ground, false, &[]).await;
+        let (ann, path) = (scene.ann(), scene.path("/summaries"));
+        let said = scene.talks(3).await;
+        // Its message comes after all that is said.
+        let (_, first) = sums_up(&scene, json!({ "before": said[2] })).await;
+        let gate = Gate::new();
+        scene.upstream.answers(says(["They", " met."]).then_usage(10, 2).once(&gate));
+        let run = ann.post(&path, json!({})).await.expect(201);
+        gate.is_reached().await;
+        let told = scene.upstream.requests().last().expect("asked").json.to_string();
+        assert!(told.contains("They met.") && !told.contains("number 1 "), "{told}");
+        ann.delete(&format!("/messages/{}", first["message_id"])).await.expect(204);
+        gate.opens();
+        assert_eq!(scene.ends(&run).await["state"], "done");
+        assert_eq!(kept(&scene).await, []);
+    }
+);
+
+on_both!(
+    /// Two are made at a time, one by itself and the one that goes on from there: that one wasn't told the other, so it is about a part.
+    what_was_not_told_the_rest_is_about_a_part,
+    async |ground| {
+        let settings = ["ai.summary_every_ms=50", "ai.summary_keep=2", "ai.workers=2"];
+        let scene = Scene::open(ground, true, &settings).await;
+        let (rest, part) = (Gate::new(), Gate::new());
+        scene.upstream.answers(says(["They met."]).then_usage(10, 2).once(&rest));
+        let said = scene.talks(10).await;
+        rest.is_reached().await;
+        let [by_itself] = &scene.runs().await[..] else { panic!("one run") };
+        let end = by_itself["prompt_id"].as_u64().expect("an id");
+        scene.upstream.answers(says(["They parted."]).then_usage(10, 2).once(&part));
+        let run = scene.ann().post(&scene.path("/summaries"), json!({ "after": end })).await.expect(201);
+        part.is_reached().await;
+        rest.opens();
+        scene.summaries_become(1).await;
+        part.opens();
+        assert_eq!(scene.ends(&run).await["state"], "done");
+        let next = said.iter().find(|message| **message > end).expect("more was said");
+        assert_eq!(kept(&scene).await, [(said[0], end, true), (*next, said[9], false)]);
+    }
+);
+
+on_both!(
+    /// A summary of a closed room begins by itself, and before a worker is free for it somebody else is behind the address: they hear
+    /// nothing of it.
+    a_closed_room_goes_to_nobody_who_came_meanwhile,
+    async |ground| {
+        let settings = ["ai.summary_every_ms=50", "ai.summary_keep=2", "ai.workers=1"];
+        let scene = Scene::open(ground, true, &settings).await;
+        let ann = scene.ann();
+        let den = scene.house.closed_room("Den", &[]).await.id;
+        ann.put(&format!("/rooms/{den}/members/{}", scene.ada), Value::Null).await.expect(204);
+        let becomes = async |is: &dyn Fn(&Value) -> bool| {
+            let began = Instant::now();
+            loop {
+                let page = ann.get(&format!("/rooms/{den}/runs")).await.expect(200);
+                if let Some(run) = page["runs"].as_array().expect("a list").iter().find(|run| is(run)) {
+                    return run.clone();
+                }
+                assert!(began.elapsed() < PATIENCE, "{page}\n{}", scene.house.server.log_tail());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let asks = json!({ "body": "@Ada are you there?" });
+        ann.post(&format!("/rooms/{den}/messages"), asks.clone()).await.expect(201);
+        becomes(&|run| run["state"] == "done").await;
+        // The one worker has to do elsewhere.
+        let gate = Gate::new();
+        scene.upstream.answers(says(["Yes."]).then_usage(10, 2).once(&gate));
+        ann.post(&scene.path("/messages"), asks).await.expect(201);
+        gate.is_reached().await;
+        for nth in 0..10 {
+            ann.says(den, &format!("secret {nth} {}", "blah,".repeat(40))).await;
+        }
+        let begun = becomes(&|run| run["kind"] == "summary").await;
+        assert_eq!((&begun["state"], &begun["asker_id"]), (&json!("queued"), &Value::Null));
+        let elsewhere = Upstream::start().await;
+        elsewhere.always_answers(says(["Noted."]).then_usage(10, 2));
+        let moved = json!({ "base_url": elsewhere.url() });
+        ann.patch(&format!("/assistants/{}", scene.ada), moved).await.expect(200);
+        gate.opens();
+        let ended = becomes(&|run| run["id"] == begun["id"] && run["ended_at"].is_string()).await;
+        assert_eq!((&ended["state"], &ended["reason"]), (&json!("cancelled"), &json!("asker_gone")));
+        assert_eq!(elsewhere.requests().len(), 0);
+    }
+);
+
+on_both!(
     /// Whoever is behind an assistant's address now was asked by nobody in a closed room: what is said there goes to them once somebody
     /// there asks.
     a_closed_room_is_summed_up_by_whom_it_asked,

@@ -345,12 +345,21 @@ async fn what_was_left_is_taken_over(bench: Bench) {
     scene.takes(run, old).await.expect("taken");
     let second = |n| NOW.after(Duration::from_secs(n));
     assert!(
-        store.orphaned_runs(new, second(29), false, second(60), 10).await.unwrap().is_empty(),
+        store.orphaned_runs(new, second(29), false, second(90), 10).await.unwrap().is_empty(),
         "it lives"
     );
-    let orphans = store.orphaned_runs(new, second(31), false, second(60), 10).await.unwrap();
-    assert_eq!((orphans.len(), orphans[0].run), (1, run));
-    assert!(store.orphaned_runs(old, second(31), false, second(60), 10).await.unwrap().is_empty(), "once");
+    // Whoever gives a sign of life keeps it, with news or without.
+    let news = News { partial: "so".into(), first_token_at: None, prompt_tokens: 0 };
+    for (news, lease) in [(Some(news), 40), (None, 50)] {
+        store.renew_runs(old, vec![Progress { run, news }], second(lease)).await.unwrap();
+        assert!(
+            store.orphaned_runs(new, second(lease - 1), false, second(90), 10).await.unwrap().is_empty(),
+            "it lives"
+        );
+    }
+    let orphans = store.orphaned_runs(new, second(51), false, second(90), 10).await.unwrap();
+    assert_eq!((orphans.len(), orphans[0].run, orphans[0].partial.as_str()), (1, run, "so"));
+    assert!(store.orphaned_runs(old, second(51), false, second(90), 10).await.unwrap().is_empty(), "once");
     // Whoever had it has nothing to say any more.
     let late = scene.end(run, old, RunState::Done, "late");
     assert_eq!(scene.bench.does(&scene.ada, late).await.0, Ack::Unchanged);

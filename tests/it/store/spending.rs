@@ -361,7 +361,7 @@ async fn no_change_spends_more_than_was_set_aside(bench: Bench) {
                 let run = scene.asks(&scene.bob).await.run;
                 let most = spent(&scene, Scope::Account).await;
                 if !is_noted {
-                    bench.sql("DELETE FROM run_terms").unwrap();
+                    bench.sql(&format!("DELETE FROM run_terms WHERE run_id = {run}")).unwrap();
                 }
                 scene.changes(before).await;
                 let engine = scene.takes(run, holder).await.expect("taken").engine;
