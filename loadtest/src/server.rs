@@ -272,23 +272,19 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody listens at. It is below those that the kernel gives out by itself and never given twice in a row: nobody takes it
-/// by chance before a server listens there, or while that is down.
+/// A port that nobody listens at. The kernel gives none of these out by itself, and they are given in turn: nobody takes one by chance
+/// before a server listens there, or while that is down.
 pub fn free_port() -> Result<u16, ServerError> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Processes begin at different places.
     let first = std::process::id().wrapping_mul(97);
-    let mut taken = None;
-    for _ in 0..PORT_TRIES {
+    let next = |_| {
         let place = first.wrapping_add(u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(PORTS);
-        let port = FIRST_PORT + u16::try_from(place).unwrap_or_default();
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => return Ok(port),
-            Err(error) => taken = Some((port, error)),
-        }
-    }
-    let (port, error) = taken.unwrap_or_else(|| (FIRST_PORT, ErrorKind::AddrInUse.into()));
-    Err(ServerError::io(Path::new(&format!("127.0.0.1:{port}")), error))
+        FIRST_PORT + u16::try_from(place).unwrap_or_default()
+    };
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let found = (0..PORT_TRIES).map(next).find(is_free);
+    found.ok_or_else(|| ServerError::io(Path::new("127.0.0.1"), ErrorKind::AddrInUse.into()))
 }
 
 #[cfg(test)]
